@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import importlib.util
+import pickle
 import sys
 import types
 from importlib import metadata
@@ -109,8 +110,20 @@ def stand_in_for_mmcv_ops() -> None:
     sys.modules[name] = module
 
 
+def _method_of_history_buffer(owner: Any, name: str) -> Any:
+    """What ``getattr`` may do in a checkpoint: name a statistic of mmengine's log buffer, which holds such references."""
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
+        return getattr(owner, name)
+    raise pickle.UnpicklingError(f'The checkpoint asks for getattr({owner!r}, {name!r}), which is refused.')
+
+
 def allow_mmengine_checkpoints() -> None:
-    """Let torch >= 2.6 load mmengine's checkpoints: their logs, and nothing that could run code."""
+    """Let torch >= 2.6 load mmengine's checkpoints: their logs, and nothing that could run code.
+
+    ``getattr`` itself is not allowed; a function that knows one class and its few methods answers in its name.
+    """
     import torch
 
     if not hasattr(torch.serialization, 'add_safe_globals'):
@@ -122,7 +135,10 @@ def allow_mmengine_checkpoints() -> None:
                                          'numpy.core.multiarray')
     dtypes = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
     torch.serialization.add_safe_globals(
-        [HistoryBuffer, np.ndarray, np.dtype, multiarray._reconstruct, multiarray.scalar, *dtypes]
+        [
+            HistoryBuffer, np.ndarray, np.dtype, multiarray._reconstruct, multiarray.scalar, *dtypes,
+            (_method_of_history_buffer, 'builtins.getattr'),
+        ]
     )
 
 

@@ -131,13 +131,14 @@ def draw(name: str, size: int) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(bytes(png))).convert('RGB'))
 
 
-def matlab_bicubic(image: np.ndarray, scale: int) -> np.ndarray:
+def shrink(image: np.ndarray, scale: int) -> np.ndarray:
     """MATLAB's imresize (bicubic, antialiased) by 1 / scale, uint8 to uint8."""
-    from mmagic.datasets.transforms.matlab_like_resize import MATLABLikeResize
+    import torch
 
-    resize = MATLABLikeResize(keys=['img'], scale=1 / scale)
-    small = resize({'img': image.astype(np.float64)})['img']
-    return np.clip(np.rint(small), 0, 255).astype(np.uint8)
+    from glean_plus.imresize import matlab_bicubic
+
+    small = matlab_bicubic(torch.from_numpy(image.copy()).permute(2, 0, 1), 1 / scale)
+    return small.round().byte().permute(1, 2, 0).numpy()
 
 
 def save(image: np.ndarray, path: Path) -> None:
@@ -155,15 +156,13 @@ def prepare_one(name: str, root: Path, size: int, scales: tuple[int, ...]) -> st
     if not all(path.exists() for path in [truth, *targets]):
         picture = draw(name, size)
         for scale, path in zip(scales, targets):
-            save(matlab_bicubic(picture, scale), path)
+            save(shrink(picture, scale), path)
         save(picture, truth)
     return name
 
 
 def prepare(root: Path, size: int, scales: tuple[int, ...], workers: int) -> None:
     from tqdm import tqdm
-
-    import glean_plus  # noqa: F401  (MMagic's transforms need its stand-in where mmcv has no compiled ops)
 
     rows = read_split()
     for folder in ['GT', *(f'BIx{scale}_down' for scale in scales)]:

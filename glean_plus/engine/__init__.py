@@ -1,3 +1,5 @@
+from glean_plus.engine.checkpoints import load_safetensors
 from glean_plus.engine.optim import BF16OptimWrapper
+from glean_plus.engine.pictures import PictureHook
 
-__all__ = ['BF16OptimWrapper']
+__all__ = ['BF16OptimWrapper', 'PictureHook', 'load_safetensors']

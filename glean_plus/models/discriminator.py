@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from glean_plus.models.banks.stylegan2 import FIR, Bias, stylegan2_channels
 from glean_plus.models.ops import LRELU_SLOPE, SQRT2, EqualizedLinear, EqualizedParameter, fir_filter
+from glean_plus.weights import load_strict, read_pretrained
 
 
 class EqualizedConv(nn.Module):
@@ -102,6 +104,7 @@ class StyleGAN2BankDiscriminator(nn.Module):
         channels: Width per resolution from 4 on; the published table if None.
         channel_multiplier: 2 for config-f, 1 for config-e; only used with the published table.
         mbstd_group: Pictures a group of the minibatch standard deviation.
+        pretrained: ``dict(checkpoint=path or URL, prefix='discriminator')``, loaded by :meth:`init_weights`.
     """
 
     def __init__(
@@ -111,8 +114,10 @@ class StyleGAN2BankDiscriminator(nn.Module):
         channels: Mapping[int, int] | None = None,
         channel_multiplier: int = 2,
         mbstd_group: int = 4,
+        pretrained: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        self.pretrained = pretrained
         table = stylegan2_channels(channel_multiplier) if channels is None else {int(r): c for r, c in channels.items()}
         whole = [2**i for i in range(2, int(math.log2(in_size)) + 1)]
         if in_size not in whole or any(res not in table for res in whole):
@@ -127,6 +132,12 @@ class StyleGAN2BankDiscriminator(nn.Module):
         self.final_linear = nn.Sequential(
             EqualizedLinear(width * 16, width, activate=True), EqualizedLinear(width, 1)
         )
+
+    def init_weights(self) -> None:
+        """Load ``pretrained``, if there is any. MMEngine's runner calls this before training."""
+        if self.pretrained is not None:
+            state, source = read_pretrained(self.pretrained)
+            load_strict(self, state, source, 'Discriminator')
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.mbstd_layer(self.convs(x))

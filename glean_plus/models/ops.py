@@ -69,7 +69,7 @@ def upsample_fir(x: Tensor, kernel: Tensor) -> Tensor:
 def modulated_conv2d(
     x: Tensor,                               # [NIHW] features
     weight: Tensor,                          # [OIkk] weights, equalised
-    scale: Tensor,                           # [NI]   the affine-transformed code
+    scale: Tensor,                           # [NI]   the affine-transformed code; N may be 1 for all pictures
     bias: Tensor,                            # [O]    added at the end
     demodulate: bool = True,
     gain: float = 1.0,                       # multiplies the result, before the bias
@@ -83,14 +83,13 @@ def modulated_conv2d(
     Returns:
         (N, O, H, W), or (N, O, 2H, 2W) with ``upsample_kernel``.
     """
-    n, channels, _, _ = x.shape
     if demodulate:
         energy = weight.float().square().sum(dim=(2, 3))                     # [OI]
         out_scale = gain * (scale.float().square() @ energy.t() + 1e-8).rsqrt()
-        out_scale = out_scale.to(x.dtype).view(n, -1, 1, 1)                  # [NO11]
+        out_scale = out_scale.to(x.dtype)[:, :, None, None]                  # [NO11]
     else:
         out_scale = x.new_tensor(gain)
-    x = x * scale.to(x.dtype).view(n, channels, 1, 1)
+    x = x * scale.to(x.dtype)[:, :, None, None]
     if upsample_kernel is None:
         x = F.conv2d(x, weight.to(x.dtype), padding=weight.shape[-1] // 2)
     else:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
+
+from glean_plus.weights import read_pretrained
 
 
 class LatentBank(nn.Module, ABC):
@@ -20,7 +23,9 @@ class LatentBank(nn.Module, ABC):
         resolutions: The resolutions of the blocks that this instance holds, ascending.
         start_res: The first of them; blocks below it do not exist in this instance.
         out_size: The last of them, the side of the picture.
-        code_dims: Length of the latent code of each style layer, first layer first.
+        code_dims: Length of the latent code of each style layer of the whole bank, first layer first.
+        layers: Indices of the style layers that this instance holds.
+        pretrained: Where its weights come from, ``dict(checkpoint=path or URL, prefix=...)``, or None.
     """
 
     channels: Mapping[int, int]
@@ -28,6 +33,8 @@ class LatentBank(nn.Module, ABC):
     start_res: int
     out_size: int
     code_dims: Sequence[int]
+    layers: Sequence[int]
+    pretrained: Mapping[str, Any] | None = None
     frozen: bool = False
 
     @abstractmethod
@@ -47,6 +54,19 @@ class LatentBank(nn.Module, ABC):
     @abstractmethod
     def mean_code(self, num_samples: int = 4096, seed: int = 0) -> Tensor:
         """The average latent code, (code dim,): the bank's most typical picture. Same seed, same result."""
+
+    @abstractmethod
+    def load(self, state: Mapping[str, Tensor], source: str) -> None:
+        """Load a whole bank's weights, strictly, into what this instance keeps of it.
+
+        Raises:
+            WeightsError: If a key of the whole bank is missing, unexpected or of another shape.
+        """
+
+    def init_weights(self) -> None:
+        """Load :attr:`pretrained`, if there is any. MMEngine's runner calls this before training."""
+        if self.pretrained is not None:
+            self.load(*read_pretrained(self.pretrained))
 
     def freeze(self) -> LatentBank:
         """Fix the weights (section 3.4): no gradients, and evaluation mode even while the rest trains."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmagic.registry import MODELS
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from glean_plus.models.banks.base import LatentBank
 from glean_plus.models.ops import LRELU_SLOPE, SQRT2, EqualizedLinear, fir_kernel, modulated_conv2d, upsample_fir
+from glean_plus.weights import load_strict, select_prefix
+from glean_plus.weights.strict import check
 
 
 def stylegan2_channels(channel_multiplier: int = 2) -> dict[int, int]:
@@ -137,6 +142,7 @@ class StyleGAN2Bank(LatentBank):
         mapping: Keep the mapping network. GLEAN predicts codes and LightGLEAN learns them, so neither needs it.
         rgb: Keep the ToRGB layers, which only :meth:`forward` uses.
         mix_prob: Probability of style mixing when :meth:`forward` draws the noise itself in training.
+        pretrained: ``dict(checkpoint=path or URL, prefix='generator_ema')``, loaded by :meth:`init_weights`.
 
     Raises:
         ValueError: On sizes that are no powers of two, or a channel table with a gap.
@@ -156,8 +162,10 @@ class StyleGAN2Bank(LatentBank):
         mapping: bool = True,
         rgb: bool = True,
         mix_prob: float = 0.9,
+        pretrained: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        self.pretrained = pretrained
         if out_size < 8 or out_size & (out_size - 1):
             raise ValueError(f'out_size must be a power of two, 8 or more, but is {out_size}.')
         whole = [2**i for i in range(2, int(math.log2(out_size)) + 1)]
@@ -176,14 +184,13 @@ class StyleGAN2Bank(LatentBank):
         self.resolutions = tuple(res for res in whole if res >= start_res)
         self.num_latents = 2 * len(whole)
         self.code_dims = (style_channels,) * self.num_latents
+        self.layers = tuple(layer for res in self.resolutions for layer in self._layers(res))
+        self.num_mlps, self.lr_mlp, self.out_channels = num_mlps, lr_mlp, out_channels
         self.mix_prob = mix_prob
+        self.__dict__['_loaded_mapping'] = None
 
         if mapping:
-            widths = [self.noise_size] + [style_channels] * num_mlps
-            self.style_mapping = nn.Sequential(
-                PixelNorm(),
-                *(EqualizedLinear(i, o, lr_mul=lr_mlp, activate=True) for i, o in zip(widths, widths[1:])),
-            )
+            self.style_mapping = self._mapping_network()
         # The keys are MMagic's: block 4 is conv1, then two convs and one ToRGB a resolution, numbered from 8 on.
         self.convs = nn.ModuleDict()
         if rgb:
@@ -240,12 +247,55 @@ class StyleGAN2Bank(LatentBank):
         layer = self.to_rgb1 if index == 0 else self.to_rgbs[str(index - 1)]
         return layer(feature, codes[self._layers(resolution)[-1] + 1], skip)
 
+    def _mapping_network(self) -> nn.Sequential:
+        widths = [self.noise_size] + [self.style_channels] * self.num_mlps
+        return nn.Sequential(
+            PixelNorm(),
+            *(EqualizedLinear(i, o, lr_mul=self.lr_mlp, activate=True) for i, o in zip(widths, widths[1:])),
+        )
+
     def mean_code(self, num_samples: int = 4096, seed: int = 0) -> Tensor:
-        self._need('style_mapping', 'the mean code', 'mapping=True')
-        first = next(self.style_mapping.parameters())
+        mapping = getattr(self, 'style_mapping', None) or self._loaded_mapping
+        if mapping is None:
+            raise RuntimeError(
+                'The mean code needs the mapping network: build the bank with mapping=True, or load a checkpoint.'
+            )
+        first = next(mapping.parameters())
         noise = torch.randn(num_samples, self.noise_size, generator=torch.Generator().manual_seed(seed))
         with torch.no_grad():
-            return self.style_mapping(noise.to(first)).mean(dim=0)
+            return mapping(noise.to(first)).mean(dim=0)
+
+    def load(self, state: Mapping[str, Tensor], source: str) -> None:
+        with torch.device('meta'):
+            whole = StyleGAN2Bank(
+                self.out_size, style_channels=self.style_channels, noise_size=self.noise_size,
+                out_channels=self.out_channels, num_mlps=self.num_mlps, channels=self.channels,
+            )  # fmt: skip
+        state = dict(state)
+        # Networks whose mean code was tracked in training carry it along; nothing here reads it.
+        state.pop('w_avg', None)
+        check(whole.state_dict(), state, source, f'a whole StyleGAN2 of {self.out_size} px')
+        kept = {key: value for key, value in state.items() if key in self.state_dict()}
+        load_strict(self, kept, source, 'StyleGAN2 bank')
+        if len(kept) < len(state):
+            print_log(f'StyleGAN2 bank: {self._left_out(state)} left out', logger='current')
+        if not hasattr(self, 'style_mapping'):
+            mapping = self._mapping_network()
+            mapping.load_state_dict(select_prefix(state, 'style_mapping', source))
+            self.__dict__['_loaded_mapping'] = mapping.requires_grad_(False)  # for the mean code; not part of the model
+
+    def _left_out(self, state: Mapping[str, Tensor]) -> str:
+        """What of a whole bank's state this instance does not keep, with the reasons."""
+        reasons = {
+            'style_mapping.': 'mapping network (codes do not come from noise)',
+            'to_rgb': 'ToRGB (the decoder makes the picture)',
+        }
+        counts: Counter[str] = Counter()
+        for key in state:
+            if key not in self.state_dict():
+                reason = next((r for start, r in reasons.items() if key.startswith(start)), None)
+                counts[reason or f'blocks below {self.start_res} (the bank starts there)'] += 1
+        return ', '.join(f'{count} tensors of {reason}' for reason, count in counts.items())
 
     def forward(
         self,

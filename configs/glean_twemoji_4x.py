@@ -1,0 +1,58 @@
+# Twemoji's people, 4x: 16 -> 64, on the small bank that was trained here. Everything is small: 2 RRDBs, 128 channels at
+# most, 48,000 pictures seen, and the perceptual loss that needs no download.
+_base_ = './_base_/glean.py'
+
+in_size, out_size = 16, 64
+checkpoint = '{{ fileDirname }}/weights/stylegan2_twemoji_64px.safetensors'
+channels = {4: 128, 8: 128, 16: 128, 32: 64, 64: 32}
+
+model = dict(
+    generator=dict(
+        in_size=in_size,
+        bank=dict(
+            out_size=out_size,
+            style_channels=128,
+            num_mlps=4,
+            channels=channels,
+            pretrained=dict(checkpoint=checkpoint, prefix='generator_ema')),
+        encoder=dict(num_rrdbs=2)),
+    discriminator=dict(
+        in_size=out_size,
+        channels={4: 128, 8: 128, 16: 96, 32: 48, 64: 16},
+        pretrained=dict(checkpoint=checkpoint, prefix='discriminator')),
+    perceptual_loss=dict(_delete_=True, type='STLPIPSLoss', net='alex', loss_weight=0.05),
+    train_cfg=dict(channels_last=True))
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=1,
+    dataset=dict(
+        metainfo=dict(dataset_type='twemoji', task_name='sisr'),
+        data_root='data/twemoji',
+        data_prefix=dict(img='BIx4_down'),
+        ann_file='meta_info_Twemoji_people_train.txt'))
+val_dataloader = dict(
+    num_workers=1,
+    dataset=dict(
+        metainfo=dict(dataset_type='twemoji', task_name='sisr'),
+        data_root='data/twemoji',
+        data_prefix=dict(img='BIx4_down'),
+        ann_file='meta_info_Twemoji_people_test.txt'))
+test_dataloader = val_dataloader
+
+metrics = [
+    dict(type='PSNR'),
+    dict(type='SSIM'),
+    dict(type='STLPIPSMetric', net='vgg'),
+    dict(type='PSNR', pred_key='bicubic_img', prefix='bicubic'),
+    dict(type='SSIM', pred_key='bicubic_img', prefix='bicubic'),
+    dict(type='STLPIPSMetric', net='vgg', pred_key='bicubic_img', prefix='bicubic'),
+]
+val_evaluator = dict(metrics=metrics)
+test_evaluator = dict(metrics=metrics)
+
+train_cfg = dict(max_iters=3000, val_interval=1000)
+adam = dict(type='BF16OptimWrapper', optimizer=dict(lr=4e-4))
+optim_wrapper = dict(generator=adam, discriminator=adam)
+param_scheduler = dict(T_max=3000)
+default_hooks = dict(checkpoint=dict(interval=1000))

@@ -1,0 +1,37 @@
+"""What the command-line tools share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, dict_action: type[argparse.Action]) -> None:
+    """Config, work directory, overrides and launcher: MMagic's names and meanings."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and pictures (default: work_dirs/CONFIG)')
+    parser.add_argument('--cfg-options', nargs='+', action=dict_action, metavar='KEY=VALUE',
+                        help='override keys of the config, e.g. train_cfg.max_iters=20')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    # torchrun sets the environment variable, torch.distributed.launch passes the option.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config and apply the command line to it."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    config = Config.fromfile(args.config)
+    config.launcher = args.launcher
+    if not torch.cuda.is_available() and config.get('env_cfg', {}).get('dist_cfg', {}).get('backend') == 'nccl':
+        config.env_cfg.dist_cfg.backend = 'gloo'
+    if args.cfg_options:
+        config.merge_from_dict(args.cfg_options)
+    if args.work_dir:
+        config.work_dir = args.work_dir
+    elif config.get('work_dir') is None:
+        config.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    return config

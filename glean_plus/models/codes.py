@@ -1,0 +1,66 @@
+"""Where the bank's latent codes come from: predicted per picture (Eq. 2) or learned (section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmagic.registry import MODELS
+from torch import Tensor, nn
+
+from glean_plus.models.encoder import conv_act
+
+
+@MODELS.register_module()
+class PredictedCodes(nn.Module):
+    """E_{N+1}: a convolution and a fully connected layer turn the coarsest feature into one code a layer (Eq. 2).
+
+    Args:
+        in_channels: Width of the coarsest feature f_N.
+        resolution: Its side; 4 in the paper.
+        code_dims: Length of each layer's code.
+        layers: Unused: a picture's codes are predicted for the whole bank, W+.
+    """
+
+    def __init__(self, in_channels: int, resolution: int, code_dims: Sequence[int], layers: Sequence[int]) -> None:
+        super().__init__()
+        self.code_dims = tuple(code_dims)
+        self.conv = nn.Sequential(*conv_act(in_channels, in_channels))
+        self.linear = nn.Linear(in_channels * resolution**2, sum(self.code_dims))
+
+    def forward(self, feature: Tensor) -> list[Tensor]:
+        """(N, in_channels, 4, 4) -> one (N, code_dims[k]) per layer."""
+        return list(self.linear(self.conv(feature).flatten(1)).split(self.code_dims, dim=1))
+
+    def start_from(self, code: Tensor) -> None:
+        """Nothing to do: predicted codes depend on the picture."""
+
+
+@MODELS.register_module()
+class LearnedCodes(nn.Module):
+    """Codes that are parameters, the same for every picture (section 4, item 2).
+
+    Args:
+        in_channels, resolution: Unused: the codes do not depend on the features.
+        code_dims: Length of each layer's code.
+        layers: Indices of the layers that the bank still has; only they get a code.
+    """
+
+    def __init__(self, in_channels: int, resolution: int, code_dims: Sequence[int], layers: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = tuple(layers)
+        self.num_layers = len(code_dims)
+        self.codes = nn.ParameterList([nn.Parameter(torch.zeros(1, code_dims[layer])) for layer in self.layers])
+
+    def forward(self, feature: Tensor) -> list[Tensor | None]:
+        """One (1, code_dims[k]) per layer of the whole bank, None where the bank has no such layer."""
+        codes: list[Tensor | None] = [None] * self.num_layers
+        for layer, code in zip(self.layers, self.codes):
+            codes[layer] = code
+        return codes
+
+    @torch.no_grad()
+    def start_from(self, code: Tensor) -> None:
+        """Set every code to ``code``, (code dim,): the bank's mean."""
+        for parameter in self.codes:
+            parameter.copy_(code.expand_as(parameter))

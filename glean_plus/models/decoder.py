@@ -1,0 +1,63 @@
+"""The decoder: fuses the encoder's and the bank's features into the picture (paper section 3.3, Eq. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from mmagic.models.archs import PixelShufflePack
+from mmagic.registry import MODELS
+from torch import Tensor, nn
+
+from glean_plus.models.ops import LRELU_SLOPE
+
+
+@MODELS.register_module()
+class GLEANDecoder(nn.Module):
+    """d_0 = D_0(f_0), d_i = D_i([d_{i-1}, g_{N-1+i}]): 3x3 convolutions, each followed by a pixel shuffle but the last.
+
+    Args:
+        in_size: Nominal side of the input.
+        out_size: Nominal side of the output.
+        channels: The bank's channels at each resolution.
+        out_channels: Channels of the picture.
+        width_ratio: Width of d at each resolution as a share of the bank's: 1 in GLEAN, a quarter in LightGLEAN.
+        last_channels: Width of a hidden layer before the output, as in MMagic's GLEAN; none if None, as in LightGLEAN.
+    """
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        channels: Mapping[int, int],
+        out_channels: int = 3,
+        width_ratio: float = 1.0,
+        last_channels: int | None = 64,
+    ) -> None:
+        super().__init__()
+        if out_size <= in_size:
+            raise ValueError(f'out_size must be larger than in_size, but they are {out_size} and {in_size}.')
+        self.stages = nn.ModuleList()
+        self.resolutions: list[int] = []
+        res, width = in_size, channels[in_size]
+        while res < out_size:
+            res *= 2
+            out = max(1, round(channels[res] * width_ratio))
+            self.stages.append(PixelShufflePack(width, out, 2, upsample_kernel=3))
+            self.resolutions.append(res)
+            width = out + channels[res]
+        if last_channels is None:
+            self.last = nn.Conv2d(width, out_channels, 3, 1, 1)
+        else:
+            self.last = nn.Sequential(
+                nn.Conv2d(width, last_channels, 3, 1, 1),
+                nn.LeakyReLU(LRELU_SLOPE, inplace=True),
+                nn.Conv2d(last_channels, out_channels, 3, 1, 1),
+            )
+
+    def forward(self, f_0: Tensor, bank_features: Mapping[int, Tensor]) -> Tensor:
+        """f_0 (N, C, H, W) and the bank's features above the input's resolution -> the picture, about -1 to 1."""
+        d = f_0
+        for res, stage in zip(self.resolutions, self.stages):
+            d = torch.cat([stage(d), bank_features[res]], dim=1)
+        return self.last(d)

@@ -1,0 +1,126 @@
+"""GLEAN and LightGLEAN: encoder -> latent bank -> decoder, composed (paper sections 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmagic.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from glean_plus.models.banks import LatentBank
+
+
+def _build(part: Mapping[str, Any] | nn.Module, **defaults: Any) -> nn.Module:
+    if isinstance(part, nn.Module):
+        return part
+    return MODELS.build(dict(part), default_args=defaults)
+
+
+@MODELS.register_module()
+class GLEAN(BaseModule):
+    """Restores (N, C, in_size, in_size) to (N, C', out_size, out_size), both about -1 to 1.
+
+    One class for both models; the config chooses the parts. With a bank that starts at 4, predicted codes and fusion it
+    is GLEAN (Eq. 1-4); with one that starts at the input's resolution, learned codes and no fusion it is LightGLEAN
+    (Eq. 10). Sizes and widths that follow from the bank are handed to the other parts, so a config states them once.
+
+    Args:
+        in_size: Nominal side of the input, a resolution of the bank.
+        bank: The latent bank or its config.
+        encoder: The encoder or its config (default: ``GLEANEncoder`` with 23 RRDBs).
+        codes: ``PredictedCodes`` or ``LearnedCodes``, or a config; None chooses predicted codes for a whole bank and
+            learned ones for a bank that starts higher.
+        decoder: The decoder or its config.
+        fuse: Fuse encoder features into the bank by a convolution at every resolution up to the input's (S' of Eq. 3);
+            None means: if the bank is whole.
+        freeze_bank: Keep the bank's weights fixed (section 3.4). False is the paper's fine-tuning ablation.
+
+    Raises:
+        ValueError: Where in_size does not fit the bank.
+    """
+
+    def __init__(
+        self,
+        in_size: int,
+        bank: Mapping[str, Any] | LatentBank,
+        encoder: Mapping[str, Any] | nn.Module | None = None,
+        codes: Mapping[str, Any] | nn.Module | None = None,
+        decoder: Mapping[str, Any] | nn.Module | None = None,
+        fuse: bool | None = None,
+        freeze_bank: bool = True,
+    ) -> None:
+        super().__init__()
+        bank = _build(bank)
+        whole = bank.start_res == 4
+        if in_size not in bank.channels or in_size >= bank.out_size or bank.start_res not in (4, in_size):
+            raise ValueError(
+                f'in_size {in_size} does not fit the bank, which makes {bank.out_size} px starting at {bank.start_res}: it '
+                f'must be a lower resolution of the bank, and a bank that does not start at 4 must start at in_size.'
+            )
+        self.in_size = in_size
+        self.out_size = bank.out_size
+        lowest_res = 4 if whole else in_size // 2
+        self.encoder = _build(
+            encoder or dict(type='GLEANEncoder'), in_size=in_size, lowest_res=lowest_res, channels=bank.channels
+        )
+        self.codes = _build(
+            codes or dict(type='PredictedCodes' if whole else 'LearnedCodes'),
+            in_channels=bank.channels[lowest_res],
+            resolution=lowest_res,
+            code_dims=bank.code_dims,
+            layers=bank.layers,
+        )
+        self.fusions = nn.ModuleDict()
+        if whole if fuse is None else fuse:
+            for res in bank.resolutions:
+                if res <= in_size:
+                    width = bank.channels[res]
+                    self.fusions[str(res)] = nn.Conv2d(2 * width, width, 3, 1, 1)
+        self.bank = bank
+        self.decoder = _build(
+            decoder or dict(type='GLEANDecoder'), in_size=in_size, out_size=bank.out_size, channels=bank.channels
+        )
+        if freeze_bank:
+            bank.freeze()
+
+    def init_weights(self) -> None:
+        """Load the bank's pre-trained weights, if its config names any, and start learned codes at its mean code."""
+        super().init_weights()
+        if self.bank.pretrained is not None:
+            self.codes.start_from(self.bank.mean_code())
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """See the class.
+
+        Raises:
+            ValueError: On an input of another size than ``in_size``.
+        """
+        if lq.shape[-2:] != (self.in_size, self.in_size):
+            height, width = lq.shape[-2:]
+            raise ValueError(
+                f'The input is {height}x{width}, but this model restores {self.in_size}x{self.in_size} to '
+                f'{self.out_size}x{self.out_size}: resize or crop it, or use a config of that input size.'
+            )
+        features = self.encoder(lq)
+        codes = self.codes(features[self.encoder.resolutions[-1]])
+        bank_features = self.retrieve(features, codes)
+        return self.decoder(features[self.in_size], bank_features)
+
+    def retrieve(self, features: Mapping[int, Tensor], codes: list[Tensor | None]) -> dict[int, Tensor]:
+        """Walk through the bank: Eq. 3, or Eq. 10 where it starts at the input's resolution.
+
+        Returns:
+            g_i of every resolution above the input's.
+        """
+        g = None if self.bank.start_res == 4 else features[self.bank.start_res // 2]
+        above = {}
+        for res in self.bank.resolutions:
+            g = self.bank.step(res, codes, g)
+            if str(res) in self.fusions:
+                g = self.fusions[str(res)](torch.cat([g, features[res]], dim=1))
+            if res > self.in_size:
+                above[res] = g
+        return above

@@ -1,0 +1,232 @@
+"""Training and testing of GLEAN: the losses of paper section 3.4, on MMagic's SRGAN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmagic.models.editors.srgan import SRGAN
+from mmagic.models.utils import set_requires_grad
+from mmagic.registry import MODELS
+from mmagic.structures import DataSample
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from torch import Tensor, nn
+
+from glean_plus.imresize import matlab_bicubic
+from glean_plus.models.ema import averaged_copy, update
+from glean_plus.models.glean import GLEAN
+from glean_plus.weights import select_prefix
+from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
+from glean_plus.weights.strict import check
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The network inside a distributed wrapper."""
+    return module.module if is_model_wrapper(module) else module
+
+
+@MODELS.register_module()
+class GLEANRestorer(SRGAN):
+    """Generator and discriminator trained on Eq. 5-9, tested on the generator's moving average.
+
+    What differs from MMagic's ``SRGAN``:
+
+    * ``ema`` keeps an average of the generator, which validation and test use; a frozen bank is not copied for it.
+    * The perceptual loss' network is built at the first training step, so that a test needs none, and is not saved.
+    * One backward pass a step and network, so that gradient accumulation means the same for both.
+    * ``step_counter`` is saved, so that ``disc_init_steps`` survives a resume.
+    * A checkpoint that does not fit the generator is refused, where MMEngine would test random weights.
+
+    Args:
+        generator: Config of :class:`GLEAN`, or of any network with ``init_weights`` and the same call.
+        perceptual_loss: Config of a loss with call (prediction, truth) -> scalar, or (perceptual, style) as MMagic's.
+        ema: ``dict(decay=0.999, start=0)``: averages from step ``start`` on, before which they follow the generator,
+            with the decay rising to its value as (1 + n) / (10 + n) over the first n steps; None keeps none.
+        **kwargs: As ``mmagic.models.SRGAN``: ``discriminator``, ``gan_loss``, ``pixel_loss``, ``train_cfg`` with
+            ``disc_steps``, ``disc_repeat``, ``disc_init_steps`` and ``channels_last`` (train in that memory layout,
+            which is faster on CPUs and tensor cores), ``test_cfg`` with ``bicubic``, ``data_preprocessor``, ``init_cfg``.
+    """
+
+    def __init__(
+        self,
+        generator: Mapping[str, Any],
+        perceptual_loss: Mapping[str, Any] | None = None,
+        ema: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(generator, perceptual_loss=None, **kwargs)
+        del self._buffers['step_counter']
+        self.register_buffer('step_counter', torch.tensor(0), persistent=True)
+        self._perceptual_cfg = perceptual_loss
+        channels_last = bool((self.train_cfg or {}).get('channels_last', False))
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.ema_decay, self.ema_start = 0.0, 0
+        if ema is not None:
+            ema = dict(ema)
+            self.ema_decay, self.ema_start = ema.pop('decay', 0.999), ema.pop('start', 0)
+            if ema:
+                raise ValueError(f'Unknown keys {sorted(ema)} in the config of `ema`; known are decay and start.')
+            if not 0 <= self.ema_decay < 1:
+                raise ValueError(f'ema.decay must be at least 0 and below 1, but is {self.ema_decay}.')
+            self.generator_ema = averaged_copy(self.generator)
+
+    @property
+    def with_ema(self) -> bool:
+        return hasattr(self, 'generator_ema')
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        if self.with_ema:
+            update(self.generator_ema, unwrapped(self.generator), decay=0)
+
+    # ---- inference
+
+    def forward_tensor(self, inputs: Tensor, data_samples: Any = None, training: bool = False) -> Tensor:
+        """(N, C, H, W) -> pictures of the moving average, or of the generator in training or without one."""
+        if training or not self.with_ema:
+            return self.generator(inputs)
+        return self.generator_ema(inputs)
+
+    def forward_inference(self, inputs: Tensor, data_samples: Any = None, **kwargs: Any) -> DataSample:
+        """Predictions, 0 to 255; with ``test_cfg=dict(bicubic=True)`` also ``bicubic_img``, the input enlarged."""
+        predictions = super().forward_inference(inputs, data_samples, **kwargs)
+        if (self.test_cfg or {}).get('bicubic'):
+            lq = self.data_preprocessor.destruct(inputs, data_samples, 'img').cpu()
+            scale = predictions.pred_img.shape[-1] // lq.shape[-1]
+            predictions.set_tensor_data({'bicubic_img': torch.stack([matlab_bicubic(image, scale) for image in lq])})
+        return predictions
+
+    # ---- training
+
+    def _loss_networks(self, device: torch.device) -> nn.Module | None:
+        # Kept out of the module tree: its weights are no part of a checkpoint.
+        if self._perceptual_cfg is not None and self.perceptual_loss is None:
+            self.__dict__['perceptual_loss'] = MODELS.build(self._perceptual_cfg).to(device).eval()
+        return self.perceptual_loss
+
+    def g_step(self, batch_outputs: Tensor, batch_gt_data: Tensor) -> dict[str, Tensor]:
+        """Losses of the generator: Eq. 5, 6 and 7, with their weights (Eq. 8)."""
+        losses = {}
+        if self.pixel_loss:
+            losses['loss_pix'] = self.pixel_loss(batch_outputs, batch_gt_data)
+        perceptual_loss = self._loss_networks(batch_outputs.device)
+        if perceptual_loss is not None:
+            result = perceptual_loss(batch_outputs, batch_gt_data)
+            percep, style = result if isinstance(result, tuple) else (result, None)
+            if percep is not None:
+                losses['loss_perceptual'] = percep
+            if style is not None:
+                losses['loss_style'] = style
+        if self.gan_loss and self.discriminator:
+            # Not through a distributed wrapper: its weights get no gradients here, which the wrapper would wait for.
+            fake = unwrapped(self.discriminator)(batch_outputs)
+            losses['loss_gan'] = self.gan_loss(fake.float(), target_is_real=True, is_disc=False)
+        return losses
+
+    def d_step_with_optim(
+        self, batch_outputs: Tensor, batch_gt_data: Tensor, optim_wrapper: OptimWrapperDict
+    ) -> dict[str, Tensor]:
+        """Eq. 9, in one backward pass."""
+        wrapper: OptimWrapper = optim_wrapper['discriminator']
+        with wrapper.optim_context(self.discriminator):
+            real, fake = self.discriminator(batch_gt_data), self.discriminator(batch_outputs.detach())
+            losses = dict(
+                loss_d_real=self.gan_loss(real.float(), target_is_real=True, is_disc=True),
+                loss_d_fake=self.gan_loss(fake.float(), target_is_real=False, is_disc=True),
+            )
+        loss, log_vars = self.parse_losses(losses)
+        wrapper.update_params(loss)
+        return log_vars
+
+    def train_step(self, data: Any, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
+        """One step of both networks; ``optim_wrapper`` has ``generator`` and, with one, ``discriminator``.
+
+        Returns:
+            The losses, for the log.
+        """
+        data = self.data_preprocessor(data, True)
+        lq, gt = data['inputs'], self.extract_gt_data(data['data_samples'])
+        lq = lq['img'] if isinstance(lq, dict) else lq
+        lq, gt = (images.contiguous(memory_format=self.memory_format) for images in (lq, gt))
+        wrapper: OptimWrapper = optim_wrapper['generator']
+        log_vars: dict[str, Tensor] = {}
+
+        if self.if_run_g():
+            if self.discriminator:
+                set_requires_grad(self.discriminator, False)
+            with wrapper.optim_context(self.generator):
+                pred = self.generator(lq)
+                losses = self.g_step(pred, gt)
+            loss, log = self.parse_losses(losses)
+            wrapper.update_params(loss)
+            log_vars.update(log)
+            self._update_ema()
+        else:
+            with torch.no_grad(), wrapper.optim_context(unwrapped(self.generator)):
+                pred = unwrapped(self.generator)(lq)
+
+        if self.if_run_d():
+            set_requires_grad(self.discriminator, True)
+            for _ in range(self.disc_repeat):
+                log = self.d_step_with_optim(pred.detach(), gt, optim_wrapper)
+            log_vars.update(log)
+
+        log_vars.pop('loss', None)
+        self.step_counter += 1
+        return log_vars
+
+    def _update_ema(self) -> None:
+        if self.with_ema:
+            # Early on the average spans the few steps that there are, not their start.
+            steps = int(self.step_counter) - self.ema_start
+            decay = min(self.ema_decay, (1 + steps) / (10 + steps)) if steps >= 0 else 0.0
+            update(self.generator_ema, unwrapped(self.generator), decay)
+
+    # ---- checkpoints
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        """Check a checkpoint before its first tensor is copied, and complete it where that is meant.
+
+        Taken are a checkpoint of training, a file with the generator alone, and one of MMagic's GLEAN. Runs for
+        PyTorch's and MMEngine's way of loading alike, strict or not.
+
+        Raises:
+            WeightsError: If the generator's tensors are not all there with the right shapes.
+        """
+        self._complete(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _complete(self, state: dict[str, Tensor], prefix: str) -> None:
+        generator = unwrapped(self.generator)
+        start = f'{prefix}generator.'
+        given = select_prefix(state, start, 'The checkpoint')
+        if isinstance(generator, GLEAN) and is_mmagic_glean(given):
+            given, dropped = from_mmagic(given)
+            for key in [key for key in state if key.startswith(start)]:
+                del state[key]
+            state.update({start + key: value for key, value in given.items()})
+            print_log(f'MMagic GLEAN checkpoint: {len(given)} tensors taken, {len(dropped)} dropped: '
+                      f'{"; ".join(sorted(set(dropped.values())))}', logger='current')
+        check(generator.state_dict(), given, 'The checkpoint', "this config's generator")
+        if self.with_ema:
+            start = f'{prefix}generator_ema.'
+            names = self.generator_ema.state_dict().keys()
+            averages = {key[len(start):]: value for key, value in state.items() if key.startswith(start)}
+            if averages:
+                check(self.generator_ema.state_dict(), averages, 'The checkpoint', 'the moving average of its generator')
+            else:
+                state.update({start + name: given[name] for name in names})
+                print_log('The checkpoint has no moving average; it starts at the generator.', logger='current')
+        if self.discriminator is not None:
+            start = f'{prefix}discriminator.'
+            expected = unwrapped(self.discriminator).state_dict()
+            given = {key[len(start):]: value for key, value in state.items() if key.startswith(start)}
+            if given:
+                check(expected, given, 'The checkpoint', "this config's discriminator")
+            else:
+                state.update({start + key: value for key, value in expected.items()})
+                print_log('The checkpoint has no discriminator; the one at hand stays.', logger='current')
+        state.setdefault(f'{prefix}step_counter', self.step_counter)

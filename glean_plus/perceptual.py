@@ -1,0 +1,168 @@
+"""Learned perceptual distances: shift-tolerant LPIPS from weights that a package carries, and the original LPIPS."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glean_plus.weights import WeightsError, local_copy, read_state_dict
+from glean_plus.weights.strict import load_strict
+
+
+class _Blur(nn.Module):
+    """Reflect by two, filter with (1, 2, 1), keep every other sample."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer('filt', torch.zeros(channels, 1, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Stride by slicing: the gradient of a strided depthwise convolution is slow in bfloat16 on CPUs.
+        return F.conv2d(F.pad(x, (2, 2, 2, 2), mode='reflect'), self.filt, groups=x.shape[1])[:, :, ::2, ::2]
+
+
+def _conv(in_channels: int, out_channels: int, kernel: int = 3, padding: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(in_channels, out_channels, kernel, padding=padding), nn.ReLU()]
+
+
+def _pool(channels: int, kernel: int) -> list[nn.Module]:
+    return [nn.MaxPool2d(kernel, stride=1), _Blur(channels)]
+
+
+# The trunks, slice by slice; a feature is taken behind each slice.
+def _alex() -> list[list[nn.Module]]:
+    return [
+        [nn.Conv2d(3, 64, 11, padding=2), _Blur(64), nn.ReLU()],
+        [*_pool(64, 3), *_conv(64, 192, 5, 2)],
+        [*_pool(192, 3), *_conv(192, 384)],
+        _conv(384, 256),
+        _conv(256, 256),
+    ]
+
+
+def _vgg() -> list[list[nn.Module]]:
+    return [
+        [*_conv(3, 64), *_conv(64, 64)],
+        [*_pool(64, 2), *_conv(64, 128), *_conv(128, 128)],
+        [*_pool(128, 2), *_conv(128, 256), *_conv(256, 256), *_conv(256, 256)],
+        [*_pool(256, 2), *_conv(256, 512), *_conv(512, 512), *_conv(512, 512)],
+        [*_pool(512, 2), *_conv(512, 512), *_conv(512, 512), *_conv(512, 512)],
+    ]
+
+
+_TRUNKS = {'alex': _alex, 'vgg': _vgg}
+
+
+class _Trunk(nn.Module):
+    """Slices named and numbered as in the published state dict: slice1 ... slice5, modules counted through."""
+
+    def __init__(self, slices: list[list[nn.Module]]) -> None:
+        super().__init__()
+        index = 0
+        for number, modules in enumerate(slices, start=1):
+            part = nn.Sequential()
+            for module in modules:
+                part.add_module(str(index), module)
+                index += 1
+            self.add_module(f'slice{number}', part)
+        self.num_slices = len(slices)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features = []
+        for number in range(1, self.num_slices + 1):
+            x = getattr(self, f'slice{number}')(x)
+            features.append(x)
+        return features
+
+
+class _Head(nn.Module):
+    """Weights of a slice's channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        # Number 0 is a dropout in training.
+        self.model = nn.Sequential(nn.Identity(), nn.Conv2d(channels, 1, 1, bias=False))
+
+
+class _Scaling(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer('shift', torch.zeros(1, 3, 1, 1))
+        self.register_buffer('scale', torch.ones(1, 3, 1, 1))
+
+
+def stlpips_file(net: str) -> Path:
+    """The weights inside the package ``stlpips-pytorch``, which is found but not imported.
+
+    Raises:
+        WeightsError: If the package is not installed.
+    """
+    spec = importlib.util.find_spec('stlpips_pytorch')
+    if spec is None or spec.origin is None:
+        raise WeightsError(
+            'ST-LPIPS takes its weights from the package stlpips-pytorch, which is not installed: '
+            'pip install --no-deps stlpips-pytorch==0.0.2'
+        )
+    return Path(spec.origin).parent / 'weights' / 'vST0.0' / f'{net}_shift_tolerant.pth'
+
+
+class STLPIPS(nn.Module):
+    """Shift-tolerant LPIPS (Ghildyal and Liu, ECCV 2022), trunk and heads from ``stlpips-pytorch``; frozen.
+
+    Not LPIPS: its numbers are comparable only with themselves.
+
+    Args:
+        net: ``alex`` or ``vgg``.
+    """
+
+    def __init__(self, net: str = 'alex') -> None:
+        super().__init__()
+        if net not in _TRUNKS:
+            raise ValueError(f'net must be one of {sorted(_TRUNKS)}, but is {net!r}.')
+        self.scaling_layer = _Scaling()
+        slices = _TRUNKS[net]()
+        widths = [[module for module in part if isinstance(module, nn.Conv2d)][-1].out_channels for part in slices]
+        self.net = _Trunk(slices)
+        for index, width in enumerate(widths):
+            self.add_module(f'lin{index}', _Head(width))
+        path = stlpips_file(net)
+        load_strict(self, read_state_dict(path), str(path.name), f'ST-LPIPS ({net})')
+        self.requires_grad_(False).eval()
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Two batches (N, 3, H, W), RGB, -1 to 1 -> distances (N,), 0 for equal pictures."""
+        total = x.new_zeros(len(x))
+        shift, scale = self.scaling_layer.shift, self.scaling_layer.scale
+        pairs = zip(self.net((x - shift) / scale), self.net((y - shift) / scale))
+        for index, (a, b) in enumerate(pairs):
+            difference = (_unit(a) - _unit(b)).square()
+            weights = getattr(self, f'lin{index}').model[1]
+            total = total + weights(difference).mean(dim=(1, 2, 3))
+        return total
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Each pixel's features scaled to length 1."""
+    return x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
+
+
+def lpips_network(net: str) -> nn.Module:
+    """The original LPIPS (Zhang et al., CVPR 2018), of the package ``lpips``; frozen.
+
+    Raises:
+        WeightsError: If its trunk, an ImageNet network of torchvision's, is not there and cannot be downloaded.
+    """
+    import lpips
+    from torchvision.models import get_model_weights
+
+    names = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
+    if net not in names:
+        raise ValueError(f'net must be one of {sorted(names)}, but is {net!r}.')
+    # Its constructor downloads the trunk; fetched here first, a failure is one clear sentence.
+    local_copy(get_model_weights(names[net]).IMAGENET1K_V1.url)
+    return lpips.LPIPS(net=net, verbose=False).requires_grad_(False).eval()
+

@@ -1,0 +1,36 @@
+"""Test a checkpoint: metrics, predictions and a comparison picture.
+
+    mim test glean_plus lightglean_twemoji_4x.py --checkpoint X.pth --work-dir work_dirs/test
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import mmengine
+from mmengine.config import DictAction
+from mmengine.runner import Runner
+
+from glean_plus.cli import add_common_arguments, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
+    add_common_arguments(parser, DictAction)
+    parser.add_argument('checkpoint', help='.pth or .safetensors: of training, of the generator alone, or MMagic GLEAN\'s')
+    parser.add_argument('--out', help='file for the metrics, .json, .yaml or .pkl')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    config = load_config(args)
+    config.load_from = args.checkpoint
+    runner = Runner.from_cfg(config)
+    metrics = runner.test()
+    if args.out:
+        mmengine.dump(metrics, args.out)
+
+
+if __name__ == '__main__':
+    main()

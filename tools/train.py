@@ -1,0 +1,51 @@
+"""Train a model from a config.
+
+    mim train glean_plus lightglean_twemoji_4x.py --work-dir work_dirs/demo
+    mim train glean_plus lightglean_twemoji_4x.py --resume
+    mim train glean_plus glean_cat_16x.py --launcher pytorch --gpus 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from glean_plus.cli import add_common_arguments, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    # mim hands its own count of devices to a script whose help text mentions it, so the help is the first line alone.
+    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
+    add_common_arguments(parser, DictAction)
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+                        help='go on from a checkpoint; without a value, from the latest one in the work directory')
+    parser.add_argument('--amp', action='store_true', help='mixed precision in bfloat16, on CPU or GPU')
+    return parser.parse_args()
+
+
+def use_amp(config: Config) -> None:
+    """Every optimiser wrapper becomes a bfloat16 one."""
+    wrappers = config.optim_wrapper
+    for part in ([value for value in wrappers.values() if isinstance(value, dict)] if 'constructor' in wrappers
+                 else [wrappers]):
+        part.type = 'BF16OptimWrapper'
+
+
+def main() -> None:
+    args = parse_args()
+    config = load_config(args)
+    if args.amp:
+        use_amp(config)
+    if args.resume:
+        config.resume = True
+        config.load_from = None if args.resume == 'auto' else args.resume
+    runner = Runner.from_cfg(config)
+    runner.train()
+    runner.logger.info(f'Checkpoints: {os.path.abspath(config.work_dir)}')
+
+
+if __name__ == '__main__':
+    main()
