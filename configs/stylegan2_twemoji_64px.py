@@ -1,5 +1,5 @@
-# Pre-trains the small StyleGAN2 bank on the training split of Twemoji's people, 64 px. Small by intent: it exists so that
-# every step of GLEAN can be run and tested on two CPU cores.
+# Pre-trains the small StyleGAN2 bank on the training split of Twemoji's people, 64 px. Small by intent: it exists so
+# that every step of GLEAN can be run and tested on two CPU cores.
 _base_ = './_base_/runtime.py'
 
 channels = {4: 128, 8: 128, 16: 128, 32: 64, 64: 32}
@@ -12,7 +12,8 @@ model = dict(
     data_preprocessor=dict(type='DataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3),
     ema_config=dict(type='RampUpEMA', ema_kimg=10, ema_rampup=0.05, batch_size=32),
     # R1 with gamma 0.4: loss weight = gamma / 2 * interval. No path length regularisation.
-    loss_config=dict(r1_loss_weight=0.4 / 2 * 16, r1_interval=16, norm_mode='HWC', g_reg_interval=10**9, g_reg_weight=0),
+    loss_config=dict(
+        r1_loss_weight=0.4 / 2 * 16, r1_interval=16, norm_mode='HWC', g_reg_interval=10**9, g_reg_weight=0),
     augment=['color', 'translation', 'cutout'],
     channels_last=True)
 

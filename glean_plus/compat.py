@@ -111,7 +111,7 @@ def stand_in_for_mmcv_ops() -> None:
 
 
 def _method_of_history_buffer(owner: Any, name: str) -> Any:
-    """What ``getattr`` may do in a checkpoint: name a statistic of mmengine's log buffer, which holds such references."""
+    """What ``getattr`` may do in a checkpoint: name a statistic of mmengine's log buffer, which refers to them so."""
     from mmengine.logging.history_buffer import HistoryBuffer
 
     if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):

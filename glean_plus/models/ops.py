@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# StyleGAN2's activation is sqrt(2) * leaky_relu(x, 0.2), which keeps the variance of a unit normal. As the leaky ReLU is
-# linear in positive factors, the sqrt(2) is put into the weights and biases before it wherever those are small.
+# StyleGAN2's activation is sqrt(2) * leaky_relu(x, 0.2), which keeps the variance of a unit normal. As the leaky ReLU
+# is linear in positive factors, the sqrt(2) is put into the weights and biases before it wherever those are small.
 LRELU_SLOPE = 0.2
 SQRT2 = math.sqrt(2)
 

@@ -25,7 +25,8 @@ from glean_plus.weights.strict import check
 
 def unwrapped(module: nn.Module) -> nn.Module:
     """The network inside a distributed wrapper."""
-    return module.module if is_model_wrapper(module) else module
+    inner: nn.Module = module.module if is_model_wrapper(module) else module
+    return inner
 
 
 @MODELS.register_module()
@@ -47,7 +48,8 @@ class GLEANRestorer(SRGAN):
             with the decay rising to its value as (1 + n) / (10 + n) over the first n steps; None keeps none.
         **kwargs: As ``mmagic.models.SRGAN``: ``discriminator``, ``gan_loss``, ``pixel_loss``, ``train_cfg`` with
             ``disc_steps``, ``disc_repeat``, ``disc_init_steps`` and ``channels_last`` (train in that memory layout,
-            which is faster on CPUs and tensor cores), ``test_cfg`` with ``bicubic``, ``data_preprocessor``, ``init_cfg``.
+            which is faster on CPUs and tensor cores), ``test_cfg`` with ``bicubic``, ``data_preprocessor``,
+            ``init_cfg``.
     """
 
     def __init__(
@@ -216,7 +218,7 @@ class GLEANRestorer(SRGAN):
             names = self.generator_ema.state_dict().keys()
             averages = {key[len(start):]: value for key, value in state.items() if key.startswith(start)}
             if averages:
-                check(self.generator_ema.state_dict(), averages, 'The checkpoint', 'the moving average of its generator')
+                check(self.generator_ema.state_dict(), averages, 'The checkpoint', "this config's moving average")
             else:
                 state.update({start + name: given[name] for name in names})
                 print_log('The checkpoint has no moving average; it starts at the generator.', logger='current')

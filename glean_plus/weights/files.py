@@ -67,7 +67,7 @@ def read_state_dict(source: str | os.PathLike[str], prefix: str = '') -> dict[st
 
 
 def read_pretrained(pretrained: Mapping[str, str]) -> tuple[dict[str, Tensor], str]:
-    """What a config's ``pretrained=dict(checkpoint=..., prefix=...)`` means: the tensors, and their source for messages.
+    """What ``pretrained=dict(checkpoint=..., prefix=...)`` of a config means: the tensors, and a name for messages.
 
     Raises:
         WeightsError: As :func:`read_state_dict`, and on other keys than those two.
@@ -121,10 +121,10 @@ def write_safetensors(
     from safetensors.torch import save_file
 
     path = Path(path)
-    tensors = {
-        key: value.detach().to('cpu', dtype if dtype and value.is_floating_point() else value.dtype).contiguous().clone()
-        for key, value in state.items()
-    }
+    tensors = {}
+    for key, value in state.items():
+        target = dtype if dtype and value.is_floating_point() else value.dtype
+        tensors[key] = value.detach().to('cpu', target, copy=True).contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:

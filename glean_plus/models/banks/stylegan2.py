@@ -237,9 +237,10 @@ class StyleGAN2Bank(LatentBank):
             return self.conv1(feature, codes[0], noises[0])
         if feature is None:
             raise ValueError(f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.')
+        g: Tensor = feature
         for layer, noise in zip(layers, noises):
-            feature = self.convs[str(layer - 1)](feature, codes[layer], noise)
-        return feature
+            g = self.convs[str(layer - 1)](g, codes[layer], noise)
+        return g
 
     def to_rgb(self, resolution: int, codes: Sequence[Tensor], feature: Tensor, skip: Tensor | None = None) -> Tensor:
         """Picture (N, out_channels, H, W) of ``resolution`` from its feature and the picture of half the size."""
@@ -331,7 +332,7 @@ class StyleGAN2Bank(LatentBank):
             Pictures (N, out_channels, out_size, out_size), about -1 to 1, or the dict.
         """
         if self.start_res != 4:
-            raise RuntimeError(f'This bank starts at {self.start_res} and makes no pictures; build it with start_res=4.')
+            raise RuntimeError(f'This bank starts at {self.start_res} and makes no pictures; only a whole one does.')
         self._need('to_rgbs', 'pictures', 'rgb=True')
         if isinstance(styles, Tensor):
             styles = [styles]
@@ -353,8 +354,10 @@ class StyleGAN2Bank(LatentBank):
         latent, inject_index = self._spread(styles, inject_index)
 
         codes = latent.unbind(dim=1)
-        feature, image = None, None
-        for res in self.resolutions:
+        noises = self._noises(4, latent, injected_noise, add_noise, randomize_noise)
+        feature = self.step(4, codes, None, noises)
+        image = self.to_rgb(4, codes, feature)
+        for res in self.resolutions[1:]:
             noises = self._noises(res, latent, injected_noise, add_noise, randomize_noise)
             feature = self.step(res, codes, feature, noises)
             image = self.to_rgb(res, codes, feature, image)

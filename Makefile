@@ -1,0 +1,67 @@
+# `make demo` and `make test` do everything on a fresh machine; they need Python 3.11, make and pip.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+MIM := PYTHONWARNINGS=ignore $(BIN)/mim
+REQUIREMENTS := $(wildcard requirements/*.txt)
+SOURCES := $(shell find glean_plus configs tools -type f -not -path '*/__pycache__/*') setup.py setup.cfg model-index.yml
+
+.PHONY: demo test lint wheel setup classic clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.requirements: $(REQUIREMENTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -r requirements/default.txt -r requirements/demo.txt -r requirements/dev.txt
+	$(BIN)/pip install -q --no-deps -r requirements/demo-nodeps.txt
+	touch $@
+
+# Installed for real, not editable: mim looks for configs and tools inside the installed package.
+$(VENV)/.installed: $(VENV)/.requirements $(SOURCES)
+	rm -rf build
+	$(BIN)/pip install -q --no-deps --no-build-isolation --force-reinstall .
+	rm -rf build
+	touch $@
+
+DEMO := work_dirs/demo
+WEIGHTS := configs/weights/lightglean_twemoji_4x.safetensors
+
+demo: setup
+	@echo '== Twemoji, 64 px, with MATLAB-bicubic inputs'
+	$(MIM) run glean_plus prepare_twemoji data/twemoji
+	@echo '== The shipped LightGLEAN 4x on the held-out emoji'
+	$(MIM) test glean_plus lightglean_twemoji_4x.py --checkpoint $(WEIGHTS) --work-dir $(DEMO)/shipped
+	@echo '== A short training of the same model, from the pre-trained bank'
+	rm -rf $(DEMO)/trained
+	$(MIM) train glean_plus lightglean_twemoji_4x.py --work-dir $(DEMO)/trained --cfg-options \
+	    train_cfg.max_iters=200 train_cfg.val_interval=1000 default_hooks.logger.interval=20 \
+	    default_hooks.checkpoint.interval=200
+	@echo '== What 200 iterations have learned'
+	$(MIM) test glean_plus lightglean_twemoji_4x.py --checkpoint $(DEMO)/trained/iter_200.pth --work-dir $(DEMO)/trained
+	@echo
+	@echo 'input | bicubic | ours | truth:'
+	@echo '  shipped weights:        $(DEMO)/shipped/comparison.png'
+	@echo '  after 200 iterations:   $(DEMO)/trained/comparison.png'
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy glean_plus
+
+wheel: setup
+	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
+	rm -rf build
+
+# The classic stack beside the default one: torch 2.1 and an mmcv with compiled ops, which takes ten minutes to build.
+classic:
+	$(PYTHON) -m venv $(VENV)-classic
+	$(VENV)-classic/bin/pip install -q 'setuptools<81' wheel ninja psutil
+	$(VENV)-classic/bin/pip install -q --no-cache-dir -r requirements/classic.txt -r requirements/demo.txt -r requirements/dev.txt
+	$(VENV)-classic/bin/pip install -q --no-deps -r requirements/demo-nodeps.txt
+	MMCV_WITH_OPS=1 $(VENV)-classic/bin/pip install -q --no-build-isolation --no-cache-dir mmcv==2.1.0
+	$(VENV)-classic/bin/pip install -q --no-deps --no-build-isolation --force-reinstall .
+
+clean:
+	rm -rf build dist *.egg-info
