@@ -57,8 +57,8 @@ class GLEAN(BaseModule):
         whole = bank.start_res == 4
         if in_size not in bank.channels or in_size >= bank.out_size or bank.start_res not in (4, in_size):
             raise ValueError(
-                f'in_size {in_size} does not fit the bank, which makes {bank.out_size} px starting at {bank.start_res}: '
-                f'it must be a lower resolution of the bank, and the bank must start at 4 or at in_size.'
+                f'in_size {in_size} does not fit the bank, which makes {bank.out_size} px from {bank.start_res} on: '
+                'it must be a lower resolution of the bank, and the bank must start at 4 or at in_size.'
             )
         self.in_size = in_size
         self.out_size = bank.out_size
@@ -119,6 +119,8 @@ class GLEAN(BaseModule):
         above: dict[int, Tensor] = {}
         for res in self.bank.resolutions:
             g = self.bank.step(res, codes, g)
+            if res == 4:  # from the constant: one feature, where the codes are the same for all pictures
+                g = g.expand(len(features[self.in_size]), -1, -1, -1)
             if str(res) in self.fusions:
                 g = self.fusions[str(res)](torch.cat([g, features[res]], dim=1))
             if res > self.in_size:

@@ -1,0 +1,117 @@
+"""Shared pieces: a tiny data set of real Twemoji, and configs that run on it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+import glean_plus  # noqa: F401
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / 'configs'
+BANK_FILE = CONFIGS / 'weights' / 'stylegan2_twemoji_64px.safetensors'
+
+
+@pytest.fixture(autouse=True)
+def _scope_and_seed() -> None:
+    init_default_scope('mmagic')
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _no_network() -> Any:
+    """Any connection but loopback fails the test."""
+    import socket
+
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family != socket.AF_UNIX and address[0] not in ('127.0.0.1', '::1', 'localhost'):
+            raise AssertionError(f'A test tried to connect to {address}.')
+        return connect(self, address)
+
+    socket.socket.connect = guarded
+    yield
+    socket.socket.connect = connect
+
+
+def load_tool(name: str) -> ModuleType:
+    """Import tools/NAME.py."""
+    spec = importlib.util.spec_from_file_location(f'tools_{name}', ROOT / 'tools' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='session')
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve training and four test pictures of the real set, in its layout."""
+    tool = load_tool('prepare_twemoji')
+    root = tmp_path_factory.mktemp('twemoji')
+    for folder in ('GT', 'BIx4_down', 'BIx8_down'):
+        (root / folder).mkdir()
+    rows = [row for row in tool.read_split() if row[2] in tool.PEOPLE]
+    for side, count in (('train', 12), ('test', 4)):
+        names = [name for name, _, _, where in rows if where == side][::97][:count]
+        for name in names:
+            tool.prepare_one(name, root, 64, (4, 8))
+        lines = ''.join(f'{name}.png (64,64,3)\n' for name in names)
+        (root / f'meta_info_Twemoji_people_{side}.txt').write_text(lines)
+    return root
+
+
+@pytest.fixture
+def tiny_config(tiny_data: Path, tmp_path: Path) -> Any:
+    """Function: name of a Twemoji config -> that config on the tiny data, in float32, quiet and repeatable."""
+
+    def make(name: str = 'lightglean_twemoji_4x', work_dir: Path | None = None, **options: Any) -> Config:
+        config = Config.fromfile(CONFIGS / f'{name}.py')
+        config.work_dir = str(work_dir or tmp_path / 'work')
+        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            config[loader].num_workers = 0
+            config[loader].persistent_workers = False
+            config[loader].dataset.data_root = str(tiny_data)
+        config.train_dataloader.batch_size = 4
+        for part in ('generator', 'discriminator'):
+            config.optim_wrapper[part].type = 'OptimWrapper'
+        config.train_cfg.val_interval = 10**6
+        config.env_cfg.dist_cfg.backend = 'gloo'
+        config.randomness = dict(seed=0, deterministic=True)
+        # Validation at the end of a training would take longer than the training.
+        for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+            config.pop(key)
+        config.merge_from_dict(options)
+        return config
+
+    return make
+
+
+def batch(n: int = 4, in_size: int = 16, out_size: int = 64, seed: int = 0) -> dict[str, Any]:
+    """A batch as a loader gives it, 0 to 255."""
+    from mmagic.structures import DataSample
+
+    generator = torch.Generator().manual_seed(seed)
+    lq = torch.randint(0, 256, (n, 3, in_size, in_size), generator=generator, dtype=torch.uint8)
+    gt = torch.randint(0, 256, (n, 3, out_size, out_size), generator=generator, dtype=torch.uint8)
+    return dict(inputs=list(lq), data_samples=[DataSample(gt_img=image) for image in gt])
+
+
+def shake(model: torch.nn.Module, scale: float = 0.1) -> None:
+    """Move small parameters, such as biases and noise strengths that start at zero, so that they are tested too."""
+    for parameter in model.parameters():
+        if parameter.numel() < 2000:
+            parameter.data += torch.randn_like(parameter) * scale
+
+
+def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest difference as a share of the range of ``a``."""
+    return float((a - b).abs().max() / (a.max() - a.min()))

@@ -1,0 +1,111 @@
+"""What the package does about the versions around it."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging.history_buffer import HistoryBuffer
+
+from conftest import ROOT
+from glean_plus import compat
+
+RUN = [sys.executable, '-c']
+needs_safe_loading = pytest.mark.skipif(
+    not hasattr(torch.serialization, 'add_safe_globals'), reason='this torch has no list of safe globals'
+)
+
+
+def test_import_is_quick_quiet_and_offline() -> None:
+    """No line printed, MMagic's models not imported, no socket opened."""
+    code = (
+        'import socket, sys\n'
+        'def refuse(*a, **k): raise AssertionError("network")\n'
+        'socket.socket.connect = refuse\n'
+        'import glean_plus\n'
+        'assert "mmagic.models" not in sys.modules and "diffusers" not in sys.modules, "slow import"\n'
+    )
+    result = subprocess.run([*RUN, code], capture_output=True, text=True, cwd=ROOT)
+    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
+
+
+def test_registration_comes_with_the_first_look_up_or_at_once() -> None:
+    first = 'import glean_plus; from mmagic.registry import MODELS; print(MODELS.get("GLEANRestorer").__name__)'
+    late = ('from mmagic.registry import MODELS; MODELS.get("SRGAN"); import glean_plus; '
+            'print(MODELS.module_dict["GLEANRestorer"].__name__)')
+    stand_in = 'import glean_plus.compat as c; c.stand_in_for_mmcv_ops(); '
+    for code in (first, stand_in + late):
+        result = subprocess.run([*RUN, code], capture_output=True, text=True, cwd=ROOT)
+        assert result.stdout.strip().endswith('GLEANRestorer'), result.stderr
+
+
+def test_stand_in_can_be_looked_at_but_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, 'mmcv._ext', raising=False)
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    compat.stand_in_for_mmcv_ops()
+    module = sys.modules['mmcv._ext']
+    assert isinstance(module, ModuleType) and module.__spec__.name == 'mmcv._ext'
+    op = module.nms
+    with pytest.raises(NotImplementedError, match='mmcv op `nms` is not compiled'):
+        op(1, 2)
+    with pytest.raises(AttributeError):
+        module.__path__
+
+
+def test_compiled_ops_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ModuleType('mmcv._ext')
+    monkeypatch.setitem(sys.modules, 'mmcv._ext', real)
+    compat.stand_in_for_mmcv_ops()
+    assert sys.modules['mmcv._ext'] is real
+
+
+@pytest.mark.parametrize(
+    ('found', 'named'),
+    [
+        (dict(mmcv='2.2.0'), r'mmcv 2\.2\.0 is installed; >= 2\.0\.0 and < 2\.2\.0 is wanted'),
+        (dict(mmcv=None), 'mmcv is not installed'),
+        (dict(torch='1.13.1'), r'torch 1\.13\.1 is installed; >= 2\.1 is wanted'),
+        (dict(mmagic='1.0.1', mmengine='1.0.0'), r'mmengine 1\.0\.0 .*mmagic 1\.0\.1'),
+    ],
+)
+def test_stack_that_cannot_work_is_refused(found: dict, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = dict(torch='2.14.1+cpu', mmengine='0.10.7', mmcv='2.1.0', mmagic='1.2.0')
+    monkeypatch.setattr(compat, '_version', (good | found).get)
+    with pytest.raises(compat.StackError, match=named) as caught:
+        compat.check_versions()
+    assert 'requirements/default.txt' in str(caught.value)
+    monkeypatch.setattr(compat, '_version', good.get)
+    compat.check_versions()
+
+
+def test_log_of_a_checkpoint_loads_safely(tmp_path: Path) -> None:
+    buffer = HistoryBuffer()
+    for value in (1.0, 2.0, 4.0):
+        buffer.update(np.float64(value))
+    torch.save(dict(log=buffer), tmp_path / 'a.pth')
+    options = dict(weights_only=True) if hasattr(torch.serialization, 'add_safe_globals') else {}
+    assert torch.load(tmp_path / 'a.pth', **options)['log'].mean() == pytest.approx(7 / 3)
+
+
+class GetAttr:
+    """Asks for an attribute that no checkpoint may ask for."""
+
+    def __init__(self, owner: object, name: str) -> None:
+        self.owner, self.name = owner, name
+
+    def __reduce__(self) -> tuple:
+        return getattr, (self.owner, self.name)
+
+
+@needs_safe_loading
+@pytest.mark.parametrize(('owner', 'name'), [(HistoryBuffer, '__init__'), (np.ndarray, 'tofile'), (HistoryBuffer, 'update')])
+def test_getattr_stays_refused(owner: object, name: str, tmp_path: Path) -> None:
+    torch.save(GetAttr(owner, name), tmp_path / 'a.pth')
+    with pytest.raises(Exception, match='which is refused'):
+        torch.load(tmp_path / 'a.pth', weights_only=True)
