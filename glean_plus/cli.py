@@ -6,7 +6,6 @@ import argparse
 import os
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 
 
@@ -26,8 +25,6 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = Config.fromfile(args.config)
     config.launcher = args.launcher
-    if not torch.cuda.is_available() and config.get('env_cfg', {}).get('dist_cfg', {}).get('backend') == 'nccl':
-        config.env_cfg.dist_cfg.backend = 'gloo'
     if args.cfg_options:
         config.merge_from_dict(args.cfg_options)
     if args.work_dir:

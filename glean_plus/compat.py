@@ -6,6 +6,8 @@ Nothing else in the package knows about versions. :func:`install` runs when ``gl
   the CPU paths of its StyleGAN2 modules never call it. A stand-in takes its place whose ops say so when *called*.
 * **torch >= 2.6** loads checkpoints with ``weights_only=True`` and refuses the logs that mmengine 0.10 puts in them.
   Exactly those types are allowed; the safety stays on.
+* **mmengine's ``--launcher pytorch``** selects a CUDA device even where there is none. Without one, processes talk over
+  gloo.
 * **A stack that cannot work** is refused with the versions found and wanted, in place of an assertion of MMagic's.
 * **Registration is lazy**: importing MMagic's models takes ten seconds, so this package only tells MMagic's registries
   where its own modules are; the first look-up imports them.
@@ -46,6 +48,7 @@ def install() -> None:
     check_versions()
     stand_in_for_mmcv_ops()
     allow_mmengine_checkpoints()
+    allow_launchers_without_gpu()
     register_lazily()
 
 
@@ -142,15 +145,41 @@ def allow_mmengine_checkpoints() -> None:
     )
 
 
+def allow_launchers_without_gpu() -> None:
+    """Let mmengine start several processes on a machine without any accelerator."""
+    from mmengine.dist import utils
+
+    original = utils._init_dist_pytorch
+    if getattr(original, 'works_without_gpu', False):
+        return
+
+    def init_dist_pytorch(backend: str, **kwargs: Any) -> None:
+        import torch
+        from mmengine.device import get_device
+        from mmengine.logging import print_log
+
+        if get_device() != 'cpu':
+            original(backend, **kwargs)
+            return
+        if backend == 'nccl':
+            print_log('There is no GPU: the processes use gloo in place of nccl.', logger='current')
+            backend = 'gloo'
+        kwargs.pop('init_backend', None)
+        torch.distributed.init_process_group(backend=backend, **kwargs)
+
+    init_dist_pytorch.works_without_gpu = True
+    utils._init_dist_pytorch = init_dist_pytorch
+
+
 def register_lazily() -> None:
     """Tell MMagic's registries to import this package's modules on their first look-up.
 
     A registry that has looked things up already will not look again, so there the modules are imported at once.
     """
     from mmagic import registry
-    from mmengine.registry import OPTIM_WRAPPERS
+    from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS
 
-    used = (registry.MODELS, registry.METRICS, registry.HOOKS, registry.TRANSFORMS, OPTIM_WRAPPERS)
+    used = (registry.MODELS, registry.METRICS, registry.HOOKS, registry.TRANSFORMS, OPTIM_WRAPPERS, MODEL_WRAPPERS)
     for each in used:
         if MODULES not in each._locations:
             each._locations.append(MODULES)

@@ -19,6 +19,4 @@ load_from = None
 resume = False
 randomness = dict(seed=0, diff_rank_seed=True)
 
-# Each network of the model is wrapped for distributed training by itself, as its optimiser steps by itself.
-model_wrapper_cfg = dict(
-    type='MMSeparateDistributedDataParallel', broadcast_buffers=False, find_unused_parameters=False)
+model_wrapper_cfg = dict(type='SeparateDistributedDataParallel')

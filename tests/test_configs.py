@@ -1,0 +1,121 @@
+"""Every config: it parses, it builds as published, and it loads its bank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmagic.registry import MODELS
+from mmengine.config import Config
+
+import mmagic
+from conftest import CONFIGS
+from glean_plus.models import StyleGAN2Bank
+from glean_plus.weights import WeightsError
+
+RESTORERS = sorted(path.stem for path in CONFIGS.glob('*glean_*.py'))
+PUBLISHED = [name for name in RESTORERS if 'twemoji' not in name]
+FACES = [f'{model}_face_{scale}x' for model in ('glean', 'lightglean') for scale in (8, 16, 32, 64)]
+ROOMS = [f'{model}_{what}_16x' for model in ('glean', 'lightglean') for what in ('cat', 'car', 'bedroom', 'tower')]
+
+
+def load(name: str) -> Config:
+    return Config.fromfile(CONFIGS / f'{name}.py')
+
+
+def test_the_promised_configs_are_there() -> None:
+    assert set(FACES + ROOMS + ['glean_cat_8x', 'lightglean_cat_8x']) == set(PUBLISHED)
+    assert {f'{model}_twemoji_{scale}x' for model in ('glean', 'lightglean') for scale in (4, 8)} <= set(RESTORERS)
+
+
+def test_base_names_are_unique_and_not_mmagic_s() -> None:
+    """mim looks a config up by its base name, and two of them are an error."""
+    ours = [path.name for path in CONFIGS.rglob('*.py')]
+    theirs = {path.name for path in (Path(mmagic.__file__).parent / '.mim' / 'configs').rglob('*.py')}
+    assert len(ours) == len(set(ours))
+    assert not set(ours) & theirs
+
+
+@pytest.mark.parametrize('name', RESTORERS)
+def test_builds_as_published(name: str) -> None:
+    """On the meta device: every key of the config is an argument, and the sizes fit each other."""
+    config = load(name)
+    model = config.model.to_dict()
+    with torch.device('meta'):
+        generator = MODELS.build(model['generator'])
+        discriminator = MODELS.build(model['discriminator'])
+    scale = int(name.split('_')[-1][:-1])
+    assert generator.in_size * scale == generator.out_size == discriminator.in_size
+    light = name.startswith('light')
+    assert generator.bank.start_res == (generator.in_size if light else 4)
+    assert len(generator.fusions) == (0 if light else len([r for r in generator.bank.channels if r <= generator.in_size]))
+    assert generator.bank.frozen
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        assert config[loader].dataset.data_prefix.img == f'BIx{scale}_down', loader
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_schedule_is_the_paper_s(name: str) -> None:
+    config = load(name)
+    assert config.train_cfg.max_iters == config.param_scheduler.T_max == 300_000
+    assert config.param_scheduler.type == 'CosineAnnealingLR'
+    assert [config.optim_wrapper[part].optimizer.lr for part in ('generator', 'discriminator')] == [1e-4, 1e-4]
+    assert config.train_dataloader.batch_size == (8 if 'face' in name else 16)
+    losses = (config.model.pixel_loss, config.model.perceptual_loss, config.model.gan_loss)
+    assert [loss.loss_weight for loss in losses] == [1.0, 1e-2, 1e-2]
+
+
+def fake_checkpoint(url: str, bank: dict[str, Any], discriminator: dict[str, Any], hub: Path) -> dict[str, torch.Tensor]:
+    """A file in the form of the published ones, where a download would be cached."""
+    whole = StyleGAN2Bank(bank['out_size'], channels=bank.get('channels'))
+    critic = MODELS.build({key: value for key, value in discriminator.items() if key != 'pretrained'})
+    state = {f'generator_ema.{key}': value for key, value in whole.state_dict().items()}
+    state |= {f'discriminator.{key}': value for key, value in critic.state_dict().items()}
+    path = hub / 'checkpoints' / Path(url).name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(state_dict=state), path)
+    return state
+
+
+@pytest.mark.parametrize('what', ['cat_16x', 'car_16x', 'bedroom_16x', 'tower_16x', 'face_16x'])
+def test_bank_and_discriminator_are_loaded_the_config_s_way(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Configs of one class and other scales share these lines, which the next test makes sure of."""
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    state: dict[str, torch.Tensor] = {}
+    for model in ('glean', 'lightglean'):
+        config = load(f'{model}_{what}').model.to_dict()
+        pretrained = config['generator']['bank']['pretrained']
+        if not state:
+            with pytest.raises(WeightsError):  # not there yet, and no network: an error, never a random bank
+                monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
+                MODELS.build(config['generator']['bank']).init_weights()
+            state = fake_checkpoint(pretrained['checkpoint'], config['generator']['bank'], config['discriminator'], tmp_path)
+            if not pretrained['checkpoint'].startswith('http'):
+                (tmp_path / 'weights').mkdir()
+                (tmp_path / 'checkpoints' / Path(pretrained['checkpoint']).name).rename(pretrained['checkpoint'])
+        for part, prefix in ((config['generator']['bank'], 'generator_ema'), (config['discriminator'], 'discriminator')):
+            network = MODELS.build(part)
+            network.init_weights()
+            for key, value in network.state_dict().items():
+                assert torch.equal(value, state[f'{prefix}.{key}']), key
+
+
+def offline(*args: object, **kwargs: object) -> None:
+    raise OSError('no network')
+
+
+def test_one_class_has_one_checkpoint() -> None:
+    for what in ('face', 'cat', 'car', 'bedroom', 'tower'):
+        models = [load(name).model for name in PUBLISHED if f'_{what}_' in name]
+        assert len({model.generator.bank.pretrained.checkpoint for model in models}) == 1
+        assert {model.discriminator.pretrained.checkpoint for model in models} == {
+            models[0].generator.bank.pretrained.checkpoint
+        }
+        assert {(m.generator.bank.pretrained.prefix, m.discriminator.pretrained.prefix) for m in models} == {
+            ('generator_ema', 'discriminator')
+        }

@@ -1,0 +1,265 @@
+"""Whole trainings: resume, processes, mim."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from PIL import Image
+from safetensors.torch import load_file
+
+from conftest import BANK_FILE, CONFIGS, ROOT
+
+BIN = Path(sys.executable).parent
+
+
+def train(config: Config, name: str) -> Runner:
+    config = config.copy()
+    config.experiment_name = name
+    runner = Runner.from_cfg(config)
+    runner.train()
+    return runner
+
+
+def flat(state: Any, path: str = '') -> dict[str, torch.Tensor]:
+    """Every tensor and number of a nested state."""
+    if isinstance(state, torch.Tensor):
+        return {path: state}
+    if isinstance(state, (int, float)):
+        return {path: torch.tensor(state)}
+    items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, (list, tuple)) else ()
+    return {key: value for name, part in items for key, value in flat(part, f'{path}.{name}').items()}
+
+
+@pytest.mark.parametrize('name', ['lightglean_twemoji_4x', 'glean_twemoji_8x'])
+def test_ten_and_ten_more_are_twenty(name: str, tiny_config: Any, tmp_path: Path) -> None:
+    """Weights, average, optimisers, schedulers and step counter: bit for bit the same after a resume."""
+    options = {'default_hooks.checkpoint.interval': 10}
+    train(tiny_config(name, tmp_path / 'once', **options, **{'train_cfg.max_iters': 20}), f'{name}-once')
+    train(tiny_config(name, tmp_path / 'twice', **options, **{'train_cfg.max_iters': 10}), f'{name}-first')
+    train(tiny_config(name, tmp_path / 'twice', resume=True, **options, **{'train_cfg.max_iters': 20}), f'{name}-second')
+    once, twice = (
+        torch.load(tmp_path / where / 'iter_20.pth', weights_only=hasattr(torch.serialization, 'add_safe_globals'))
+        for where in ('once', 'twice')
+    )
+    for part in ('state_dict', 'optimizer', 'param_schedulers'):
+        expected, result = flat(once[part]), flat(twice[part])
+        assert expected.keys() == result.keys()
+        assert len(expected) > 3
+        for key, value in expected.items():
+            assert torch.equal(value, result[key]), f'{part}{key}'
+    assert int(twice['state_dict']['step_counter']) == 20
+    assert any(key.startswith('generator_ema.') for key in twice['state_dict'])
+
+
+@pytest.mark.parametrize('name', sorted(path.stem for path in CONFIGS.glob('*glean_twemoji_*.py')))
+def test_bank_is_the_shipped_one_before_and_after_training(name: str, tiny_config: Any, tmp_path: Path) -> None:
+    """Each Twemoji config, as published: the bank's tensors are the file's, and still are after ten steps."""
+    shipped = {key.removeprefix('generator_ema.'): value.float() for key, value in load_file(BANK_FILE).items()}
+    config = tiny_config(name, **{'train_cfg.max_iters': 10, 'default_hooks.checkpoint.interval': 10})
+    config.experiment_name = f'bank-{name}'
+    config.train_dataloader.batch_size = 4
+    runner = Runner.from_cfg(config)
+
+    def check() -> None:
+        bank = runner.model.generator.bank.state_dict()
+        assert len(bank) > 20
+        for key, value in bank.items():
+            assert torch.equal(value, shipped[key]), key
+
+    seen = []
+    runner.register_hook(type('Check', (mmengine.hooks.Hook,), dict(before_train_epoch=lambda *a: (check(), seen.append(1))))())
+    runner.train()
+    check()
+    assert seen == [1]
+    # The learned codes started at the mean code, and moved.
+    if name.startswith('light'):
+        mean = runner.model.generator.bank.mean_code()
+        for code in runner.model.generator.codes.codes:
+            assert 0 < float((code.detach() - mean).abs().max()) < 0.1
+
+
+def write_config(config: Config, path: Path) -> Path:
+    config.dump(path)
+    return path
+
+
+def launch(arguments: list[str], cwd: Path, processes: int = 0) -> str:
+    """Run a command as a user would, and return what it printed; fails with that if the command does."""
+    environment = {**os.environ, 'PYTHONWARNINGS': 'ignore', 'OMP_NUM_THREADS': '1', 'TORCH_HOME': str(cwd / 'hub'),
+                   'PATH': f'{BIN}{os.pathsep}{os.environ["PATH"]}'}  # fmt: skip
+    if processes:
+        arguments = [str(BIN / 'torchrun'), f'--nproc-per-node={processes}', '--master-port=29511', *arguments]
+    result = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output[-6000:]
+    return output
+
+
+PROBE = '''
+"""Trains ten iterations, then writes this process' weights and the gradients of one joint batch."""
+import sys
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_rank, get_world_size
+from mmengine.runner import Runner
+import glean_plus
+
+config = Config.fromfile(sys.argv[1])
+config.launcher = 'pytorch' if get_world_size() > 1 or 'RANK' in __import__('os').environ else 'none'
+runner = Runner.from_cfg(config)
+runner.train()
+model = runner.model.module if hasattr(runner.model, 'module') else runner.model
+rank, world = get_rank(), get_world_size()
+torch.save(model.state_dict(), f'{sys.argv[2]}/weights_{rank}.pth')
+
+# The same joint batch of four, split over the processes.
+generator = torch.Generator().manual_seed(5)
+lq = torch.randn(4, 3, 16, 16, generator=generator).chunk(world)[rank]
+gt = torch.randn(4, 3, 64, 64, generator=generator).chunk(world)[rank]
+torch.manual_seed(1)
+for parameter in model.parameters():
+    if parameter.requires_grad:
+        parameter.data = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())) * 0.02
+model.zero_grad()
+((model.generator(lq) - gt) ** 2).mean().backward()
+real = model.discriminator(gt)
+torch.nn.functional.softplus(-real).mean().backward()
+torch.save({name: p.grad for name, p in model.named_parameters() if p.grad is not None}, f'{sys.argv[2]}/grads_{rank}.pth')
+'''
+
+
+def test_two_processes_hold_equal_weights_and_the_joint_gradient(tiny_config: Any, tmp_path: Path) -> None:
+    config = tiny_config(**{'train_cfg.max_iters': 10})
+    config.model.discriminator.mbstd_group = 1  # statistics over a batch would differ between halves and whole
+    path = write_config(config, tmp_path / 'config.py')
+    (tmp_path / 'probe.py').write_text(PROBE)
+    for folder, processes in (('two', 2), ('one', 0)):
+        (tmp_path / folder).mkdir()
+        launch([*([sys.executable] if not processes else []), 'probe.py', str(path), str(tmp_path / folder)], tmp_path, processes)
+    first, second = (torch.load(tmp_path / 'two' / f'weights_{rank}.pth') for rank in (0, 1))
+    shipped = load_file(BANK_FILE)
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), key
+        if '.bank.' in key:  # loaded in every process
+            assert torch.equal(value, shipped[f'generator_ema.{key.split(".bank.")[1]}'].float()), key
+    name = lambda key: key.replace('.module.', '.')  # noqa: E731
+    joint = {name(key): value for key, value in torch.load(tmp_path / 'one' / 'grads_0.pth').items()}
+    for rank in (0, 1):
+        split = {name(key): value for key, value in torch.load(tmp_path / 'two' / f'grads_{rank}.pth').items()}
+        assert split.keys() == joint.keys()
+        for key, value in joint.items():
+            torch.testing.assert_close(split[key], value, rtol=1e-3, atol=1e-6, msg=key)
+
+
+def test_two_processes_by_the_tool(tiny_config: Any, tmp_path: Path) -> None:
+    config = tiny_config('glean_twemoji_4x', tmp_path / 'work', **{'train_cfg.max_iters': 10, 'default_hooks.checkpoint.interval': 10})
+    config.env_cfg.dist_cfg.backend = 'nccl'  # as shipped; without a GPU it becomes gloo
+    path = write_config(config, tmp_path / 'config.py')
+    launch([str(ROOT / 'tools' / 'train.py'), str(path), '--launcher', 'pytorch'], tmp_path, processes=2)
+    assert (tmp_path / 'work' / 'iter_10.pth').is_file()
+
+
+# ---- mim, on the installed package, from an empty folder
+
+
+@pytest.fixture
+def empty(tiny_data: Path, tmp_path: Path) -> Path:
+    """An empty folder, but for the data where the configs look for it."""
+    shutil.copytree(tiny_data, tmp_path / 'data' / 'twemoji')
+    return tmp_path
+
+
+SHORT = ['--cfg-options', 'train_cfg.max_iters=4', 'train_cfg.val_interval=100', 'default_hooks.checkpoint.interval=4',
+         'default_hooks.logger.interval=2', 'train_dataloader.batch_size=4']  # fmt: skip
+
+
+def test_mim_trains_resumes_and_tests_from_an_empty_folder(empty: Path) -> None:
+    mim = str(BIN / 'mim')
+    output = launch([mim, 'train', 'glean_plus', 'lightglean_twemoji_4x.py', '--work-dir', 'w', '--amp', *SHORT], empty)
+    assert 'Training finished successfully' in output
+    assert 'StyleGAN2 bank: all' in output and 'tensors loaded from' in output
+    # Everything is below the work directory.
+    assert sorted(path.name for path in empty.iterdir()) == ['data', 'w']
+
+    more = ['--cfg-options', 'train_cfg.max_iters=6', *SHORT[2:]]
+    output = launch([mim, 'train', 'glean_plus', 'lightglean_twemoji_4x.py', '--work-dir', 'w', '--resume', *more], empty)
+    assert 'resumed epoch: 0, iter: 4' in output
+
+    output = launch([mim, 'test', 'glean_plus', 'lightglean_twemoji_4x.py', '--checkpoint', 'w/iter_4.pth',
+                     '--work-dir', 't', '--out', 'metrics.json'], empty)  # fmt: skip
+    metrics = json.loads((empty / 'metrics.json').read_text())
+    for metric in ('PSNR', 'SSIM', 'ST-LPIPS-vgg'):
+        assert {metric, f'bicubic/{metric}'} <= metrics.keys()
+    predictions = list((empty / 't' / 'pictures').iterdir())
+    assert len(predictions) == 4 and np.asarray(Image.open(predictions[0])).shape == (64, 64, 3)
+    assert np.asarray(Image.open(empty / 't' / 'comparison.png')).shape == (4 * 64, 4 * 64, 3)
+
+    with pytest.raises(AssertionError, match='does not fit this config|no key that starts|Other shape|does not fit'):
+        launch([mim, 'test', 'glean_plus', 'glean_twemoji_8x.py', '--checkpoint', 'w/iter_4.pth', '--work-dir', 't'], empty)
+
+
+def test_mmagic_s_own_entry_takes_our_config(empty: Path) -> None:
+    """`mim train mmagic PATH`: custom_imports brings this package in."""
+    config = BIN.parent / 'lib'
+    config = next(config.glob('python*/site-packages/glean_plus/.mim/configs/lightglean_twemoji_4x.py'))
+    output = launch([str(BIN / 'mim'), 'train', 'mmagic', str(config), '--work-dir', 'w', *SHORT], empty)
+    assert 'Training finished successfully' in output and (empty / 'w' / 'iter_4.pth').is_file()
+
+
+def readme_config() -> str:
+    """The config that the README shows: MMagic's GLEAN turned into LightGLEAN."""
+    text = (ROOT / 'README.md').read_text()
+    start = text.index("_base_ = 'mmagic::glean/glean_x16_2xb8_cat.py'")
+    return text[start:text.index('```', start)]
+
+
+def test_mmagic_s_glean_config_becomes_lightglean(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of the README, run for two steps, with a bank in the published form and a random VGG."""
+    from mmagic.models.losses import perceptual_loss
+
+    from test_configs import fake_checkpoint
+
+    path = tmp_path / 'my_lightglean.py'
+    path.write_text(readme_config())
+    config = Config.fromfile(path)
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path / 'hub'))
+    model = config.model.to_dict()
+    pretrained = model['generator']['bank']['pretrained']
+    critic = {key: value for key, value in model['discriminator'].items() if key not in ('pretrained', 'init_cfg')}
+    state = fake_checkpoint(pretrained['checkpoint'], model['generator']['bank'], critic, tmp_path / 'hub')
+    monkeypatch.setattr(
+        perceptual_loss.vgg, 'vgg16', lambda pretrained: __import__('torchvision').models.vgg16(weights=None)
+    )
+    config.model.discriminator.init_cfg = None
+    config.work_dir = str(tmp_path / 'work')
+    for name in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+        config.pop(name)
+    config.train_dataloader.update(num_workers=0, batch_size=1)
+    data = tmp_path / 'data'
+    for folder, side in (('BIx16_down', 16), ('GT', 256)):
+        (data / folder).mkdir(parents=True)
+        for picture in sorted((tiny_data / 'GT').iterdir())[:2]:
+            Image.open(picture).resize((side, side)).save(data / folder / picture.name)
+    names = ''.join(f'{picture.name} (256,256,3)\n' for picture in sorted((data / 'GT').iterdir()))
+    (data / 'meta_info_LSUNcat_GT.txt').write_text(names)
+    config.train_dataloader.dataset.data_root = str(data)
+    config.train_cfg.update(max_iters=2)
+    config.default_hooks.checkpoint.out_dir = str(tmp_path / 'work')
+    config.custom_hooks = None
+    config.env_cfg.dist_cfg.backend = 'gloo'
+    runner = train(config, 'readme')
+    assert runner.model.generator.bank.start_res == 16
+    for key, value in runner.model.generator.bank.state_dict().items():
+        assert torch.equal(value, state[f'generator_ema.{key}']), key
