@@ -11,9 +11,9 @@ model = dict(
         type='StyleGAN2BankDiscriminator', in_size=64, channels={4: 128, 8: 128, 16: 96, 32: 48, 64: 16}),
     data_preprocessor=dict(type='DataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3),
     ema_config=dict(type='RampUpEMA', ema_kimg=10, ema_rampup=0.05, batch_size=32),
-    # R1 with gamma 0.4: loss weight = gamma / 2 * interval. No path length regularisation.
+    # R1 with gamma 0.05: loss weight = gamma / 2 * interval. No path length regularisation.
     loss_config=dict(
-        r1_loss_weight=0.4 / 2 * 16, r1_interval=16, norm_mode='HWC', g_reg_interval=10**9, g_reg_weight=0),
+        r1_loss_weight=0.05 / 2 * 16, r1_interval=16, norm_mode='HWC', g_reg_interval=10**9, g_reg_weight=0),
     augment=['color', 'translation', 'cutout'],
     channels_last=True)
 

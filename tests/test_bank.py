@@ -9,10 +9,11 @@ from mmcv.ops.upfirdn2d import upfirdn2d
 from mmengine import MessageHub
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 
-from conftest import batch, relative_error, shake
 from glean_plus.models import StyleGAN2Bank, StyleGAN2BankDiscriminator
 from glean_plus.models.banks.stylegan2 import stylegan2_channels
 from glean_plus.models.ops import fir_filter, fir_kernel
+
+from conftest import batch, relative_error, shake
 
 SMALL = {4: 12, 8: 10, 16: 8, 32: 6}
 
@@ -130,9 +131,7 @@ def test_part_of_a_bank_says_what_it_cannot_do() -> None:
         bank.step(8, [torch.randn(1, 8)] * 6)
 
 
-@pytest.mark.parametrize(
-    ('padding', 'up', 'down'), [((1, 1), 1, 1), ((2, 1), 2, 1), ((2, 2), 1, 1), ((1, 1), 1, 2)]
-)
+@pytest.mark.parametrize(('padding', 'up', 'down'), [((1, 1), 1, 1), ((2, 1), 2, 1), ((2, 2), 1, 1), ((1, 1), 1, 2)])
 def test_fir_filter_equals_mmcv(padding: tuple[int, int], up: int, down: int) -> None:
     kernel = fir_kernel((1, 2, 5, 3), gain=4)  # asymmetric: a flip would show
     for size in ((9, 13), (140, 131)):
@@ -175,7 +174,8 @@ def test_bank_trains_in_mmagic_s_own_trainer() -> None:
     log = model.train_step(dict(inputs={}, data_samples=batch(4, out_size=16)['data_samples']), optimizers)
     assert float(log['loss_path_regular']) > 0 and float(log['loss_r1_gp']) >= 0
     trained = [
-        name for name, parameter in model.named_parameters()
+        name
+        for name, parameter in model.named_parameters()
         if parameter.requires_grad and torch.equal(parameter, before[name])
     ]
     # Untouched may be only what noise strength zero hides; everything else has moved.

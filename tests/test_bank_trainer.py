@@ -8,9 +8,10 @@ from mmagic.registry import MODELS
 from mmengine import MessageHub
 from mmengine.optim import OptimWrapperDict
 
-from conftest import batch
 from glean_plus.engine import BF16OptimWrapper
 from glean_plus.models.augment import POLICIES, DiffAugment
+
+from conftest import batch
 
 SMALL = {4: 12, 8: 10, 16: 8}
 

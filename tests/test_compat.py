@@ -13,8 +13,9 @@ import pytest
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 
-from conftest import ROOT
 from glean_plus import compat
+
+from conftest import ROOT
 
 RUN = [sys.executable, '-c']
 needs_safe_loading = pytest.mark.skipif(
@@ -37,8 +38,10 @@ def test_import_is_quick_quiet_and_offline() -> None:
 
 def test_registration_comes_with_the_first_look_up_or_at_once() -> None:
     first = 'import glean_plus; from mmagic.registry import MODELS; print(MODELS.get("GLEANRestorer").__name__)'
-    late = ('from mmagic.registry import MODELS; MODELS.get("SRGAN"); import glean_plus; '
-            'print(MODELS.module_dict["GLEANRestorer"].__name__)')
+    late = (
+        'from mmagic.registry import MODELS; MODELS.get("SRGAN"); import glean_plus; '
+        'print(MODELS.module_dict["GLEANRestorer"].__name__)'
+    )
     stand_in = 'import glean_plus.compat as c; c.stand_in_for_mmcv_ops(); '
     for code in (first, stand_in + late):
         result = subprocess.run([*RUN, code], capture_output=True, text=True, cwd=ROOT)
@@ -55,7 +58,7 @@ def test_stand_in_can_be_looked_at_but_not_called(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(NotImplementedError, match='mmcv op `nms` is not compiled'):
         op(1, 2)
     with pytest.raises(AttributeError):
-        module.__path__
+        _ = module.__path__
 
 
 def test_compiled_ops_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +107,9 @@ class GetAttr:
 
 
 @needs_safe_loading
-@pytest.mark.parametrize(('owner', 'name'), [(HistoryBuffer, '__init__'), (np.ndarray, 'tofile'), (HistoryBuffer, 'update')])
+@pytest.mark.parametrize(
+    ('owner', 'name'), [(HistoryBuffer, '__init__'), (np.ndarray, 'tofile'), (HistoryBuffer, 'update')]
+)
 def test_getattr_stays_refused(owner: object, name: str, tmp_path: Path) -> None:
     torch.save(GetAttr(owner, name), tmp_path / 'a.pth')
     with pytest.raises(Exception, match='which is refused'):

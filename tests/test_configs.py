@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import mmagic
 import pytest
 import torch
 from mmagic.registry import MODELS
 from mmengine.config import Config
 
-import mmagic
-from conftest import CONFIGS
 from glean_plus.models import StyleGAN2Bank
 from glean_plus.weights import WeightsError
+
+from conftest import CONFIGS
 
 RESTORERS = sorted(path.stem for path in CONFIGS.glob('*glean_*.py'))
 PUBLISHED = [name for name in RESTORERS if 'twemoji' not in name]
@@ -50,7 +51,9 @@ def test_builds_as_published(name: str) -> None:
     assert generator.in_size * scale == generator.out_size == discriminator.in_size
     light = name.startswith('light')
     assert generator.bank.start_res == (generator.in_size if light else 4)
-    assert len(generator.fusions) == (0 if light else len([r for r in generator.bank.channels if r <= generator.in_size]))
+    assert len(generator.fusions) == (
+        0 if light else len([r for r in generator.bank.channels if r <= generator.in_size])
+    )
     assert generator.bank.frozen
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         assert config[loader].dataset.data_prefix.img == f'BIx{scale}_down', loader
@@ -67,7 +70,9 @@ def test_schedule_is_the_paper_s(name: str) -> None:
     assert [loss.loss_weight for loss in losses] == [1.0, 1e-2, 1e-2]
 
 
-def fake_checkpoint(url: str, bank: dict[str, Any], discriminator: dict[str, Any], hub: Path) -> dict[str, torch.Tensor]:
+def fake_checkpoint(
+    url: str, bank: dict[str, Any], discriminator: dict[str, Any], hub: Path
+) -> dict[str, torch.Tensor]:
     """A file in the form of the published ones, where a download would be cached."""
     whole = StyleGAN2Bank(bank['out_size'], channels=bank.get('channels'))
     critic = MODELS.build({key: value for key, value in discriminator.items() if key != 'pretrained'})
@@ -94,11 +99,16 @@ def test_bank_and_discriminator_are_loaded_the_config_s_way(
             with pytest.raises(WeightsError):  # not there yet, and no network: an error, never a random bank
                 monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
                 MODELS.build(config['generator']['bank']).init_weights()
-            state = fake_checkpoint(pretrained['checkpoint'], config['generator']['bank'], config['discriminator'], tmp_path)
+            state = fake_checkpoint(
+                pretrained['checkpoint'], config['generator']['bank'], config['discriminator'], tmp_path
+            )
             if not pretrained['checkpoint'].startswith('http'):
                 (tmp_path / 'weights').mkdir()
                 (tmp_path / 'checkpoints' / Path(pretrained['checkpoint']).name).rename(pretrained['checkpoint'])
-        for part, prefix in ((config['generator']['bank'], 'generator_ema'), (config['discriminator'], 'discriminator')):
+        for part, prefix in (
+            (config['generator']['bank'], 'generator_ema'),
+            (config['discriminator'], 'discriminator'),
+        ):
             network = MODELS.build(part)
             network.init_weights()
             for key, value in network.state_dict().items():

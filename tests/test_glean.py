@@ -7,22 +7,31 @@ import torch
 from mmagic.models.editors.glean import GLEANStyleGANv2
 from mmagic.registry import MODELS
 
-from conftest import relative_error, shake
 from glean_plus.models import GLEAN, LearnedCodes, PredictedCodes, StyleGAN2Bank
 from glean_plus.weights.mmagic_glean import from_mmagic
+
+from conftest import relative_error, shake
 
 SMALL = {4: 12, 8: 10, 16: 8, 32: 6}
 
 
 def glean(in_size: int = 8, start_res: int = 4, **options: object) -> GLEAN:
     bank = dict(
-        type='StyleGAN2Bank', out_size=32, start_res=start_res, style_channels=8, channels=SMALL, mapping=False, rgb=False
+        type='StyleGAN2Bank',
+        out_size=32,
+        start_res=start_res,
+        style_channels=8,
+        channels=SMALL,
+        mapping=False,
+        rgb=False,
     )
     encoder = dict(type='GLEANEncoder', num_rrdbs=1, rrdb_channels=8, growth_channels=4)
     return GLEAN(in_size, bank, encoder=encoder, **options)
 
 
-@pytest.mark.parametrize(('in_size', 'out_size', 'channels'), [(8, 32, 3), (16, 64, 3), (16, 256, 3), (32, 256, 3), (16, 64, 1)])
+@pytest.mark.parametrize(
+    ('in_size', 'out_size', 'channels'), [(8, 32, 3), (16, 64, 3), (16, 256, 3), (32, 256, 3), (16, 64, 1)]
+)
 @torch.no_grad()
 def test_output_equals_mmagic(in_size: int, out_size: int, channels: int) -> None:
     theirs = GLEANStyleGANv2(in_size, out_size, img_channels=channels, num_rrdbs=2).eval()
@@ -46,7 +55,9 @@ def test_output_equals_mmagic(in_size: int, out_size: int, channels: int) -> Non
 
 def test_lightglean_is_equation_10() -> None:
     """The encoder's last feature enters the block of the input's resolution; each code is a parameter; nothing else."""
-    model = glean(in_size=16, start_res=16, decoder=dict(type='GLEANDecoder', width_ratio=0.25, last_channels=None)).eval()
+    model = glean(
+        in_size=16, start_res=16, decoder=dict(type='GLEANDecoder', width_ratio=0.25, last_channels=None)
+    ).eval()
     shake(model)
     assert isinstance(model.codes, LearnedCodes) and len(model.fusions) == 0
     assert model.encoder.resolutions == (16, 8)
@@ -96,7 +107,8 @@ def test_options_of_the_parts() -> None:
     assert glean(codes=dict(type='LearnedCodes'), fuse=False)(torch.randn(2, 3, 8, 8)).shape == (2, 3, 32, 32)
     gray = GLEAN(
         8, StyleGAN2Bank(16, style_channels=8, channels=SMALL),
-        encoder=dict(type='GLEANEncoder', in_channels=1, num_rrdbs=1), decoder=dict(type='GLEANDecoder', out_channels=2),
+        encoder=dict(type='GLEANEncoder', in_channels=1, num_rrdbs=1),
+        decoder=dict(type='GLEANDecoder', out_channels=2),
     )  # fmt: skip
     assert gray(torch.randn(1, 1, 8, 8)).shape == (1, 2, 16, 16)
 
@@ -113,7 +125,8 @@ def test_sizes_that_do_not_fit_are_refused(in_size: int, start_res: int) -> None
 
 
 def test_config_is_not_edited_by_building() -> None:
-    config = dict(type='GLEAN', in_size=8, bank=dict(type='StyleGAN2Bank', out_size=16, style_channels=8, channels=dict(SMALL)),
+    bank = dict(type='StyleGAN2Bank', out_size=16, style_channels=8, channels=dict(SMALL))
+    config = dict(type='GLEAN', in_size=8, bank=bank,
                   encoder=dict(type='GLEANEncoder', num_rrdbs=1))  # fmt: skip
     text = repr(config)
     MODELS.build(config)

@@ -26,7 +26,9 @@ def test_vgg_loss_equals_mmagic(options: dict, tmp_path: Path, monkeypatch: pyte
     network = torchvision.models.vgg16(weights=None)
     torch.save(network.state_dict(), tmp_path / 'vgg.pth')
     monkeypatch.setattr(perceptual_loss.vgg, 'vgg16', lambda pretrained: copy.deepcopy(network))
-    theirs = PerceptualLoss(vgg_type='vgg16', perceptual_weight=0.5, style_weight=0, pretrained='torchvision://vgg16', **options)
+    theirs = PerceptualLoss(
+        vgg_type='vgg16', perceptual_weight=0.5, style_weight=0, pretrained='torchvision://vgg16', **options
+    )
     ours = VGGFeatureLoss(loss_weight=0.5, weights=str(tmp_path / 'vgg.pth'), **options)
     x, y = torch.rand(2, 2, 3, 32, 32) * 2 - 1
     torch.testing.assert_close(ours(x, y), theirs(x, y)[0])

@@ -16,11 +16,12 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 
-from conftest import batch, shake
 from glean_plus.engine import BF16OptimWrapper
 from glean_plus.models.restorer import GLEANRestorer
 from glean_plus.weights import WeightsError, write_safetensors
 from glean_plus.weights.mmagic_glean import from_mmagic
+
+from conftest import batch, shake
 
 SMALL = {4: 12, 8: 10, 16: 8}
 GENERATOR = dict(
@@ -294,7 +295,7 @@ def test_own_checkpoint_and_generator_alone_load(tmp_path: Path) -> None:
         (lambda s: s.pop('generator.decoder.last.0.bias'), r'Missing from the file: decoder\.last\.0\.bias'),
         (lambda s: s.update({'generator.extra': torch.ones(1)}), r'Not in the model: extra'),
         (lambda s: s.update({'generator.decoder.last.0.bias': torch.ones(3)}), r'Other shape: decoder\.last\.0\.bias'),
-        (lambda s: [s.pop(key) for key in list(s) if key.startswith('generator.')], r'no key that starts with "generator\."'),
+        (lambda s: [s.pop(k) for k in list(s) if k.startswith('generator.')], r'no key that starts with "generator\."'),
         (lambda s: s.pop('generator_ema.decoder.last.0.bias'), 'moving average'),
         (lambda s: s.pop('discriminator.final_linear.1.bias'), "config's discriminator"),
     ],

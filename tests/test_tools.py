@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from conftest import CONFIGS, ROOT, load_tool
 from glean_plus.imresize import matlab_bicubic
+
+from conftest import CONFIGS, ROOT, load_tool
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:
@@ -37,7 +38,9 @@ def test_complexity_prints_the_paper_s_table_and_holds_its_tolerance() -> None:
 
 def test_complexity_fails_outside_the_tolerance(tmp_path: Path) -> None:
     config = tmp_path / 'small.py'
-    config.write_text(f"_base_ = '{CONFIGS}/glean_face_16x.py'\nmodel = dict(generator=dict(encoder=dict(num_rrdbs=10)))\n")
+    config.write_text(
+        f"_base_ = '{CONFIGS}/glean_face_16x.py'\nmodel = dict(generator=dict(encoder=dict(num_rrdbs=10)))\n"
+    )
     result = run('tools/complexity.py', config)
     assert result.returncode == 1
     assert 'MISSED: small: encoder: 127' in result.stdout and 'G FLOPs, not 277.5 G' in result.stdout
@@ -133,7 +136,8 @@ def test_prepare_refuses_what_does_not_fit(tmp_path: Path) -> None:
 def test_export_of_a_bank_and_of_a_restorer(tmp_path: Path) -> None:
     state = {
         'generator.a': torch.ones(2), 'generator.bank.b': torch.ones(3), 'generator_ema.a': torch.full((2,), 2.0),
-        'generator_ema.module.a': torch.full((2,), 3.0), 'discriminator.c': torch.ones(1), 'step_counter': torch.tensor(1),
+        'generator_ema.module.a': torch.full((2,), 3.0), 'discriminator.c': torch.ones(1),
+        'step_counter': torch.tensor(1),
     }  # fmt: skip
     torch.save(dict(state_dict=state, meta=dict(iter=20)), tmp_path / 'a.pth')
     (tmp_path / 'metrics.json').write_text('{"PSNR": 20.5}')
@@ -143,9 +147,23 @@ def test_export_of_a_bank_and_of_a_restorer(tmp_path: Path) -> None:
     ):
         out = tmp_path / f'{kind}.safetensors'
         drop = {'bank': 'generator_ema.a', 'restorer': 'generator_ema.module.a'}[kind]
-        torch.save(dict(state_dict={k: v for k, v in state.items() if k != drop}, meta=dict(iter=20)), tmp_path / 'a.pth')
-        result = run('tools/export_weights.py', kind, tmp_path / 'a.pth', out, '--command', 'x', '--images-per-iter', 16,
-                     '--metrics', tmp_path / 'metrics.json', '--note', 'small')
+        torch.save(
+            dict(state_dict={k: v for k, v in state.items() if k != drop}, meta=dict(iter=20)), tmp_path / 'a.pth'
+        )
+        result = run(
+            'tools/export_weights.py',
+            kind,
+            tmp_path / 'a.pth',
+            out,
+            '--command',
+            'x',
+            '--images-per-iter',
+            16,
+            '--metrics',
+            tmp_path / 'metrics.json',
+            '--note',
+            'small',
+        )
         assert result.returncode == 0, result.stderr
         loaded = load_file(out)
         assert {key: float(value[0]) for key, value in loaded.items()} == expected

@@ -48,7 +48,9 @@ def test_ten_and_ten_more_are_twenty(name: str, tiny_config: Any, tmp_path: Path
     options = {'default_hooks.checkpoint.interval': 10}
     train(tiny_config(name, tmp_path / 'once', **options, **{'train_cfg.max_iters': 20}), f'{name}-once')
     train(tiny_config(name, tmp_path / 'twice', **options, **{'train_cfg.max_iters': 10}), f'{name}-first')
-    train(tiny_config(name, tmp_path / 'twice', resume=True, **options, **{'train_cfg.max_iters': 20}), f'{name}-second')
+    train(
+        tiny_config(name, tmp_path / 'twice', resume=True, **options, **{'train_cfg.max_iters': 20}), f'{name}-second'
+    )
     once, twice = (
         torch.load(tmp_path / where / 'iter_20.pth', weights_only=hasattr(torch.serialization, 'add_safe_globals'))
         for where in ('once', 'twice')
@@ -79,7 +81,9 @@ def test_bank_is_the_shipped_one_before_and_after_training(name: str, tiny_confi
             assert torch.equal(value, shipped[key]), key
 
     seen = []
-    runner.register_hook(type('Check', (mmengine.hooks.Hook,), dict(before_train_epoch=lambda *a: (check(), seen.append(1))))())
+    runner.register_hook(
+        type('Check', (mmengine.hooks.Hook,), dict(before_train_epoch=lambda *a: (check(), seen.append(1))))()
+    )
     runner.train()
     check()
     assert seen == [1]
@@ -136,7 +140,8 @@ model.zero_grad()
 ((model.generator(lq) - gt) ** 2).mean().backward()
 real = model.discriminator(gt)
 torch.nn.functional.softplus(-real).mean().backward()
-torch.save({name: p.grad for name, p in model.named_parameters() if p.grad is not None}, f'{sys.argv[2]}/grads_{rank}.pth')
+grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+torch.save(grads, f'{sys.argv[2]}/grads_{rank}.pth')
 '''
 
 
@@ -147,7 +152,11 @@ def test_two_processes_hold_equal_weights_and_the_joint_gradient(tiny_config: An
     (tmp_path / 'probe.py').write_text(PROBE)
     for folder, processes in (('two', 2), ('one', 0)):
         (tmp_path / folder).mkdir()
-        launch([*([sys.executable] if not processes else []), 'probe.py', str(path), str(tmp_path / folder)], tmp_path, processes)
+        launch(
+            [*([sys.executable] if not processes else []), 'probe.py', str(path), str(tmp_path / folder)],
+            tmp_path,
+            processes,
+        )
     first, second = (torch.load(tmp_path / 'two' / f'weights_{rank}.pth') for rank in (0, 1))
     shipped = load_file(BANK_FILE)
     for key, value in first.items():
@@ -164,7 +173,9 @@ def test_two_processes_hold_equal_weights_and_the_joint_gradient(tiny_config: An
 
 
 def test_two_processes_by_the_tool(tiny_config: Any, tmp_path: Path) -> None:
-    config = tiny_config('glean_twemoji_4x', tmp_path / 'work', **{'train_cfg.max_iters': 10, 'default_hooks.checkpoint.interval': 10})
+    config = tiny_config(
+        'glean_twemoji_4x', tmp_path / 'work', **{'train_cfg.max_iters': 10, 'default_hooks.checkpoint.interval': 10}
+    )
     config.env_cfg.dist_cfg.backend = 'nccl'  # as shipped; without a GPU it becomes gloo
     path = write_config(config, tmp_path / 'config.py')
     launch([str(ROOT / 'tools' / 'train.py'), str(path), '--launcher', 'pytorch'], tmp_path, processes=2)
@@ -194,7 +205,9 @@ def test_mim_trains_resumes_and_tests_from_an_empty_folder(empty: Path) -> None:
     assert sorted(path.name for path in empty.iterdir()) == ['data', 'w']
 
     more = ['--cfg-options', 'train_cfg.max_iters=6', *SHORT[2:]]
-    output = launch([mim, 'train', 'glean_plus', 'lightglean_twemoji_4x.py', '--work-dir', 'w', '--resume', *more], empty)
+    output = launch(
+        [mim, 'train', 'glean_plus', 'lightglean_twemoji_4x.py', '--work-dir', 'w', '--resume', *more], empty
+    )
     assert 'resumed epoch: 0, iter: 4' in output
 
     output = launch([mim, 'test', 'glean_plus', 'lightglean_twemoji_4x.py', '--checkpoint', 'w/iter_4.pth',
@@ -207,7 +220,9 @@ def test_mim_trains_resumes_and_tests_from_an_empty_folder(empty: Path) -> None:
     assert np.asarray(Image.open(empty / 't' / 'comparison.png')).shape == (4 * 64, 4 * 64, 3)
 
     with pytest.raises(AssertionError, match='does not fit this config|no key that starts|Other shape|does not fit'):
-        launch([mim, 'test', 'glean_plus', 'glean_twemoji_8x.py', '--checkpoint', 'w/iter_4.pth', '--work-dir', 't'], empty)
+        launch(
+            [mim, 'test', 'glean_plus', 'glean_twemoji_8x.py', '--checkpoint', 'w/iter_4.pth', '--work-dir', 't'], empty
+        )
 
 
 def test_mmagic_s_own_entry_takes_our_config(empty: Path) -> None:
@@ -222,10 +237,12 @@ def readme_config() -> str:
     """The config that the README shows: MMagic's GLEAN turned into LightGLEAN."""
     text = (ROOT / 'README.md').read_text()
     start = text.index("_base_ = 'mmagic::glean/glean_x16_2xb8_cat.py'")
-    return text[start:text.index('```', start)]
+    return text[start : text.index('```', start)]
 
 
-def test_mmagic_s_glean_config_becomes_lightglean(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mmagic_s_glean_config_becomes_lightglean(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The lines of the README, run for two steps, with a bank in the published form and a random VGG."""
     from mmagic.models.losses import perceptual_loss
 

@@ -9,9 +9,20 @@ import argparse
 
 import mmengine
 from mmengine.config import DictAction
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from glean_plus.cli import add_common_arguments, load_config
+
+
+class Metrics(Hook):
+    """Remembers the metrics of the test, as MMagic's test loop returns none."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        self.values.update({name: float(value) for name, value in (metrics or {}).items()})
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,9 +38,11 @@ def main() -> None:
     config = load_config(args)
     config.load_from = args.checkpoint
     runner = Runner.from_cfg(config)
-    metrics = runner.test()
+    metrics = Metrics()
+    runner.register_hook(metrics)
+    runner.test()
     if args.out:
-        mmengine.dump(metrics, args.out)
+        mmengine.dump(metrics.values, args.out)
 
 
 if __name__ == '__main__':

@@ -34,7 +34,7 @@ test_evaluator = dict(type='Evaluator', metrics=metrics)
 
 adam = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4, betas=(0.9, 0.99)))
 optim_wrapper = dict(constructor='MultiOptimWrapperConstructor', generator=adam, discriminator=adam)
-# The end is given: MMEngine would take max_iters, and a run that is stopped early and prolonged would follow another curve.
+# The end is given: MMEngine would take max_iters, and a run that is prolonged would have followed another curve.
 param_scheduler = dict(type='CosineAnnealingLR', by_epoch=False, T_max=300_000, end=300_000, eta_min=1e-7)
 
 train_pipeline = [

@@ -73,11 +73,11 @@ class PictureHook(Hook):
             runner.logger.info(f'{self._index} predictions: {self._folder}')
 
     def _array(self, image: Tensor) -> np.ndarray:
-        return to_array(image)[:, :, :: self.step]
+        return np.ascontiguousarray(to_array(image)[:, :, :: self.step])
 
     def _row(self, sample: Any, prediction: np.ndarray) -> np.ndarray:
         height, width = prediction.shape[:2]
-        lq = Image.fromarray(np.ascontiguousarray(self._array(sample.input))).resize((width, height), Image.NEAREST)
+        lq = Image.fromarray(self._array(sample.input)).resize((width, height), Image.NEAREST)
         row = [np.asarray(lq)]
         if 'bicubic_img' in sample.output:
             row.append(self._array(sample.output.bicubic_img))

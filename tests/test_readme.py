@@ -1,0 +1,35 @@
+"""What the README says."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from conftest import CONFIGS, ROOT
+
+README = (ROOT / 'README.md').read_text()
+
+
+def test_mmagic_s_bank_defect_is_seen_in_five_lines(tmp_path: Path) -> None:
+    block = next(b for b in re.findall(r'```python\n(.*?)```', README, re.DOTALL) if 'bank.pth' in b)
+    code = textwrap.dedent(block)
+    assert len(ast.parse(code).body) <= 7
+    result = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.stdout.strip().splitlines()[-1] == 'False'
+
+
+def test_files_and_configs_that_it_names_are_there() -> None:
+    for text in (README, (CONFIGS / 'README.md').read_text()):
+        for name in set(re.findall(r'(?:light)?(?:glean|stylegan2)_\w+\.py', text)):
+            assert (CONFIGS / name).is_file() or name.startswith('glean_x16'), name
+    for name in re.findall(r'\]\(([\w/.]+)\)', README) + re.findall(
+        r'`((?:tests|tools|requirements)/[\w./-]+)`', README
+    ):
+        assert (ROOT / name).exists(), name
+    for target in re.findall(r'`?make (\w+)`?', README):
+        assert re.search(rf'^{target}:', (ROOT / 'Makefile').read_text(), re.MULTILINE), target
