@@ -1,28 +1,8 @@
-# Cats: LSUN -> CAT, 8x: 32 -> 256.
-_base_ = './_base_/glean.py'
+# Cats, 8x: 32 -> 256.
+_base_ = './glean_cat_16x.py'
 
-in_size, out_size = 32, 256
-checkpoint = (
-    'http://download.openmmlab.com/mmediting/stylegan2/'
-    'official_weights/stylegan2-cat-config-f-official_20210327_172444-15bc485b.pth')
-
-model = dict(
-    generator=dict(
-        in_size=in_size,
-        bank=dict(out_size=out_size, pretrained=dict(checkpoint=checkpoint, prefix='generator_ema'))),
-    discriminator=dict(in_size=out_size, pretrained=dict(checkpoint=checkpoint, prefix='discriminator')))
-
-train_dataloader = dict(
-    batch_size=16,
-    dataset=dict(
-        metainfo=dict(dataset_type='cat', task_name='sisr'),
-        data_root='data/cat_train',
-        data_prefix=dict(img='BIx8_down'),
-        ann_file='meta_info_LSUNcat_GT.txt'))
-val_dataloader = dict(
-    dataset=dict(
-        metainfo=dict(dataset_type='cat', task_name='sisr'),
-        data_root='data/cat_test',
-        data_prefix=dict(img='BIx8_down'),
-        ann_file='meta_info_Cat100_GT.txt'))
-test_dataloader = val_dataloader
+model = dict(generator=dict(in_size=32))
+low_resolution = dict(dataset=dict(data_prefix=dict(img='BIx8_down')))
+train_dataloader = low_resolution
+val_dataloader = low_resolution
+test_dataloader = low_resolution
