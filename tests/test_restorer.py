@@ -281,6 +281,13 @@ def test_own_checkpoint_and_generator_alone_load(tmp_path: Path) -> None:
     load_checkpoint(other, saved(model, tmp_path / 'a.pth'))
     assert all(torch.equal(value, other.state_dict()[key]) for key, value in model.state_dict().items())
 
+    # As MMEngine's wrapper for several processes names them.
+    wrapped = {key.replace('generator.', 'generator.module.', 1): value for key, value in model.state_dict().items()}
+    torch.save(dict(state_dict=wrapped), tmp_path / 'wrapped.pth')
+    fourth = restorer(ema=dict(decay=0.9))
+    load_checkpoint(fourth, str(tmp_path / 'wrapped.pth'))
+    assert all(torch.equal(value, fourth.state_dict()[key]) for key, value in model.state_dict().items())
+
     alone = {f'generator.{key}': value for key, value in model.generator.state_dict().items()}
     write_safetensors(alone, tmp_path / 'b.safetensors')
     third = restorer(ema=dict(decay=0.9))

@@ -181,3 +181,24 @@ def test_shipped_weights_have_cards_that_are_true() -> None:
         assert card['sha256'] == hashlib.sha256(path.read_bytes()).hexdigest(), path
         assert card['size'] == path.stat().st_size
         assert card['licence'] and card['data'] and card['command'] and card['images_seen'] > 0
+
+
+def test_bank_samples_options_change_the_picture(tmp_path: Path) -> None:
+    bank = [CONFIGS / 'stylegan2_twemoji_64px.py', CONFIGS / 'weights' / 'stylegan2_twemoji_64px.safetensors']
+    pictures = {}
+    for name, options in (
+        ('plain', []),
+        ('again', []),
+        ('seed', ['--seed', 1]),
+        ('truncated', ['--truncation', 0.5]),
+    ):
+        out = tmp_path / f'{name}.png'
+        result = run('tools/bank_samples.py', *bank, out, '--rows', 2, '--columns', 3, *options)
+        assert result.returncode == 0, result.stderr
+        pictures[name] = np.asarray(Image.open(out)).astype(int)
+    assert pictures['plain'].shape == (128, 192, 3)
+    assert (pictures['plain'] == pictures['again']).all()
+    for name in ('seed', 'truncated'):
+        assert np.abs(pictures[name] - pictures['plain']).mean() > 1, name
+    result = run('tools/bank_samples.py', *bank, tmp_path / 'x.png', '--prefix', 'generator')
+    assert result.returncode != 0 and 'no key that starts with "generator."' in result.stderr

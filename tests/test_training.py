@@ -14,8 +14,10 @@ import mmengine
 import numpy as np
 import pytest
 import torch
+from mmagic.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import load_checkpoint
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -115,9 +117,11 @@ PROBE = '''
 """Trains ten iterations, then writes this process' weights and the gradients of one joint batch."""
 import sys
 import torch
+from mmagic.registry import MODELS
 from mmengine.config import Config
 from mmengine.dist import get_rank, get_world_size
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import load_checkpoint
 import glean_plus
 
 config = Config.fromfile(sys.argv[1])
@@ -172,14 +176,25 @@ def test_two_processes_hold_equal_weights_and_the_joint_gradient(tiny_config: An
             torch.testing.assert_close(split[key], value, rtol=1e-3, atol=1e-6, msg=key)
 
 
-def test_two_processes_by_the_tool(tiny_config: Any, tmp_path: Path) -> None:
-    config = tiny_config(
-        'glean_twemoji_4x', tmp_path / 'work', **{'train_cfg.max_iters': 10, 'default_hooks.checkpoint.interval': 10}
-    )
+def test_checkpoint_of_two_processes_is_that_of_one(tiny_config: Any, tmp_path: Path) -> None:
+    """The tool trains in two processes, and resumes there; one process tests the result."""
+    config = tiny_config('glean_twemoji_4x', tmp_path / 'work', **{'train_cfg.max_iters': 4})
+    config.default_hooks.checkpoint.interval = 2
     config.env_cfg.dist_cfg.backend = 'nccl'  # as shipped; without a GPU it becomes gloo
     path = write_config(config, tmp_path / 'config.py')
-    launch([str(ROOT / 'tools' / 'train.py'), str(path), '--launcher', 'pytorch'], tmp_path, processes=2)
-    assert (tmp_path / 'work' / 'iter_10.pth').is_file()
+    tool = [str(ROOT / 'tools' / 'train.py'), str(path), '--launcher', 'pytorch']
+    launch(tool, tmp_path, processes=2)
+    single = {*MODELS.build(config.model).state_dict()}
+    once = torch.load(tmp_path / 'work' / 'iter_4.pth')['state_dict']
+    assert {*once} == single
+    (tmp_path / 'work' / 'iter_4.pth').unlink()
+    launch([*tool, '--resume', str(tmp_path / 'work' / 'iter_2.pth')], tmp_path, processes=2)
+    twice = torch.load(tmp_path / 'work' / 'iter_4.pth')['state_dict']
+    for key, value in once.items():
+        assert torch.equal(value, twice[key]), key
+    model = MODELS.build(config.model)
+    load_checkpoint(model, str(tmp_path / 'work' / 'iter_4.pth'))
+    assert all(torch.equal(value, once[key]) for key, value in model.state_dict().items())
 
 
 # ---- mim, on the installed package, from an empty folder
@@ -280,3 +295,21 @@ def test_mmagic_s_glean_config_becomes_lightglean(
     assert runner.model.generator.bank.start_res == 16
     for key, value in runner.model.generator.bank.state_dict().items():
         assert torch.equal(value, state[f'generator_ema.{key}']), key
+
+
+def test_bank_trains_in_two_processes(tiny_data: Path, tmp_path: Path) -> None:
+    """With the gradient penalty in every step, and the average in the checkpoint."""
+    config = Config.fromfile(CONFIGS / 'stylegan2_twemoji_64px.py')
+    config.work_dir = str(tmp_path / 'work')
+    config.train_dataloader.update(num_workers=0, persistent_workers=False, batch_size=4)
+    config.train_dataloader.dataset.data_root = str(tiny_data)
+    config.model.loss_config.r1_interval = 1
+    config.train_cfg.max_iters = 3
+    config.default_hooks.checkpoint.interval = 3
+    path = write_config(config, tmp_path / 'config.py')
+    launch([str(ROOT / 'tools' / 'train.py'), str(path), '--launcher', 'pytorch'], tmp_path, processes=2)
+    state = torch.load(tmp_path / 'work' / 'iter_3.pth', weights_only=True)['state_dict']
+    assert not torch.equal(
+        state['generator.conv1.conv.weight_orig'], state['generator_ema.module.conv1.conv.weight_orig']
+    )
+    assert all(torch.isfinite(value).all() for value in state.values())

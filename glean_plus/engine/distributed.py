@@ -6,16 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.device import get_device
-from mmengine.model import MMSeparateDistributedDataParallel
+from mmengine.model import MMSeparateDistributedDataParallel, is_model_wrapper
 from mmengine.registry import MODEL_WRAPPERS
 from torch import nn
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The network inside a distributed wrapper; itself without one."""
+    inner: nn.Module = module.module if is_model_wrapper(module) else module
+    return inner
 
 
 @MODEL_WRAPPERS.register_module()
 class SeparateDistributedDataParallel(MMSeparateDistributedDataParallel):
     """Each network of the model in a ``DistributedDataParallel`` of its own, as its optimiser steps by itself.
 
-    MMEngine's class with one repair: its runner names a CUDA device even where there is none, which PyTorch refuses.
+    MMEngine's class with two repairs. Its runner names a CUDA device even where there is none, which PyTorch refuses.
+    And it saves the keys of a wrapped network as ``generator.module...`` but loads ``generator...``, so that a
+    checkpoint of several processes fits neither their resume nor a test; here both are without ``module``.
 
     Args:
         module: The model.
@@ -27,3 +35,6 @@ class SeparateDistributedDataParallel(MMSeparateDistributedDataParallel):
         if get_device() != 'cpu':
             kwargs['device_ids'] = device_ids
         super().__init__(module, **kwargs)
+        for child in module.children():
+            if is_model_wrapper(child):
+                child.state_dict = child.module.state_dict

@@ -9,8 +9,9 @@ import torch
 from mmagic.models.editors.stylegan2 import StyleGAN2
 from mmagic.registry import MODELS
 from mmengine.optim import OptimWrapper
-from torch import Tensor
+from torch import Tensor, nn
 
+from glean_plus.engine.distributed import unwrapped
 from glean_plus.models.augment import DiffAugment
 
 
@@ -38,8 +39,8 @@ class StyleGAN2BankTrainer(StyleGAN2):
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=self.memory_format)
 
-    def _score(self, images: Tensor) -> Tensor:
-        return self.discriminator(self.augment(images).contiguous(memory_format=self.memory_format))
+    def _score(self, images: Tensor, discriminator: nn.Module) -> Tensor:
+        return discriminator(self.augment(images).contiguous(memory_format=self.memory_format))
 
     def train_discriminator(
         self, inputs: dict, data_samples: Any, optimizer_wrapper: OptimWrapper
@@ -48,7 +49,8 @@ class StyleGAN2BankTrainer(StyleGAN2):
         with optimizer_wrapper.optim_context(self):
             # The generator stands still until its own step, which takes these very pictures, gradients and all.
             self._fake = self.generator(self.noise_fn(num_batches=len(real)), return_noise=False)
-            pred_fake, pred_real = self._score(self._fake.detach()), self._score(real)
+            pred_fake = self._score(self._fake.detach(), self.discriminator)
+            pred_real = self._score(real, self.discriminator)
         # Outside the context: the gradient penalty differentiates twice, in full precision.
         loss, log_vars = self.disc_loss(pred_fake.float(), pred_real.float(), real)
         optimizer_wrapper.update_params(loss)
@@ -62,7 +64,8 @@ class StyleGAN2BankTrainer(StyleGAN2):
             fake, self._fake = self._fake, None
             if fake is None:                                                 # a second generator step in a row
                 fake = self.generator(self.noise_fn(num_batches=num_batches), return_noise=False)
-            pred_fake = self._score(fake)
+            # Not through a distributed wrapper, which would wait for gradients of weights that get none here.
+            pred_fake = self._score(fake, unwrapped(self.discriminator))
         loss, log_vars = self.gen_loss(pred_fake.float(), num_batches)
         optimizer_wrapper.update_params(loss)
         return log_vars

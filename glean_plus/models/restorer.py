@@ -11,22 +11,16 @@ from mmagic.models.utils import set_requires_grad
 from mmagic.registry import MODELS
 from mmagic.structures import DataSample
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
+from glean_plus.engine.distributed import unwrapped
 from glean_plus.imresize import matlab_bicubic
 from glean_plus.models.ema import averaged_copy, update
 from glean_plus.models.glean import GLEAN
 from glean_plus.weights import select_prefix
 from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
 from glean_plus.weights.strict import check
-
-
-def unwrapped(module: nn.Module) -> nn.Module:
-    """The network inside a distributed wrapper."""
-    inner: nn.Module = module.module if is_model_wrapper(module) else module
-    return inner
 
 
 @MODELS.register_module()
@@ -202,6 +196,10 @@ class GLEANRestorer(SRGAN):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _complete(self, state: dict[str, Tensor], prefix: str) -> None:
+        for network in ('generator', 'discriminator'):  # several processes under MMEngine's own wrapper
+            wrapped = f'{prefix}{network}.module.'
+            for key in [key for key in state if key.startswith(wrapped)]:
+                state[f'{prefix}{network}.{key[len(wrapped):]}'] = state.pop(key)
         generator = unwrapped(self.generator)
         start = f'{prefix}generator.'
         given = select_prefix(state, start, 'The checkpoint')
