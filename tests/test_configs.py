@@ -8,11 +8,12 @@ from typing import Any
 import mmagic
 import pytest
 import torch
+import yaml
 from mmagic.registry import MODELS
 from mmengine.config import Config
 
 from glean_plus.models import StyleGAN2Bank
-from glean_plus.weights import WeightsError
+from glean_plus.weights import WeightsError, files
 
 from conftest import CONFIGS
 
@@ -71,9 +72,11 @@ def test_schedule_is_the_paper_s(name: str) -> None:
 
 
 def fake_checkpoint(
-    url: str, bank: dict[str, Any], discriminator: dict[str, Any], hub: Path
+    url: str, bank: dict[str, Any], discriminator: dict[str, Any], hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, torch.Tensor]:
     """A file in the form of the published ones, where a download would be cached."""
+    if hash_in_name := files.HASH_IN_NAME.search(url):  # the file itself cannot have the published hash
+        monkeypatch.setattr(files, '_sha256', lambda path: hash_in_name.group(1))
     whole = StyleGAN2Bank(bank['out_size'], channels=bank.get('channels'))
     critic = MODELS.build({key: value for key, value in discriminator.items() if key != 'pretrained'})
     state = {f'generator_ema.{key}': value for key, value in whole.state_dict().items()}
@@ -100,7 +103,7 @@ def test_bank_and_discriminator_are_loaded_the_config_s_way(
                 monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
                 MODELS.build(config['generator']['bank']).init_weights()
             state = fake_checkpoint(
-                pretrained['checkpoint'], config['generator']['bank'], config['discriminator'], tmp_path
+                pretrained['checkpoint'], config['generator']['bank'], config['discriminator'], tmp_path, monkeypatch
             )
             if not pretrained['checkpoint'].startswith('http'):
                 (tmp_path / 'weights').mkdir()
@@ -117,6 +120,14 @@ def test_bank_and_discriminator_are_loaded_the_config_s_way(
 
 def offline(*args: object, **kwargs: object) -> None:
     raise OSError('no network')
+
+
+def test_metafile_names_every_restorer() -> None:
+    """mim searches and downloads by it."""
+    models = yaml.safe_load((CONFIGS / 'metafile.yml').read_text())['Models']
+    assert {(model['Name'], model['Config']) for model in models} == {
+        (name, f'configs/{name}.py') for name in RESTORERS
+    }
 
 
 def test_one_class_has_one_checkpoint() -> None:

@@ -19,7 +19,7 @@ from glean_plus.weights import WeightsError
 
 @pytest.mark.parametrize('options', [
     dict(layer_weights={'21': 1.0}, norm_img=False, criterion='mse'),
-    dict(layer_weights={'2': 0.3, '9': 1.5}, norm_img=True, criterion='l1'),
+    dict(layer_weights={'9': 1.5, '2': 0.3}, norm_img=True, criterion='l1'),
     dict(layer_weights={'4': 1.0}, norm_img=False, criterion='l1', use_input_norm=False),
 ])  # fmt: skip
 def test_vgg_loss_equals_mmagic(options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +50,12 @@ def test_vgg_weights_that_are_missing_are_named(tmp_path: Path, monkeypatch: pyt
 def test_vgg_loss_names_a_bad_criterion() -> None:
     with pytest.raises(ValueError, match='huber'):
         VGGFeatureLoss({'21': 1.0}, criterion='huber')
+
+
+def test_vgg_loss_names_a_layer_that_is_not_there(tmp_path: Path) -> None:
+    torch.save(torchvision.models.vgg11(weights=None).state_dict(), tmp_path / 'vgg.pth')
+    with pytest.raises(ValueError, match=r'\[99\]; vgg11 has 0 to 20'):
+        VGGFeatureLoss({'0': 1.0, '99': 1.0}, vgg_type='vgg11', weights=str(tmp_path / 'vgg.pth'))
 
 
 # Made once with stlpips-pytorch 0.0.2's own LPIPS(net, variant='shift_tolerant') on these pictures.

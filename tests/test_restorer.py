@@ -186,7 +186,7 @@ def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
 def test_accumulating_two_half_batches_is_one_whole_batch() -> None:
     """Without the minibatch statistics of the discriminator, the two are equal, for both networks."""
     discriminator = COMMON['discriminator'] | dict(mbstd_group=1)
-    whole = restorer(discriminator=discriminator)
+    whole = restorer(discriminator=discriminator, ema=dict(decay=0.9))
     halves = copy.deepcopy(whole)
     data = small(4)
     whole.train_step(data, optimizers(whole))

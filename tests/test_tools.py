@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -180,7 +181,9 @@ def test_shipped_weights_have_cards_that_are_true() -> None:
         card = json.loads(path.with_suffix('.json').read_text())
         assert card['sha256'] == hashlib.sha256(path.read_bytes()).hexdigest(), path
         assert card['size'] == path.stat().st_size
-        assert card['licence'] and card['data'] and card['command'] and card['images_seen'] > 0
+        assert card['licence'] and card['data'] and card['images_seen'] > 10_000
+        config = re.match(r'mim train glean_plus (\w+\.py)', card['command'])
+        assert config and (CONFIGS / config.group(1)).is_file(), card['command']
 
 
 def test_bank_samples_options_change_the_picture(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from mmengine.runner.checkpoint import load_checkpoint
 from PIL import Image
 from safetensors.torch import load_file
 
-from conftest import BANK_FILE, CONFIGS, ROOT
+from conftest import BANK_FILE, CONFIGS, ROOT, load_tool
 
 BIN = Path(sys.executable).parent
 
@@ -197,6 +197,25 @@ def test_checkpoint_of_two_processes_is_that_of_one(tiny_config: Any, tmp_path: 
     assert all(torch.equal(value, once[key]) for key, value in model.state_dict().items())
 
 
+def test_amp_makes_every_wrapper_bfloat16() -> None:
+    tool = load_tool('train')
+    config = Config.fromfile(CONFIGS / 'glean_cat_16x.py')
+    config.optim_wrapper.discriminator.update(type='AmpOptimWrapper', loss_scale='dynamic')
+    tool.use_amp(config)
+    for part in ('generator', 'discriminator'):
+        assert config.optim_wrapper[part].type == 'BF16OptimWrapper' and 'loss_scale' not in config.optim_wrapper[part]
+        assert config.optim_wrapper[part].optimizer.type == 'Adam'
+    single = Config(dict(optim_wrapper=dict(constructor='X', type='OptimWrapper', optimizer=dict(type='Adam', lr=1.0))))
+    tool.use_amp(single)
+    assert single.optim_wrapper.type == 'BF16OptimWrapper' and single.optim_wrapper.optimizer.type == 'Adam'
+
+
+def test_resume_of_nothing_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIGS / 'lightglean_twemoji_4x.py'), '--resume']
+    result = subprocess.run([*command, '--work-dir', 'w'], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode != 0 and 'no checkpoint in w' in result.stderr
+
+
 # ---- mim, on the installed package, from an empty folder
 
 
@@ -270,7 +289,7 @@ def test_mmagic_s_glean_config_becomes_lightglean(
     model = config.model.to_dict()
     pretrained = model['generator']['bank']['pretrained']
     critic = {key: value for key, value in model['discriminator'].items() if key not in ('pretrained', 'init_cfg')}
-    state = fake_checkpoint(pretrained['checkpoint'], model['generator']['bank'], critic, tmp_path / 'hub')
+    state = fake_checkpoint(pretrained['checkpoint'], model['generator']['bank'], critic, tmp_path / 'hub', monkeypatch)
     monkeypatch.setattr(
         perceptual_loss.vgg, 'vgg16', lambda pretrained: __import__('torchvision').models.vgg16(weights=None)
     )

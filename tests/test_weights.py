@@ -202,6 +202,12 @@ def test_download_is_cached_and_checked(server: tuple, tmp_path: Path, monkeypat
     del files[name]
     assert read_state_dict(f'{url}/{name}', 'generator_ema'), 'the second time it comes from the cache'
 
+    cached = tmp_path / 'hub' / 'checkpoints' / name
+    cached.write_bytes(content + b' ')
+    with pytest.raises(WeightsError, match='Delete it'):
+        read_state_dict(f'{url}/{name}')
+    cached.write_bytes(content)
+
     files['bank-00000000.pth'] = content
     with pytest.raises(WeightsError, match='invalid hash'):
         read_state_dict(f'{url}/bank-00000000.pth')

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 from glean_plus.cli import add_common_arguments, load_config
 
@@ -27,11 +28,13 @@ def parse_args() -> argparse.Namespace:
 
 
 def use_amp(config: Config) -> None:
-    """Every optimiser wrapper becomes a bfloat16 one."""
+    """Every optimiser wrapper, one or one a network, becomes a bfloat16 one."""
     wrappers = config.optim_wrapper
-    for part in ([value for value in wrappers.values() if isinstance(value, dict)] if 'constructor' in wrappers
-                 else [wrappers]):
+    parts = [wrappers] if 'optimizer' in wrappers else [part for part in wrappers.values() if isinstance(part, dict)]
+    for part in parts:
         part.type = 'BF16OptimWrapper'
+        for key in ('loss_scale', 'dtype'):  # AmpOptimWrapper's
+            part.pop(key, None)
 
 
 def main() -> None:
@@ -40,6 +43,8 @@ def main() -> None:
     if args.amp:
         use_amp(config)
     if args.resume:
+        if args.resume == 'auto' and find_latest_checkpoint(config.work_dir) is None:
+            sys.exit(f'There is no checkpoint in {config.work_dir} to resume from; name one, or leave --resume out.')
         config.resume = True
         config.load_from = None if args.resume == 'auto' else args.resume
     runner = Runner.from_cfg(config)

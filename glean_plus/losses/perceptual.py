@@ -51,7 +51,10 @@ class VGGFeatureLoss(nn.Module):
         self.norm_img, self.use_input_norm = norm_img, use_input_norm
         self.criterion = criteria[criterion]
         self.loss_weight = loss_weight
-        self.layers = self._trunk(vgg_type, weights)[: max(self.layer_weights) + 1].requires_grad_(False).eval()
+        trunk = self._trunk(vgg_type, weights)
+        if missing := [layer for layer in self.layer_weights if not 0 <= layer < len(trunk)]:
+            raise ValueError(f'layer_weights names the layers {missing}; {vgg_type} has 0 to {len(trunk) - 1}.')
+        self.layers = trunk[: max(self.layer_weights) + 1].requires_grad_(False).eval()
         self.register_buffer('mean', torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
@@ -81,10 +84,8 @@ class VGGFeatureLoss(nn.Module):
         """Two batches (N, 3, H, W), -1 to 1 -> scalar."""
         with torch.no_grad():
             truth = self.features(gt)
-        losses = [
-            weight * self.criterion(feature, truth[layer])
-            for (layer, feature), weight in zip(self.features(pred).items(), self.layer_weights.values())
-        ]
+        made = self.features(pred)
+        losses = [weight * self.criterion(made[layer], truth[layer]) for layer, weight in self.layer_weights.items()]
         return self.loss_weight * torch.stack(losses).sum()
 
 

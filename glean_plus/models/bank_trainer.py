@@ -19,10 +19,11 @@ from glean_plus.models.augment import DiffAugment
 class StyleGAN2BankTrainer(StyleGAN2):
     """MMagic's ``StyleGAN2`` for few pictures and modest machines.
 
-    Four things are added. Both steps run inside the optimiser wrapper's context, so that ``AmpOptimWrapper`` means
+    Five things are added. Both steps run inside the optimiser wrapper's context, so that ``AmpOptimWrapper`` means
     what it says (MMagic leaves precision to flags inside its own networks). Real and generated pictures pass through
     the same differentiable augmentation. The pictures made for the discriminator's step serve the
-    generator's as well. The discriminator's weights get no gradients in the generator's step.
+    generator's as well. Styles are mixed, as in the paper of StyleGAN (MMagic's trainer hands in single noises, which
+    never are). The discriminator's weights get no gradients in the generator's step.
 
     Args:
         augment: Policies of :class:`DiffAugment`; none if empty.
@@ -48,7 +49,8 @@ class StyleGAN2BankTrainer(StyleGAN2):
         real = data_samples.gt_img
         with optimizer_wrapper.optim_context(self):
             # The generator stands still until its own step, which takes these very pictures, gradients and all.
-            self._fake = self.generator(self.noise_fn(num_batches=len(real)), return_noise=False)
+            # Without noise handed in, the bank draws its own, and mixes styles.
+            self._fake = self.generator(None, num_batches=len(real))
             pred_fake = self._score(self._fake.detach(), self.discriminator)
             pred_real = self._score(real, self.discriminator)
         # Outside the context: the gradient penalty differentiates twice, in full precision.
@@ -63,7 +65,7 @@ class StyleGAN2BankTrainer(StyleGAN2):
         with optimizer_wrapper.optim_context(self):
             fake, self._fake = self._fake, None
             if fake is None:                                                 # a second generator step in a row
-                fake = self.generator(self.noise_fn(num_batches=num_batches), return_noise=False)
+                fake = self.generator(None, num_batches=num_batches)
             # Not through a distributed wrapper, which would wait for gradients of weights that get none here.
             pred_fake = self._score(fake, unwrapped(self.discriminator))
         loss, log_vars = self.gen_loss(pred_fake.float(), num_batches)

@@ -84,8 +84,9 @@ def modulated_conv2d(
         (N, O, H, W), or (N, O, 2H, 2W) with ``upsample_kernel``.
     """
     if demodulate:
-        energy = weight.float().square().sum(dim=(2, 3))                     # [OI]
-        out_scale = gain * (scale.float().square() @ energy.t() + 1e-8).rsqrt()
+        with torch.autocast(x.device.type, enabled=False):                   # 1e-8 is nothing in half precision
+            energy = weight.float().square().sum(dim=(2, 3))                 # [OI]
+            out_scale = gain * (scale.float().square() @ energy.t() + 1e-8).rsqrt()
         out_scale = out_scale.to(x.dtype)[:, :, None, None]                  # [NO11]
     else:
         out_scale = x.new_tensor(gain)

@@ -38,8 +38,8 @@ class GLEANRestorer(SRGAN):
     Args:
         generator: Config of :class:`GLEAN`, or of any network with ``init_weights`` and the same call.
         perceptual_loss: Config of a loss with call (prediction, truth) -> scalar, or (perceptual, style) as MMagic's.
-        ema: ``dict(decay=0.999, start=0)``: averages from step ``start`` on, before which they follow the generator,
-            with the decay rising to its value as (1 + n) / (10 + n) over the first n steps; None keeps none.
+        ema: ``dict(decay=0.999, start=0)``: averages from its update ``start`` on, before which they follow
+            it, with the decay rising to its value as (1 + n) / (10 + n) over the first n updates; None keeps none.
         **kwargs: As ``mmagic.models.SRGAN``: ``discriminator``, ``gan_loss``, ``pixel_loss``, ``train_cfg`` with
             ``disc_steps``, ``disc_repeat``, ``disc_init_steps`` and ``channels_last`` (train in that memory layout,
             which is faster on CPUs and tensor cores), ``test_cfg`` with ``bicubic``, ``data_preprocessor``,
@@ -68,6 +68,7 @@ class GLEANRestorer(SRGAN):
             if not 0 <= self.ema_decay < 1:
                 raise ValueError(f'ema.decay must be at least 0 and below 1, but is {self.ema_decay}.')
             self.generator_ema = averaged_copy(self.generator)
+            self.register_buffer('ema_updates', torch.tensor(0))
 
     @property
     def with_ema(self) -> bool:
@@ -159,7 +160,8 @@ class GLEANRestorer(SRGAN):
             loss, log = self.parse_losses(losses)
             wrapper.update_params(loss)
             log_vars.update(log)
-            self._update_ema()
+            if wrapper.should_update():  # not while gradients are still being accumulated
+                self._update_ema()
         else:
             with torch.no_grad(), wrapper.optim_context(unwrapped(self.generator)):
                 pred = unwrapped(self.generator)(lq)
@@ -176,10 +178,11 @@ class GLEANRestorer(SRGAN):
 
     def _update_ema(self) -> None:
         if self.with_ema:
-            # Early on the average spans the few steps that there are, not their start.
-            steps = int(self.step_counter) - self.ema_start
-            decay = min(self.ema_decay, (1 + steps) / (10 + steps)) if steps >= 0 else 0.0
+            # Early on the average spans the few updates that there are, not their start.
+            updates = int(self.ema_updates) - self.ema_start
+            decay = min(self.ema_decay, (1 + updates) / (10 + updates)) if updates >= 0 else 0.0
             update(self.generator_ema, unwrapped(self.generator), decay)
+            self.ema_updates += 1
 
     # ---- checkpoints
 
@@ -230,3 +233,5 @@ class GLEANRestorer(SRGAN):
                 state.update({start + key: value for key, value in expected.items()})
                 print_log('The checkpoint has no discriminator; the one at hand stays.', logger='current')
         state.setdefault(f'{prefix}step_counter', self.step_counter)
+        if self.with_ema:
+            state.setdefault(f'{prefix}ema_updates', self.ema_updates)

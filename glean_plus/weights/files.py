@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections import Counter
@@ -37,10 +38,13 @@ def local_copy(source: str | os.PathLike[str]) -> Path:
         return path
     name = Path(urlparse(text).path).name
     path = Path(torch.hub.get_dir()) / 'checkpoints' / name
-    if path.is_file():
-        return path
     match = HASH_IN_NAME.search(name)
     hash_prefix = match.group(1) if match else None
+    if path.is_file():
+        digest = _sha256(path) if hash_prefix else ''
+        if hash_prefix and not digest.startswith(hash_prefix):
+            raise WeightsError(f'{path} is not {text}: its SHA-256 starts with {digest[:8]}. Delete it.')
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(text, str(path), hash_prefix=hash_prefix, progress=True)
@@ -50,6 +54,14 @@ def local_copy(source: str | os.PathLike[str]) -> Path:
             f'Cannot download {text}: {error}. Without a network, fetch {name}{digest} elsewhere and put it at {path}.'
         ) from error
     return path
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_state_dict(source: str | os.PathLike[str], prefix: str = '') -> dict[str, Tensor]:
@@ -90,7 +102,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # torch raises many kinds for a broken file; each becomes the same sentence
-        raise WeightsError(f'{path} is no PyTorch file that can be read safely: {error}') from error
+        hint = ' A checkpoint of training holds a log that needs torch 2.6.' if 'HistoryBuffer' in str(error) else ''
+        raise WeightsError(f'{path} is no PyTorch file that can be read safely: {error}{hint}') from error
     state = content.get('state_dict', content) if isinstance(content, Mapping) else {}
     state = {key: value for key, value in state.items() if isinstance(value, Tensor)}
     if not state:
