@@ -37,7 +37,7 @@ def run(tmp_path: Path, samples: list[DataSample], **options: object) -> None:
 
 
 def test_predictions_and_chosen_rows(tmp_path: Path) -> None:
-    run(tmp_path, [sample('a'), sample('b'), sample('c')], compare=[0, 2])
+    run(tmp_path, [sample('a'), sample('b'), sample('c')], compare=[0, 2], channel_order='rgb')
     assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == ['a.png', 'b.png', 'c.png']
     assert np.asarray(Image.open(tmp_path / 'pictures' / 'a.png'))[0, 0].tolist() == [200, 101, 0]
     rows = np.asarray(Image.open(tmp_path / 'comparison.png'))
@@ -51,7 +51,7 @@ def test_without_truth_and_without_bicubic(tmp_path: Path) -> None:
 
 
 def test_options_do_what_they_say(tmp_path: Path) -> None:
-    run(tmp_path, [sample('a', order=-1)], save_predictions=False, channel_order='bgr', compare=[0])
+    run(tmp_path, [sample('a', order=-1)], save_predictions=False, compare=[0])
     assert [path.name for path in tmp_path.iterdir()] == ['comparison.png']
     assert np.asarray(Image.open(tmp_path / 'comparison.png'))[0, 16].tolist() == [200, 101, 0]
     with pytest.raises(ValueError, match='hsv'):

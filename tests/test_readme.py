@@ -31,5 +31,5 @@ def test_files_and_configs_that_it_names_are_there() -> None:
         r'`((?:tests|tools|requirements)/[\w./-]+)`', README
     ):
         assert (ROOT / name).exists(), name
-    for target in re.findall(r'`?make (\w+)`?', README):
+    for target in re.findall(r'`make (\w+)`', README):
         assert re.search(rf'^{target}:', (ROOT / 'Makefile').read_text(), re.MULTILINE), target

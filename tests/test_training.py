@@ -251,7 +251,12 @@ def test_mim_trains_resumes_and_tests_from_an_empty_folder(empty: Path) -> None:
         assert {metric, f'bicubic/{metric}'} <= metrics.keys()
     predictions = list((empty / 't' / 'pictures').iterdir())
     assert len(predictions) == 4 and np.asarray(Image.open(predictions[0])).shape == (64, 64, 3)
-    assert np.asarray(Image.open(empty / 't' / 'comparison.png')).shape == (4 * 64, 4 * 64, 3)
+    rows = np.asarray(Image.open(empty / 't' / 'comparison.png'))
+    assert rows.shape == (4 * 64, 4 * 64, 3)
+    # The truth, in its own colours.
+    first = (empty / 'data' / 'twemoji' / 'meta_info_Twemoji_people_test.txt').read_text().split()[0]
+    truth = np.asarray(Image.open(empty / 'data' / 'twemoji' / 'GT' / first))
+    assert (rows[:64, -64:] == truth).all() and (truth[..., 0] != truth[..., 2]).any()
 
     with pytest.raises(AssertionError, match='does not fit this config|no key that starts|Other shape|does not fit'):
         launch(

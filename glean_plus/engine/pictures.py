@@ -31,13 +31,14 @@ class PictureHook(Hook):
     Args:
         compare: Indices of test pictures, chosen before the results are known.
         save_predictions: Write each prediction.
-        channel_order: ``rgb`` or ``bgr``, the order of the data.
+        channel_order: ``rgb`` or ``bgr``, the order of a test's pictures. MMagic turns them all into BGR, whatever
+            order they were loaded in.
     """
 
     priority = 'LOW'
 
     def __init__(
-        self, compare: Sequence[int] = (), save_predictions: bool = True, channel_order: str = 'rgb'
+        self, compare: Sequence[int] = (), save_predictions: bool = True, channel_order: str = 'bgr'
     ) -> None:
         if channel_order not in ('rgb', 'bgr'):
             raise ValueError(f"channel_order must be 'rgb' or 'bgr', but is {channel_order!r}.")

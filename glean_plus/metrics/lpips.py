@@ -20,12 +20,13 @@ class _PerceptualMetric(BaseSampleWiseMetric):
 
     Args:
         net: Trunk of the network.
-        channel_order: ``rgb`` or ``bgr``, the order of the pictures.
+        channel_order: ``rgb`` or ``bgr``, the order of the pictures. MMagic turns all pictures of a test into BGR,
+            whatever order they were loaded in.
         device: Where the network runs.
         **kwargs: ``gt_key``, ``pred_key``, ``collect_device`` and ``prefix``, as MMagic's metrics.
     """
 
-    def __init__(self, net: str = 'alex', channel_order: str = 'rgb', device: str = 'cpu', **kwargs: Any) -> None:
+    def __init__(self, net: str = 'alex', channel_order: str = 'bgr', device: str = 'cpu', **kwargs: Any) -> None:
         if channel_order not in ('rgb', 'bgr'):
             raise ValueError(f"channel_order must be 'rgb' or 'bgr', but is {channel_order!r}.")
         self.metric = f'{self.family}-{net}'
