@@ -7,6 +7,7 @@ Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +67,11 @@ def upsample_fir(x: Tensor, kernel: Tensor) -> Tensor:
     return fir_filter(x, kernel, (2, 1), up=2)
 
 
+def full_precision(device: torch.device) -> AbstractContextManager[None]:
+    """No autocast inside; nothing to do on devices that have none, such as meta."""
+    return torch.autocast(device.type, enabled=False) if device.type in ('cpu', 'cuda') else nullcontext()
+
+
 def modulated_conv2d(
     x: Tensor,                               # [NIHW] features
     weight: Tensor,                          # [OIkk] weights, equalised
@@ -84,7 +90,7 @@ def modulated_conv2d(
         (N, O, H, W), or (N, O, 2H, 2W) with ``upsample_kernel``.
     """
     if demodulate:
-        with torch.autocast(x.device.type, enabled=False):                   # 1e-8 is nothing in half precision
+        with full_precision(x.device):                                       # 1e-8 is nothing in half precision
             energy = weight.float().square().sum(dim=(2, 3))                 # [OI]
             out_scale = gain * (scale.float().square() @ energy.t() + 1e-8).rsqrt()
         out_scale = out_scale.to(x.dtype)[:, :, None, None]                  # [NO11]
