@@ -6,14 +6,14 @@ import argparse
 import os
 from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 
-def add_common_arguments(parser: argparse.ArgumentParser, dict_action: type[argparse.Action]) -> None:
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Config, work directory, overrides and launcher: MMagic's names and meanings."""
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and pictures (default: work_dirs/CONFIG)')
-    parser.add_argument('--cfg-options', nargs='+', action=dict_action, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override keys of the config, e.g. train_cfg.max_iters=20')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torchrun sets the environment variable, torch.distributed.launch passes the option.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 
 import mmengine
-from mmengine.config import DictAction
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -27,7 +26,7 @@ class Metrics(Hook):
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
-    add_common_arguments(parser, DictAction)
+    add_common_arguments(parser)
     parser.add_argument('checkpoint', help='.pth or .safetensors: of training, of the generator alone, or MMagic GLEAN\'s')
     parser.add_argument('--out', help='file for the metrics, .json, .yaml or .pkl')
     return parser.parse_args()

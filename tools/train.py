@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from glean_plus.cli import add_common_arguments, load_config
@@ -20,7 +20,7 @@ from glean_plus.cli import add_common_arguments, load_config
 def parse_args() -> argparse.Namespace:
     # mim hands its own count of devices to a script whose help text mentions it, so the help is the first line alone.
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
-    add_common_arguments(parser, DictAction)
+    add_common_arguments(parser)
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='go on from a checkpoint; without a value, from the latest one in the work directory')
     parser.add_argument('--amp', action='store_true', help='mixed precision in bfloat16, on CPU or GPU')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,6 +27,9 @@ class _PerceptualMetric(BaseSampleWiseMetric):
         **kwargs: ``gt_key``, ``pred_key``, ``collect_device`` and ``prefix``, as MMagic's metrics.
     """
 
+    family: str
+    build: Callable[[str], nn.Module]
+
     def __init__(self, net: str = 'alex', channel_order: str = 'bgr', device: str = 'cpu', **kwargs: Any) -> None:
         if channel_order not in ('rgb', 'bgr'):
             raise ValueError(f"channel_order must be 'rgb' or 'bgr', but is {channel_order!r}.")
@@ -34,14 +38,9 @@ class _PerceptualMetric(BaseSampleWiseMetric):
         self.net, self.order = net, channel_order
         self._network: nn.Module | None = None
 
-    family = ''
-
-    def _build(self) -> nn.Module:
-        raise NotImplementedError
-
     def process_image(self, gt: Any, pred: Any, mask: Any) -> float:
         if self._network is None:
-            self._network = self._build().to(self.device)
+            self._network = self.build(self.net).to(self.device)
         with torch.no_grad():
             return float(self._network(self._prepare(pred), self._prepare(gt)).mean())
 
@@ -59,9 +58,7 @@ class LPIPS(_PerceptualMetric):
     """LPIPS (Zhang et al., CVPR 2018) by the package ``lpips``; its trunk is a download. Key ``LPIPS-<net>``."""
 
     family = 'LPIPS'
-
-    def _build(self) -> nn.Module:
-        return lpips_network(self.net)
+    build = staticmethod(lpips_network)
 
 
 @METRICS.register_module()
@@ -69,6 +66,4 @@ class STLPIPSMetric(_PerceptualMetric):
     """Shift-tolerant LPIPS (Ghildyal and Liu, ECCV 2022), which needs no download. Key ``ST-LPIPS-<net>``."""
 
     family = 'ST-LPIPS'
-
-    def _build(self) -> nn.Module:
-        return STLPIPS(self.net)
+    build = STLPIPS

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mmagic.registry import MODELS
 from torch import Tensor, nn
 
-from glean_plus.models.banks.stylegan2 import FIR, Bias, stylegan2_channels
+from glean_plus.models.banks.stylegan2 import FIR, Bias, channel_table
 from glean_plus.models.ops import LRELU_SLOPE, SQRT2, EqualizedLinear, EqualizedParameter, fir_filter
 from glean_plus.weights import load_strict, read_pretrained
 
@@ -120,7 +120,7 @@ class StyleGAN2BankDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.pretrained = pretrained
-        table = stylegan2_channels(channel_multiplier) if channels is None else {int(r): c for r, c in channels.items()}
+        table = channel_table(channels, channel_multiplier)
         whole = [2**i for i in range(2, int(math.log2(in_size)) + 1)]
         if in_size not in whole or any(res not in table for res in whole):
             raise ValueError(f'in_size {in_size} must be a power of two in the channel table, which has {list(table)}.')

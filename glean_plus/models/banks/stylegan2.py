@@ -26,6 +26,13 @@ def stylegan2_channels(channel_multiplier: int = 2) -> dict[int, int]:
     return wide | {2**i: 2 ** (14 - i) * channel_multiplier for i in range(6, 11)}
 
 
+def channel_table(channels: Mapping[int, int] | None, channel_multiplier: int) -> dict[int, int]:
+    """A config's table with integers as keys, or the published one for None."""
+    if channels is None:
+        return stylegan2_channels(channel_multiplier)
+    return {int(res): width for res, width in channels.items()}
+
+
 class ModulatedConv(nn.Module):
     """3x3 (or 1x1) convolution whose input channels are scaled by an affine function of the code."""
 
@@ -171,7 +178,7 @@ class StyleGAN2Bank(LatentBank):
         whole = [2**i for i in range(2, int(math.log2(out_size)) + 1)]
         if start_res not in whole:
             raise ValueError(f'start_res must be one of {whole}, but is {start_res}.')
-        table = stylegan2_channels(channel_multiplier) if channels is None else {int(r): c for r, c in channels.items()}
+        table = channel_table(channels, channel_multiplier)
         missing = [res for res in whole if res not in table]
         if missing:
             raise ValueError(f'The channel table {table} lacks the resolutions {missing}; out_size is {out_size}.')
