@@ -56,3 +56,5 @@ adam = dict(type='BF16OptimWrapper', optimizer=dict(lr=4e-4))
 optim_wrapper = dict(generator=adam, discriminator=adam)
 param_scheduler = dict(T_max=3000, end=3000)
 default_hooks = dict(checkpoint=dict(interval=1000))
+# The people are sorted: pictures next to each other are one gesture in several skins.
+custom_hooks = [dict(type='PictureHook', compare=list(range(0, 235, 30)))]

@@ -30,6 +30,7 @@ def sample(name: str, bicubic: bool = True, truth: bool = True, order: int = 1) 
 def run(tmp_path: Path, samples: list[DataSample], **options: object) -> None:
     runner = SimpleNamespace(work_dir=str(tmp_path), logger=MMLogger.get_instance('pictures'))
     hook = PictureHook(**options)
+    tmp_path.mkdir(exist_ok=True)
     hook.before_test_epoch(runner)
     for index, each in enumerate(samples):
         hook.after_test_iter(runner, index, None, [each])
@@ -48,6 +49,16 @@ def test_predictions_and_chosen_rows(tmp_path: Path) -> None:
 def test_without_truth_and_without_bicubic(tmp_path: Path) -> None:
     run(tmp_path, [sample('a', bicubic=False, truth=False)], compare=[0])
     assert np.asarray(Image.open(tmp_path / 'comparison.png')).shape == (8, 16, 3)
+
+
+def test_names_keep_their_folders_and_none_is_overwritten(tmp_path: Path) -> None:
+    samples = [sample('a'), sample('a'), sample('a'), sample('a')]
+    for each, key in zip(samples, ('x/a', 'y/a', 'x/a', '../a')):
+        each.set_metainfo(dict(key=key, sample_idx=0))
+    run(tmp_path / 'work', samples, compare=[0])
+    written = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*.png'))
+    assert written == ['work/comparison.png', *(f'work/pictures/{n}.png' for n in ('a', 'x/a', 'x/a_2', 'y/a'))]
+    assert np.asarray(Image.open(tmp_path / 'work' / 'comparison.png')).shape == (4 * 8, 4 * 8, 3)
 
 
 def test_options_do_what_they_say(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from glean_plus.models import StyleGAN2Bank, StyleGAN2BankDiscriminator
-from glean_plus.models.banks import stylegan2
+from glean_plus.models.banks import base
 from glean_plus.weights import WeightsError, read_state_dict, strict, write_safetensors
 
 SMALL = {4: 12, 8: 10, 16: 8}
@@ -39,7 +39,7 @@ def save(path: Path, state: dict) -> Path:
 
 def test_every_tensor_of_the_bank_is_the_checkpoint_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
-    for module in (strict, stylegan2):
+    for module in (strict, base):
         monkeypatch.setattr(module, 'print_log', lambda text, **kwargs: lines.append(text))
     state = whole_bank().state_dict()
     for bank in (light_bank(save(tmp_path / 'a.pth', state)), whole_bank()):

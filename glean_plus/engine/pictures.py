@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmagic.registry import HOOKS
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
@@ -22,11 +24,12 @@ def to_array(image: Tensor) -> np.ndarray:
 
 @HOOKS.register_module()
 class PictureHook(Hook):
-    """Writes pictures during ``test``; works on data with and without truth.
+    """Writes pictures during ``test``; works on data with and without truth, in one process or several.
 
-    ``<work_dir>/pictures/NAME.png`` is each prediction. ``<work_dir>/comparison.png`` has, for the pictures whose index
-    is in ``compare``, a row: input (enlarged without smoothing) | bicubic, if the model adds it | prediction | truth,
-    if there is any.
+    ``<work_dir>/pictures/NAME.png`` is each prediction, in the folders of the input; a name that comes again, as in a
+    test of two data sets, becomes ``NAME_2.png``. ``<work_dir>/comparison.png`` has, for the pictures whose index in
+    their data set is in ``compare``, a row: input (enlarged without smoothing) | bicubic, if the model adds it |
+    prediction | truth, if there is any.
 
     Args:
         compare: Indices of test pictures, chosen before the results are known.
@@ -47,31 +50,46 @@ class PictureHook(Hook):
         self.step = 1 if channel_order == 'rgb' else -1
 
     def before_test_epoch(self, runner: Runner) -> None:
-        self._index = 0
-        self._rows: list[np.ndarray] = []
+        self._names: Counter[Path] = Counter()
+        self._indices: Counter[int] = Counter()
+        self._rows: list[tuple[tuple[int, int], np.ndarray]] = []
         self._folder = Path(runner.work_dir) / 'pictures'
-        if self.save_predictions:
-            self._folder.mkdir(parents=True, exist_ok=True)
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
     ) -> None:
         for sample in outputs or ():
+            index = sample.metainfo.get('sample_idx', self._names.total())
+            name = self._name(sample.metainfo, index)
+            self._names[name] += 1
+            self._indices[index] += 1  # how many data sets there were so far
             prediction = self._array(sample.output.pred_img)
             if self.save_predictions:
-                source = sample.metainfo.get('img_path') or f'{self._index:06d}'
-                Image.fromarray(prediction).save(self._folder / f'{Path(source).stem}.png')
-            if self._index in self.compare:
-                self._rows.append(self._row(sample, prediction))
-            self._index += 1
+                repeated = f'_{self._names[name]}' if self._names[name] > 1 else ''
+                path = self._folder / name.with_name(f'{name.name}{repeated}.png')
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(prediction).save(path)
+            if index in self.compare:
+                self._rows.append(((self._indices[index], index), self._row(sample, prediction)))
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        if self._rows:
+        gathered = all_gather_object(self._rows)
+        if not is_main_process():
+            return
+        # A sampler may repeat pictures to fill up the last process: one row for each data set and index.
+        rows = {place: row for part in gathered for place, row in part}
+        if rows:
             path = Path(runner.work_dir) / 'comparison.png'
-            Image.fromarray(np.concatenate(self._rows, axis=0)).save(path)
+            Image.fromarray(np.concatenate([rows[place] for place in sorted(rows)], axis=0)).save(path)
             runner.logger.info(f'input | bicubic | prediction | truth: {path}')
         if self.save_predictions:
-            runner.logger.info(f'{self._index} predictions: {self._folder}')
+            runner.logger.info(f'Predictions: {self._folder}')
+
+    @staticmethod
+    def _name(metainfo: dict[str, Any], index: int) -> Path:
+        """Path below the folder of predictions: that of the input below its own, where the data set tells it."""
+        key = Path(metainfo.get('key') or Path(metainfo.get('img_path') or f'{index:06d}').stem)
+        return Path(key.name) if key.is_absolute() or '..' in key.parts else key
 
     def _array(self, image: Tensor) -> np.ndarray:
         return np.ascontiguousarray(to_array(image)[:, :, :: self.step])

@@ -32,7 +32,7 @@ class PredictedCodes(nn.Module):
         """(N, in_channels, 4, 4) -> one (N, code_dims[k]) per layer."""
         return list(self.linear(self.conv(feature).flatten(1)).split(self.code_dims, dim=1))
 
-    def start_from(self, code: Tensor) -> None:
+    def start_from(self, codes: Sequence[Tensor]) -> None:
         """Nothing to do: predicted codes depend on the picture."""
 
 
@@ -60,7 +60,7 @@ class LearnedCodes(nn.Module):
         return codes
 
     @torch.no_grad()
-    def start_from(self, code: Tensor) -> None:
-        """Set every code to ``code``, (code dim,): the bank's mean."""
-        for parameter in self.codes:
-            parameter.copy_(code.expand_as(parameter))
+    def start_from(self, codes: Sequence[Tensor]) -> None:
+        """Set the codes to the bank's means, one (code_dims[k],) per layer of the whole bank."""
+        for layer, parameter in zip(self.layers, self.codes):
+            parameter.copy_(codes[layer].expand_as(parameter))

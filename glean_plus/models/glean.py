@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,9 +37,11 @@ class GLEAN(BaseModule):
         fuse: Fuse encoder features into the bank by a convolution at every resolution up to the input's (S' of Eq. 3);
             None means: if the bank is whole.
         freeze_bank: Keep the bank's weights fixed (section 3.4). False is the paper's fine-tuning ablation.
+        given_class: The class is given with each picture; its embedding, which the bank knows, starts each code, and
+            only the rest is predicted or learned. Otherwise the whole code is.
 
     Raises:
-        ValueError: Where in_size does not fit the bank.
+        ValueError: Where in_size does not fit the bank, or the bank has no classes to give.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class GLEAN(BaseModule):
         decoder: Mapping[str, Any] | nn.Module | None = None,
         fuse: bool | None = None,
         freeze_bank: bool = True,
+        given_class: bool = False,
     ) -> None:
         super().__init__()
         bank = _build(bank)
@@ -60,8 +63,11 @@ class GLEAN(BaseModule):
                 f'in_size {in_size} does not fit the bank, which makes {bank.out_size} px from {bank.start_res} on: '
                 'it must be a lower resolution of the bank, and the bank must start at 4 or at in_size.'
             )
+        if given_class and not any(bank.class_dims):
+            raise ValueError(f'given_class=True needs a bank with classes, but {type(bank).__name__} has none.')
         self.in_size = in_size
         self.out_size = bank.out_size
+        self.given_class = given_class
         lowest_res = 4 if whole else in_size // 2
         self.encoder = _build(
             encoder or dict(type='GLEANEncoder'), in_size=in_size, lowest_res=lowest_res, channels=bank.channels
@@ -70,7 +76,7 @@ class GLEAN(BaseModule):
             codes or dict(type='PredictedCodes' if whole else 'LearnedCodes'),
             in_channels=bank.channels[lowest_res],
             resolution=lowest_res,
-            code_dims=bank.code_dims,
+            code_dims=[dim - given for dim, given in zip(bank.code_dims, self._given_dims(bank))],
             layers=bank.layers,
         )
         self.fusions = nn.ModuleDict()
@@ -87,17 +93,28 @@ class GLEAN(BaseModule):
             bank.freeze()
 
     def init_weights(self) -> None:
-        """Load the bank's pre-trained weights, if its config names any, and start learned codes at its mean code."""
+        """Load the bank's pre-trained weights, if its config names any, and start learned codes at its mean codes."""
         super().init_weights()
         if self.bank.pretrained is not None:
-            self.codes.start_from(self.bank.mean_code())
+            codes = zip(self.bank.mean_codes(), self._given_dims(self.bank))
+            self.codes.start_from([code[given:] for code, given in codes])
 
-    def forward(self, lq: Tensor) -> Tensor:
+    def forward(self, lq: Tensor, label: Tensor | None = None) -> Tensor:
         """See the class.
 
+        Args:
+            lq: (N, C, in_size, in_size).
+            label: Class of each picture, (N,), where the model was built with ``given_class``.
+
         Raises:
-            ValueError: On an input of another size than ``in_size``.
+            ValueError: On an input of another size than ``in_size``; on a label that is missing or not wanted.
         """
+        if (label is not None) != self.given_class:
+            raise ValueError(
+                'This model was built with given_class=True and needs a label for each picture.'
+                if self.given_class
+                else 'This model takes no label; build it with given_class=True to give one.'
+            )
         if lq.shape[-2:] != (self.in_size, self.in_size):
             height, width = lq.shape[-2:]
             raise ValueError(
@@ -106,8 +123,23 @@ class GLEAN(BaseModule):
             )
         features = self.encoder(lq)
         codes = self.codes(features[self.encoder.resolutions[-1]])
+        if label is not None:
+            codes = self._with_class(codes, label)
         bank_features = self.retrieve(features, codes)
         return self.decoder(features[self.in_size], bank_features)
+
+    def _given_dims(self, bank: LatentBank) -> Sequence[int]:
+        """How much of each layer's code is given, not predicted or learned."""
+        return bank.class_dims if self.given_class else [0] * len(bank.code_dims)
+
+    def _with_class(self, codes: list[Tensor | None], label: Tensor) -> list[Tensor | None]:
+        """Put the embedding of the class before the rest of each code that has room for it."""
+        embedding = self.bank.class_embedding(label)
+        return [
+            torch.cat([embedding.to(code.dtype), code.expand(len(label), -1)], dim=1)
+            if code is not None and class_dim else code
+            for code, class_dim in zip(codes, self.bank.class_dims)
+        ]  # fmt: skip
 
     def retrieve(self, features: Mapping[int, Tensor], codes: list[Tensor | None]) -> dict[int, Tensor]:
         """Walk through the bank: Eq. 3, or Eq. 10 where it starts at the input's resolution.

@@ -83,9 +83,19 @@ class GLEANRestorer(SRGAN):
 
     def forward_tensor(self, inputs: Tensor, data_samples: Any = None, training: bool = False) -> Tensor:
         """(N, C, H, W) -> pictures of the moving average, or of the generator in training or without one."""
-        if training or not self.with_ema:
-            return self.generator(inputs)
-        return self.generator_ema(inputs)
+        network = self.generator if training or not self.with_ema else self.generator_ema
+        return network(inputs, *self._labels(data_samples))
+
+    def _labels(self, data_samples: DataSample | None) -> tuple[Tensor, ...]:
+        """The generator's arguments beside the input: the classes (N,) in ``gt_label``, where it wants them."""
+        if not getattr(unwrapped(self.generator), 'given_class', False):
+            return ()
+        if data_samples is None or 'gt_label' not in data_samples:
+            raise ValueError(
+                'The generator was built with given_class=True, but the data samples have no `gt_label`: '
+                'use a data set that gives the class of each picture, or build the generator without given_class.'
+            )
+        return (data_samples.gt_label.label.flatten(),)
 
     def forward_inference(self, inputs: Tensor, data_samples: Any = None, **kwargs: Any) -> DataSample:
         """Predictions, 0 to 255; with ``test_cfg=dict(bicubic=True)`` also ``bicubic_img``, the input enlarged."""
@@ -148,6 +158,7 @@ class GLEANRestorer(SRGAN):
         lq, gt = data['inputs'], self.extract_gt_data(data['data_samples'])
         lq = lq['img'] if isinstance(lq, dict) else lq
         lq, gt = (images.contiguous(memory_format=self.memory_format) for images in (lq, gt))
+        inputs = (lq, *self._labels(data['data_samples']))
         wrapper: OptimWrapper = optim_wrapper['generator']
         log_vars: dict[str, Tensor] = {}
 
@@ -155,7 +166,7 @@ class GLEANRestorer(SRGAN):
             if self.discriminator:
                 set_requires_grad(self.discriminator, False)
             with wrapper.optim_context(self.generator):
-                pred = self.generator(lq)
+                pred = self.generator(*inputs)
                 losses = self.g_step(pred, gt)
             loss, log = self.parse_losses(losses)
             wrapper.update_params(loss)
@@ -164,7 +175,7 @@ class GLEANRestorer(SRGAN):
                 self._update_ema()
         else:
             with torch.no_grad(), wrapper.optim_context(unwrapped(self.generator)):
-                pred = unwrapped(self.generator)(lq)
+                pred = unwrapped(self.generator)(*inputs)
 
         if self.if_run_d():
             set_requires_grad(self.discriminator, True)

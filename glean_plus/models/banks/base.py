@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from glean_plus.weights import read_pretrained
+from glean_plus.weights import load_strict, read_pretrained
+from glean_plus.weights.strict import check
 
 
 class LatentBank(nn.Module, ABC):
@@ -23,8 +27,11 @@ class LatentBank(nn.Module, ABC):
         resolutions: The resolutions of the blocks that this instance holds, ascending.
         start_res: The first of them; blocks below it do not exist in this instance.
         out_size: The last of them, the side of the picture.
-        code_dims: Length of the latent code of each style layer of the whole bank, first layer first.
-        layers: Indices of the style layers that this instance holds.
+        code_dims: Length of the latent code of each conditioned layer of the whole bank, first layer first. A layer is
+            what one code steers: a style layer of StyleGAN, a block of BigGAN.
+        class_dims: How much of each layer's code, from its start, is the embedding of a class; zeros for a bank
+            without classes.
+        layers: Indices of the layers that this instance holds.
         pretrained: Where its weights come from, ``dict(checkpoint=path or URL, prefix=...)``, or None.
     """
 
@@ -33,9 +40,13 @@ class LatentBank(nn.Module, ABC):
     start_res: int
     out_size: int
     code_dims: Sequence[int]
+    class_dims: Sequence[int]
     layers: Sequence[int]
     pretrained: Mapping[str, Any] | None = None
     frozen: bool = False
+
+    # Start of a key -> why an instance may do without such tensors of a whole bank; for the log.
+    left_out: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def step(self, resolution: int, codes: Sequence[Tensor], feature: Tensor | None = None) -> Tensor:
@@ -52,16 +63,49 @@ class LatentBank(nn.Module, ABC):
         """
 
     @abstractmethod
-    def mean_code(self, num_samples: int = 4096, seed: int = 0) -> Tensor:
-        """The average latent code, (code dim,): the bank's most typical picture. Same seed, same result."""
+    def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:
+        """The average code of each layer of the whole bank, (code_dims[k],): its most typical picture.
+
+        Same seed, same result.
+        """
 
     @abstractmethod
+    def whole(self) -> LatentBank:
+        """The whole generator that this instance is a part of, as a checkpoint holds it; built on the meta device."""
+
+    def class_embedding(self, label: Tensor) -> Tensor:
+        """Classes (N,) -> their embedding (N, class dim), with which each layer's code starts.
+
+        Raises:
+            ValueError: If the bank has no classes, or not this one.
+        """
+        raise ValueError(f'{type(self).__name__} has no classes, but is given the label {label.tolist()}.')
+
     def load(self, state: Mapping[str, Tensor], source: str) -> None:
         """Load a whole bank's weights, strictly, into what this instance keeps of it.
 
         Raises:
             WeightsError: If a key of the whole bank is missing, unexpected or of another shape.
         """
+        name = type(self).__name__
+        with torch.device('meta'):
+            whole = self.whole().state_dict()
+        check(whole, state, source, f'a whole {name} of {self.out_size} px')
+        kept = self._kept(state)
+        load_strict(self, kept, source, name)
+        reasons = Counter(self._reason(key) for key in state if key not in kept)
+        if reasons:
+            listing = ', '.join(f'{count} tensors of {reason}' for reason, count in reasons.items())
+            print_log(f'{name}: {listing} left out', logger='current')
+
+    def _kept(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What of a whole bank's state this instance holds."""
+        own = self.state_dict().keys()
+        return {key: value for key, value in state.items() if key in own}
+
+    def _reason(self, key: str) -> str:
+        reason = next((reason for start, reason in self.left_out.items() if key.startswith(start)), None)
+        return reason or f'blocks below {self.start_res} (the bank starts there)'
 
     def init_weights(self) -> None:
         """Load :attr:`pretrained`, if there is any. MMEngine's runner calls this before training."""

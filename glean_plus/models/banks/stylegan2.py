@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmagic.registry import MODELS
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from glean_plus.models.banks.base import LatentBank
 from glean_plus.models.ops import LRELU_SLOPE, SQRT2, EqualizedLinear, fir_kernel, modulated_conv2d, upsample_fir
-from glean_plus.weights import load_strict, select_prefix
-from glean_plus.weights.strict import check
+from glean_plus.weights import select_prefix
 
 
 def stylegan2_channels(channel_multiplier: int = 2) -> dict[int, int]:
@@ -155,6 +152,11 @@ class StyleGAN2Bank(LatentBank):
         ValueError: On sizes that are no powers of two, or a channel table with a gap.
     """
 
+    left_out = {
+        'style_mapping.': 'mapping network (codes do not come from noise)',
+        'to_rgb': 'ToRGB (the decoder makes the picture)',
+    }
+
     def __init__(
         self,
         out_size: int,
@@ -191,6 +193,7 @@ class StyleGAN2Bank(LatentBank):
         self.resolutions = tuple(res for res in whole if res >= start_res)
         self.num_latents = 2 * len(whole)
         self.code_dims = (style_channels,) * self.num_latents
+        self.class_dims = (0,) * self.num_latents
         self.layers = tuple(layer for res in self.resolutions for layer in self._layers(res))
         self.num_mlps, self.lr_mlp, self.out_channels = num_mlps, lr_mlp, out_channels
         self.mix_prob = mix_prob
@@ -262,7 +265,11 @@ class StyleGAN2Bank(LatentBank):
             *(EqualizedLinear(i, o, lr_mul=self.lr_mlp, activate=True) for i, o in zip(widths, widths[1:])),
         )
 
+    def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:
+        return [self.mean_code(num_samples, seed)] * self.num_latents
+
     def mean_code(self, num_samples: int = 4096, seed: int = 0) -> Tensor:
+        """The average output of the mapping network, (style_channels,)."""
         mapping = getattr(self, 'style_mapping', None) or self._loaded_mapping
         if mapping is None:
             raise RuntimeError(
@@ -273,37 +280,20 @@ class StyleGAN2Bank(LatentBank):
         with torch.no_grad():
             return mapping(noise.to(first)).mean(dim=0)
 
+    def whole(self) -> StyleGAN2Bank:
+        return StyleGAN2Bank(
+            self.out_size, style_channels=self.style_channels, noise_size=self.noise_size,
+            out_channels=self.out_channels, num_mlps=self.num_mlps, channels=self.channels,
+        )  # fmt: skip
+
     def load(self, state: Mapping[str, Tensor], source: str) -> None:
-        with torch.device('meta'):
-            whole = StyleGAN2Bank(
-                self.out_size, style_channels=self.style_channels, noise_size=self.noise_size,
-                out_channels=self.out_channels, num_mlps=self.num_mlps, channels=self.channels,
-            )  # fmt: skip
-        state = dict(state)
         # Networks whose mean code was tracked in training carry it along; nothing here reads it.
-        state.pop('w_avg', None)
-        check(whole.state_dict(), state, source, f'a whole StyleGAN2 of {self.out_size} px')
-        kept = {key: value for key, value in state.items() if key in self.state_dict()}
-        load_strict(self, kept, source, 'StyleGAN2 bank')
-        if len(kept) < len(state):
-            print_log(f'StyleGAN2 bank: {self._left_out(state)} left out', logger='current')
+        state = {key: value for key, value in state.items() if key != 'w_avg'}
+        super().load(state, source)
         if not hasattr(self, 'style_mapping'):
             mapping = self._mapping_network()
             mapping.load_state_dict(select_prefix(state, 'style_mapping', source))
             self.__dict__['_loaded_mapping'] = mapping.requires_grad_(False)  # for the mean code; not part of the model
-
-    def _left_out(self, state: Mapping[str, Tensor]) -> str:
-        """What of a whole bank's state this instance does not keep, with the reasons."""
-        reasons = {
-            'style_mapping.': 'mapping network (codes do not come from noise)',
-            'to_rgb': 'ToRGB (the decoder makes the picture)',
-        }
-        counts: Counter[str] = Counter()
-        for key in state:
-            if key not in self.state_dict():
-                reason = next((r for start, r in reasons.items() if key.startswith(start)), None)
-                counts[reason or f'blocks below {self.start_res} (the bank starts there)'] += 1
-        return ', '.join(f'{count} tensors of {reason}' for reason, count in counts.items())
 
     def forward(
         self,
