@@ -316,11 +316,15 @@ def test_wrong_checkpoint_is_refused_by_name(damage: Any, named: str, tmp_path: 
         load_checkpoint(model, str(tmp_path / 'a.pth'), strict=False)
 
 
-def test_released_mmagic_glean_loads_and_gives_the_same_output(tmp_path: Path) -> None:
-    """A checkpoint in the form of MMagic's releases: the SRGAN's generator and discriminator."""
+@pytest.mark.parametrize('averaged', [False, True])
+def test_mmagic_glean_loads_and_gives_the_same_output(averaged: bool, tmp_path: Path) -> None:
+    """A checkpoint in the form of MMagic's releases, and one with the average of its EMA hook, which then counts."""
     theirs = GLEANStyleGANv2(8, 16, num_rrdbs=1).eval()
     shake(theirs)
-    state = {f'generator.{key}': value for key, value in theirs.state_dict().items()}
+    state = {f'generator.{key}': value.clone() for key, value in theirs.state_dict().items()}
+    if averaged:
+        shake(theirs.encoder)
+        state |= {f'generator_ema.{key}': value for key, value in theirs.state_dict().items()}
     torch.save(dict(state_dict=state, meta={}), tmp_path / 'glean.pth')
     ours = MODELS.build(
         dict(

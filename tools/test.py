@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import mmengine
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from glean_plus.cli import add_common_arguments, load_config
+
+
+SUFFIXES = ('.json', '.yaml', '.yml', '.pkl')
 
 
 class Metrics(Hook):
@@ -28,8 +33,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='.pth or .safetensors: of training, of the generator alone, or MMagic GLEAN\'s')
-    parser.add_argument('--out', help='file for the metrics, .json, .yaml or .pkl')
-    return parser.parse_args()
+    parser.add_argument('--out', help=f'file for the metrics, {", ".join(SUFFIXES)}')
+    args = parser.parse_args()
+    if args.out and Path(args.out).suffix not in SUFFIXES:
+        parser.error(f'--out must end in one of {", ".join(SUFFIXES)}, but is {args.out}')
+    return args
 
 
 def main() -> None:
@@ -40,7 +48,7 @@ def main() -> None:
     metrics = Metrics()
     runner.register_hook(metrics)
     runner.test()
-    if args.out:
+    if args.out and is_main_process():
         mmengine.dump(metrics.values, args.out)
 
 

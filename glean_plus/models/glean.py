@@ -11,6 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from glean_plus.models.banks import LatentBank
+from glean_plus.models.codes import LearnedCodes
 
 
 def _build(part: Mapping[str, Any] | nn.Module, **defaults: Any) -> nn.Module:
@@ -41,7 +42,8 @@ class GLEAN(BaseModule):
             only the rest is predicted or learned. Otherwise the whole code is.
 
     Raises:
-        ValueError: Where in_size does not fit the bank, or the bank has no classes to give.
+        ValueError: Where in_size does not fit the bank, the bank has no classes to give, or nothing of the picture
+            would reach it.
     """
 
     def __init__(
@@ -80,7 +82,13 @@ class GLEAN(BaseModule):
             layers=bank.layers,
         )
         self.fusions = nn.ModuleDict()
-        if whole if fuse is None else fuse:
+        fuse = whole if fuse is None else fuse
+        if whole and not fuse and isinstance(self.codes, LearnedCodes):
+            raise ValueError(
+                'With learned codes and without fusion, nothing of the picture reaches a bank that starts at 4: '
+                'set fuse=True, take PredictedCodes, or start the bank at in_size.'
+            )
+        if fuse:
             for res in bank.resolutions:
                 if res <= in_size:
                     width = bank.channels[res]

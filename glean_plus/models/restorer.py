@@ -218,16 +218,16 @@ class GLEANRestorer(SRGAN):
         start = f'{prefix}generator.'
         given = select_prefix(state, start, 'The checkpoint')
         if isinstance(generator, GLEAN) and is_mmagic_glean(given):
-            given, dropped = from_mmagic(given)
-            for key in [key for key in state if key.startswith(start)]:
-                del state[key]
-            state.update({start + key: value for key, value in given.items()})
-            print_log(f'MMagic GLEAN checkpoint: {len(given)} tensors taken, {len(dropped)} dropped: '
-                      f'{"; ".join(sorted(set(dropped.values())))}', logger='current')
+            given = self._convert_mmagic(state, start)
+            if any(key.startswith(f'{prefix}generator_ema.') for key in state):
+                self._convert_mmagic(state, f'{prefix}generator_ema.')
         check(generator.state_dict(), given, 'The checkpoint', "this config's generator")
         if self.with_ema:
             start = f'{prefix}generator_ema.'
             names = self.generator_ema.state_dict().keys()
+            if isinstance(generator, GLEAN) and generator.bank.frozen:
+                for key in [key for key in state if key.startswith(f'{start}bank.')]:
+                    del state[key]  # MMagic keeps an average of the frozen bank, which is the bank
             averages = {key[len(start):]: value for key, value in state.items() if key.startswith(start)}
             if averages:
                 check(self.generator_ema.state_dict(), averages, 'The checkpoint', "this config's moving average")
@@ -246,3 +246,12 @@ class GLEANRestorer(SRGAN):
         state.setdefault(f'{prefix}step_counter', self.step_counter)
         if self.with_ema:
             state.setdefault(f'{prefix}ema_updates', self.ema_updates)
+
+    @staticmethod
+    def _convert_mmagic(state: dict[str, Tensor], start: str) -> dict[str, Tensor]:
+        """Rename MMagic's GLEAN below ``start`` in place; returns it without ``start``."""
+        given, dropped = from_mmagic({key[len(start):]: state.pop(key) for key in [*state] if key.startswith(start)})
+        state.update({start + key: value for key, value in given.items()})
+        print_log(f'MMagic GLEAN checkpoint, {start}*: {len(given)} tensors taken, {len(dropped)} dropped: '
+                  f'{"; ".join(sorted(set(dropped.values())))}', logger='current')
+        return given
