@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+import textwrap
 from pathlib import Path
 
 from glean_plus.weights import CATALOGUE, Card, WeightsError, read_card
@@ -30,7 +31,8 @@ def listing(cards: list[Card], cache: Path | None) -> str:
     rows = [('name', 'kind', 'bank', 'data', 'size', 'file', 'licence')]
     for card in cards:
         size = f'{card.size / 1e6:.1f} MB' if card.size else '?'
-        rows.append((card.name, card.kind, card.architecture, card.data, size, state(card, cache), card.licence))
+        data = textwrap.shorten(card.data, 36, placeholder=' ...')
+        rows.append((card.name, card.kind, card.architecture, data, size, state(card, cache), card.licence))
     widths = [max(map(len, column)) for column in zip(*rows)]
     return '\n'.join('  '.join(map(str.ljust, row, widths)).rstrip() for row in rows)
 

@@ -13,9 +13,9 @@ from glean_plus.weights.cards import Card, hash_in_name
 OPENMMLAB = 'https://download.openmmlab.com/mmediting/'
 
 NVIDIA = 'Nvidia Source Code License-NC (converted from the official networks): research and evaluation only'
-APACHE = "Apache-2.0 (MMagic's)"
+APACHE = 'Apache-2.0 (as MMagic, which publishes them)'
 FFHQ = 'Pictures: FFHQ, CC BY-NC-SA 4.0, non-commercial'
-LSUN = 'Pictures: LSUN, which states no licence'
+LSUN = 'Pictures: LSUN (terms: yf.io/p/lsun)'
 IMAGENET = 'Pictures: ImageNet, non-commercial research'
 
 # BGR: MMGeneration's StyleGAN2 "allows to generate BGR image, while the original StyleGAN2 outputs RGB" (docstring), it
