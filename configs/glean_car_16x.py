@@ -3,7 +3,7 @@ _base_ = './_base_/glean.py'
 
 in_size, out_size = 32, 512
 checkpoint = (
-    'http://download.openmmlab.com/mmediting/stylegan2/'
+    'https://download.openmmlab.com/mmediting/stylegan2/'
     'official_weights/stylegan2-car-config-f-official_20210327_172340-8cfe053c.pth')
 
 model = dict(

@@ -3,7 +3,7 @@ _base_ = './_base_/glean.py'
 
 in_size, out_size = 16, 256
 checkpoint = (
-    'http://download.openmmlab.com/mmediting/stylegan2/'
+    'https://download.openmmlab.com/mmediting/stylegan2/'
     'official_weights/stylegan2-cat-config-f-official_20210327_172444-15bc485b.pth')
 
 model = dict(

@@ -3,7 +3,7 @@ _base_ = './_base_/glean.py'
 
 in_size, out_size = 64, 1024
 checkpoint = (
-    'http://download.openmmlab.com/mmediting/stylegan2/'
+    'https://download.openmmlab.com/mmediting/stylegan2/'
     'official_weights/stylegan2-ffhq-config-f-official_20210327_171224-bce9310c.pth')
 
 model = dict(

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glean_plus.weights import WeightsError, local_copy, read_state_dict
+from glean_plus.weights import WeightsError, read_state_dict
 from glean_plus.weights.strict import load_strict
 
 
@@ -162,7 +162,9 @@ def lpips_network(net: str) -> nn.Module:
     names = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
     if net not in names:
         raise ValueError(f'net must be one of {sorted(names)}, but is {net!r}.')
-    # Its constructor downloads the trunk; fetched here first, a failure is one clear sentence.
-    local_copy(get_model_weights(names[net]).IMAGENET1K_V1.url)
-    return lpips.LPIPS(net=net, verbose=False).requires_grad_(False).eval()
-
+    # Its own way to the trunk is torchvision's download, which knows neither our cache nor our errors.
+    trunk = read_state_dict(get_model_weights(names[net]).IMAGENET1K_V1.url, 'features')
+    network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    # Its keys have the slice before torchvision's number: slice2.3.weight is features.3.weight.
+    network.net.load_state_dict({key: trunk[key.split('.', 1)[1]] for key in network.net.state_dict()})
+    return network.requires_grad_(False).eval()

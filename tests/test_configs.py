@@ -13,9 +13,10 @@ from mmagic.registry import MODELS
 from mmengine.config import Config
 
 from glean_plus.models import StyleGAN2Bank
-from glean_plus.weights import WeightsError, files
+from glean_plus.weights import CATALOGUE, WeightsError, fetch
+from glean_plus.weights.cards import hash_in_name
 
-from conftest import CONFIGS
+from conftest import CONFIGS, ROOT
 
 RESTORERS = sorted(path.stem for path in CONFIGS.glob('*glean_*.py'))
 PUBLISHED = [name for name in RESTORERS if 'twemoji' not in name]
@@ -75,8 +76,8 @@ def fake_checkpoint(
     url: str, bank: dict[str, Any], discriminator: dict[str, Any], hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, torch.Tensor]:
     """A file in the form of the published ones, where a download would be cached."""
-    if hash_in_name := files.HASH_IN_NAME.search(url):  # the file itself cannot have the published hash
-        monkeypatch.setattr(files, '_sha256', lambda path: hash_in_name.group(1))
+    # The file itself cannot have the published hash.
+    monkeypatch.setattr(fetch, 'sha256', lambda path: hash_in_name(url))
     whole = StyleGAN2Bank(bank['out_size'], channels=bank.get('channels'))
     critic = MODELS.build({key: value for key, value in discriminator.items() if key != 'pretrained'})
     state = {f'generator_ema.{key}': value for key, value in whole.state_dict().items()}
@@ -100,7 +101,7 @@ def test_bank_and_discriminator_are_loaded_the_config_s_way(
         pretrained = config['generator']['bank']['pretrained']
         if not state:
             with pytest.raises(WeightsError):  # not there yet, and no network: an error, never a random bank
-                monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
+                monkeypatch.setattr('socket.getaddrinfo', offline)
                 MODELS.build(config['generator']['bank']).init_weights()
             state = fake_checkpoint(
                 pretrained['checkpoint'], config['generator']['bank'], config['discriminator'], tmp_path, monkeypatch
@@ -128,6 +129,15 @@ def test_metafile_names_every_restorer() -> None:
     assert {(model['Name'], model['Config']) for model in models} == {
         (name, f'configs/{name}.py') for name in RESTORERS
     }
+    released = {card.config: card.url for card in CATALOGUE.values() if card.kind == 'restorer'}
+    assert {model['Name']: model['Weights'] for model in models if 'Weights' in model} == released
+
+
+def test_mim_finds_the_released_weights() -> None:
+    from modelindex.load_model_index import load  # as `mim download` does
+
+    models = {model.name: model.weights for model in load(str(ROOT / 'model-index.yml')).models}
+    assert models['glean_cat_8x'] == CATALOGUE['glean_cat_8x'].url
 
 
 def test_one_class_has_one_checkpoint() -> None:

@@ -14,7 +14,8 @@ from glean_plus import perceptual
 from glean_plus.losses import STLPIPSLoss, VGGFeatureLoss
 from glean_plus.metrics import LPIPS, STLPIPSMetric
 from glean_plus.perceptual import STLPIPS
-from glean_plus.weights import WeightsError
+from glean_plus.weights import WeightsError, fetch
+from glean_plus.weights.cards import hash_in_name
 
 
 @pytest.mark.parametrize('options', [
@@ -40,11 +41,24 @@ def test_vgg_weights_that_are_missing_are_named(tmp_path: Path, monkeypatch: pyt
     def offline(*args: object, **kwargs: object) -> None:
         raise OSError('no network')
 
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
+    monkeypatch.setattr('socket.getaddrinfo', offline)
     with pytest.raises(WeightsError, match=r'vgg16-397923af\.pth.*starts with 397923af.*put it at .*checkpoints'):
         VGGFeatureLoss({'21': 1.0})
     with pytest.raises(WeightsError, match=r'alexnet-owt-7be5be79\.pth'):
         LPIPS('alex').process_image(torch.zeros(3, 8, 8), torch.zeros(3, 8, 8), None)
+
+
+@pytest.mark.parametrize('net', ['alex', 'squeeze'])
+def test_lpips_takes_its_trunk_from_our_cache(net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = {'alex': 'alexnet', 'squeeze': 'squeezenet1_1'}[net]
+    network = torchvision.models.get_model(name, weights=None)
+    weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
+    monkeypatch.setenv('GLEAN_PLUS_CACHE', str(tmp_path))
+    monkeypatch.setattr(fetch, 'sha256', lambda path: hash_in_name(weights.url))
+    torch.save(network.state_dict(), tmp_path / Path(weights.url).name)
+    ours = perceptual.lpips_network(net).net
+    x = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(ours(x)[-1], network.features[:13 if net == 'squeeze' else 12](x))
 
 
 def test_vgg_loss_names_a_bad_criterion() -> None:

@@ -1,5 +1,7 @@
+from glean_plus.weights.cards import Card, read_card
+from glean_plus.weights.catalogue import CATALOGUE
+from glean_plus.weights.errors import WeightsError
 from glean_plus.weights.files import (
-    WeightsError,
     local_copy,
     read_pretrained,
     read_state_dict,
@@ -9,6 +11,6 @@ from glean_plus.weights.files import (
 from glean_plus.weights.strict import load_strict
 
 __all__ = [
-    'WeightsError', 'load_strict', 'local_copy', 'read_pretrained', 'read_state_dict', 'select_prefix',
-    'write_safetensors',
+    'CATALOGUE', 'Card', 'WeightsError', 'load_strict', 'local_copy', 'read_card', 'read_pretrained',
+    'read_state_dict', 'select_prefix', 'write_safetensors',
 ]  # fmt: skip

@@ -2,66 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.error import URLError
-from urllib.parse import urlparse
 
 import torch
 from torch import Tensor
 
-# The hash that a published file carries in its name: stylegan2-cat-config-f-official_20210327_172444-15bc485b.pth
-HASH_IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.')
-
-
-class WeightsError(RuntimeError):
-    """Weights that cannot be read, or do not belong to the model."""
+from glean_plus.weights.errors import WeightsError
+from glean_plus.weights.fetch import fetch
 
 
 def local_copy(source: str | os.PathLike[str]) -> Path:
-    """The file itself, or the cached download of a URL, checked against the hash in its name.
-
-    The cache is ``$TORCH_HOME/hub/checkpoints``, as for torch.hub, which downloads it.
+    """The file itself, or the cached download of a URL: see :func:`glean_plus.weights.fetch.fetch`.
 
     Raises:
         WeightsError: If the file is missing, or cannot be downloaded; the message says what to do by hand.
     """
     text = str(source)
-    if not text.startswith(('http://', 'https://')):
-        path = Path(text).expanduser()
-        if not path.is_file():
-            raise WeightsError(f'There is no weight file {path}.')
-        return path
-    name = Path(urlparse(text).path).name
-    path = Path(torch.hub.get_dir()) / 'checkpoints' / name
-    match = HASH_IN_NAME.search(name)
-    hash_prefix = match.group(1) if match else None
-    if path.is_file():
-        digest = _sha256(path) if hash_prefix else ''
-        if hash_prefix and not digest.startswith(hash_prefix):
-            raise WeightsError(f'{path} is not {text}: its SHA-256 starts with {digest[:8]}. Delete it.')
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        torch.hub.download_url_to_file(text, str(path), hash_prefix=hash_prefix, progress=True)
-    except (URLError, OSError, RuntimeError) as error:
-        digest = f' (its SHA-256 starts with {hash_prefix})' if hash_prefix else ''
-        raise WeightsError(
-            f'Cannot download {text}: {error}. Without a network, fetch {name}{digest} elsewhere and put it at {path}.'
-        ) from error
+    if text.startswith(('http://', 'https://')):
+        return fetch(text)
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise WeightsError(f'There is no weight file {path}.')
     return path
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_state_dict(source: str | os.PathLike[str], prefix: str = '') -> dict[str, Tensor]:

@@ -1,0 +1,96 @@
+"""What one must know of a weight file before using it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from glean_plus.weights.errors import WeightsError
+
+# The hash that a published file carries in its name: stylegan2-cat-config-f-official_20210327_172444-15bc485b.pth
+HASH_IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.')
+
+
+def hash_in_name(name: str) -> str:
+    """The start of the SHA-256 that the name of a published file ends in; empty if there is none."""
+    match = HASH_IN_NAME.search(name)
+    return match.group(1) if match else ''
+
+
+@dataclass(frozen=True)
+class Card:
+    """A weight file: what it is, where it is, and how to tell that it is the right one.
+
+    Args:
+        name: By which the tools know it.
+        kind: ``bank`` or ``restorer``.
+        data: Training pictures and their size.
+        licence: Of the weights and, where it limits their use, of the training pictures.
+        colour_order: ``rgb`` or ``bgr``, of the pictures that the network draws.
+        value_range: Of those pictures; a generator without a last tanh may overshoot it.
+        sha256: In hexadecimal: all of it, or the first digits if no more is published. Empty if none is.
+        url: None for a file that is shipped with its card.
+        size: In bytes; None if it is not published.
+        architecture: Of a bank.
+        config: Of a restorer: the config here that it fits.
+        source: Where these facts stand.
+        extra: What a card beside a file says beyond these, such as ``command`` and ``metrics``, as it stands there.
+
+    Raises:
+        WeightsError: On a value that none of these can have.
+    """
+
+    name: str
+    kind: str
+    data: str
+    licence: str
+    colour_order: str
+    value_range: tuple[float, float] = (-1, 1)
+    sha256: str = ''
+    url: str | None = None
+    size: int | None = None
+    architecture: str = ''
+    config: str = ''
+    source: str = ''
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        for name, allowed in (('kind', ('bank', 'restorer')), ('colour_order', ('rgb', 'bgr'))):
+            if getattr(self, name) not in allowed:
+                raise WeightsError(f'{name} of {self.name} must be one of {allowed}, but is {getattr(self, name)!r}.')
+        if self.sha256 and not re.fullmatch('[0-9a-f]{8,64}', self.sha256):
+            raise WeightsError(f'sha256 of {self.name} must be 8 to 64 digits of 0-9a-f, but is {self.sha256!r}.')
+        if len(self.value_range) != 2 or not self.value_range[0] < self.value_range[1]:
+            raise WeightsError(f'value_range of {self.name} must be (low, high), but is {self.value_range}.')
+
+
+def read_card(path: str | os.PathLike[str]) -> Card:
+    """Read the card of a shipped file, which is a JSON file beside it; fields that are not a card's go to ``extra``.
+
+    Args:
+        path: Of the weight file or of its card.
+
+    Raises:
+        WeightsError: If there is no card, it is no JSON object, or lacks a field that every card has.
+    """
+    path = Path(path).with_suffix('.json')
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsError(f'{path} is no readable card: {error}') from error
+    if not isinstance(content, dict):
+        raise WeightsError(f'{path} is no card: it holds a {type(content).__name__}, not an object.')
+    fields = {each.name: each for each in dataclasses.fields(Card) if each.name != 'extra'}
+    required = [name for name, each in fields.items() if each.default is dataclasses.MISSING]
+    if missing := [name for name in required if name not in content]:
+        raise WeightsError(f'{path} is no card: it lacks {", ".join(missing)}.')
+    known = {name: content.pop(name) for name in fields if name in content}
+    known['colour_order'] = str(known['colour_order']).lower()
+    known['value_range'] = tuple(known.get('value_range', Card.value_range))
+    return Card(**known, extra=content)

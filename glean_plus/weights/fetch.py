@@ -1,0 +1,233 @@
+"""Downloads: resumed, checked, and never half there."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+
+import torch
+from mmengine.logging import print_log
+from tqdm import tqdm
+
+from glean_plus.version import __version__
+from glean_plus.weights.cards import Card, hash_in_name
+from glean_plus.weights.errors import WeightsError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+TIMEOUT = 30  # seconds without a byte
+BLOCK = 1 << 16  # bytes
+LOOPBACK = ('localhost', '127.0.0.1', '::1')
+PAGE = re.compile(rb'\s*<(!doctype|html|head|\?xml)', re.IGNORECASE)
+
+
+def cache_dir() -> Path:
+    """Where downloads are kept: ``$GLEAN_PLUS_CACHE``, or where torch.hub and MMEngine keep theirs."""
+    folder = os.environ.get('GLEAN_PLUS_CACHE')
+    return Path(folder).expanduser() if folder else Path(torch.hub.get_dir()) / 'checkpoints'
+
+
+def cached_path(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Path:
+    """Where the download of a URL or card is, or would be."""
+    return Path(cache or cache_dir()).expanduser() / Path(urlsplit(_url(source)).path).name
+
+
+def fetch(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Path:
+    """The cached download of a URL or card, fetched if it is not there yet.
+
+    It is checked against the card's hash, or the one in its name, each time. A download that broke off goes on where it
+    stopped if there is a hash to tell that the halves belong together. Several processes may ask for the same file: one
+    downloads, the others wait. ``http://`` is taken as ``https://``, but for the machine itself.
+
+    With ``GLEAN_PLUS_OFFLINE=1`` the network is left alone.
+
+    Args:
+        source: URL, or a card that has one.
+        cache: Folder instead of :func:`cache_dir`.
+
+    Raises:
+        WeightsError: If the file cannot be had, or is another one; the message says what to do by hand.
+    """
+    url, path = _url(source), cached_path(source, cache)
+    digest = source.sha256 if isinstance(source, Card) else hash_in_name(path.name)
+    if path.is_file():
+        found = sha256(path) if digest else ''
+        if not found.startswith(digest):
+            raise WeightsError(f'{path} is not {url}: its SHA-256 starts with {found[:8]}. Delete it.')
+        return path
+    start = f' (its SHA-256 starts with {digest})' if digest else ''
+    by_hand = f'fetch {path.name}{start} elsewhere and put it at {path}.'
+    if os.environ.get('GLEAN_PLUS_OFFLINE', '0') not in ('', '0'):
+        raise WeightsError(f'{url} is not in the cache, and GLEAN_PLUS_OFFLINE forbids to download it: {by_hand}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _unfinished(path, resumable=bool(digest)) as part:
+            if not path.is_file():  # another process may have been faster
+                _download(url, part, digest)
+                if fcntl is None:  # Windows renames no open file
+                    part.close()
+                os.replace(part.name, path)
+    except (OSError, HTTPException, WeightsError) as error:
+        raise WeightsError(f'Cannot download {url}: {error}. Without a network, {by_hand}') from error
+    return path
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Hash of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(BLOCK), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _url(source: str | Card) -> str:
+    """The address to ask, encrypted unless it is this machine."""
+    url = source.url if isinstance(source, Card) else source
+    if not url:
+        raise WeightsError(f'The card of {source.name} has no URL: the file is shipped with it.')
+    parts = urlsplit(url)
+    if parts.scheme not in ('http', 'https') or not Path(parts.path).name:
+        raise WeightsError(f'{url} is no URL of a file: https://HOST/.../NAME.')
+    return url if _is_loopback(url) else parts._replace(scheme='https').geturl()
+
+
+def _is_loopback(url: str) -> bool:
+    return urlsplit(url).hostname in LOOPBACK
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows a redirect unless it gives the encryption up."""
+
+    def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
+        local = req.type == 'http' and urlsplit(newurl).scheme == 'http' and _is_loopback(newurl)
+        if urlsplit(newurl).scheme != 'https' and not local:
+            raise WeightsError(f'it redirects to {newurl}, which is not https')
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener(url: str) -> OpenerDirector:
+    return build_opener(_Redirects, *([ProxyHandler({})] if _is_loopback(url) else []))
+
+
+@contextmanager
+def _unfinished(path: Path, resumable: bool) -> Iterator[BinaryIO]:
+    """The unfinished download of ``path``, open for writing at its end, in no other process's hands.
+
+    The lock is the system's, on the unfinished file itself: it ends with the process, however that ends. Where a file
+    cannot be locked, each process has an unfinished file of its own, and none is resumed. Empty ones are removed.
+    """
+    locked = _lock(path.with_name(f'{path.name}.part'))
+    part = locked or open(path.with_name(f'{path.name}.{os.getpid()}.part'), 'wb')  # noqa: SIM115
+    if not resumable:
+        _empty(part)  # of what a killed process left
+    try:
+        yield part
+    except BaseException:
+        if not resumable:
+            _empty(part)
+        raise
+    finally:
+        if locked:
+            part.flush()
+            if os.fstat(part.fileno()).st_size == 0:
+                os.unlink(part.name)
+            part.close()  # with it goes the lock
+        else:
+            part.close()
+            Path(part.name).unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> BinaryIO | None:
+    """Open ``path`` to append once no other process has it; None where files cannot be locked."""
+    while fcntl:
+        file = open(path, 'ab')  # noqa: SIM115 (the caller closes it)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print_log(f'Another process is downloading {path.stem}; waiting for it.', logger='current')
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            file.close()
+            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+                raise
+            path.unlink(missing_ok=True)
+            return None
+        # Who had it before may have renamed or removed it; what we hold is then no longer the file at `path`.
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            return file
+        file.close()
+    return None
+
+
+def _empty(file: BinaryIO) -> None:
+    file.seek(0)
+    file.truncate()
+
+
+def _download(url: str, part: BinaryIO, digest: str) -> None:
+    """Bring ``part`` to the whole of ``url``.
+
+    Raises:
+        WeightsError, OSError, HTTPException: If that fails; ``part`` then holds what is right so far, or nothing.
+    """
+    resumed = _append(url, part)
+    if resumed and not _is_right(part, digest):
+        _empty(part)  # the file has changed since, or the server counts otherwise
+        _append(url, part)
+    if not _is_right(part, digest):
+        found = sha256(part.name)
+        _empty(part)
+        raise WeightsError(f'invalid hash: the SHA-256 of what came starts with {found[:8]}, not {digest}')
+
+
+def _is_right(part: BinaryIO, digest: str) -> bool:
+    part.flush()
+    return not digest or sha256(part.name).startswith(digest)
+
+
+def _append(url: str, part: BinaryIO) -> bool:
+    """Ask for what is missing, or for everything if the server does not give parts; say whether it was a part."""
+    done = part.seek(0, os.SEEK_END)
+    headers = {'User-Agent': f'glean_plus/{__version__}'} | ({'Range': f'bytes={done}-'} if done else {})
+    try:
+        response = _opener(url).open(Request(url, headers=headers), timeout=TIMEOUT)
+    except HTTPError as error:
+        if done and error.code == 416:  # no byte is missing
+            return True
+        raise
+    with response:
+        block = response.read(BLOCK)
+        resumed = done > 0 and response.status == 206
+        if not resumed and PAGE.match(block):
+            raise WeightsError('the answer is a web page, not a weight file')
+        if not resumed:
+            _empty(part)
+            done = 0
+        length = response.headers.get('Content-Length')
+        total = done + int(length) if length else None
+        name = Path(urlsplit(url).path).name
+        with tqdm(total=total, initial=done, desc=name, unit='B', unit_scale=True, disable=None) as bar:
+            while block:
+                part.write(block)
+                done += len(block)
+                bar.update(len(block))
+                block = response.read(BLOCK)
+    if done == 0:
+        raise WeightsError('the answer is empty')
+    if total is not None and done < total:
+        raise WeightsError(f'the connection broke off after {done:,} of {total:,} bytes')
+    return resumed
