@@ -1,4 +1,4 @@
-"""Draw a grid of pictures from a StyleGAN2 bank, to see that it was trained, or read, rightly.
+"""Draw a grid of pictures from a StyleGAN or StyleGAN2 bank, to see that it was trained, or read, rightly.
 
     python tools/bank_samples.py configs/stylegan2_twemoji_64px.py configs/weights/stylegan2_twemoji_64px.safetensors x.png
     python tools/bank_samples.py CONFIG iter_16000.pth x.png --prefix generator_ema.module --truncation 0.7 --seed 1

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from mmagic.registry import MODELS
 from torch import Tensor, nn
 
-from glean_plus.models.banks.stylegan2 import FIR, Bias, channel_table
-from glean_plus.models.ops import LRELU_SLOPE, SQRT2, EqualizedLinear, EqualizedParameter, fir_filter
+from glean_plus.models.banks.stylegan2 import Bias, channel_table
+from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedLinear, EqualizedParameter, fir_filter
 from glean_plus.weights import load_strict, read_pretrained
 
 

@@ -1,4 +1,4 @@
-"""The arithmetic of StyleGAN2 in plain PyTorch: equalised weights, FIR filters, modulated convolution.
+"""The arithmetic of the StyleGANs in plain PyTorch: equalised weights, FIR filters, modulated convolution.
 
 Everything is written for any spatial size, any float type and any memory format; nothing here needs a compiled op.
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020.
@@ -67,9 +67,22 @@ def upsample_fir(x: Tensor, kernel: Tensor) -> Tensor:
     return fir_filter(x, kernel, (2, 1), up=2)
 
 
+class FIR(nn.Module):
+    """A FIR kernel as a buffer, so that it travels with the weights."""
+
+    def __init__(self, gain: float = 1.0, taps: tuple[float, ...] = (1, 3, 3, 1)) -> None:
+        super().__init__()
+        self.register_buffer('kernel', fir_kernel(taps, gain))
+
+
 def full_precision(device: torch.device) -> AbstractContextManager[None]:
     """No autocast inside; nothing to do on devices that have none, such as meta."""
     return torch.autocast(device.type, enabled=False) if device.type in ('cpu', 'cuda') else nullcontext()
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half-precision types to float32; others stay as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def modulated_conv2d(
@@ -108,13 +121,14 @@ def modulated_conv2d(
 class EqualizedParameter(nn.Module):
     """Holds ``weight_orig``, drawn from N(0, 1), and gives the weight scaled by He's constant at run time.
 
+    ``gain`` is multiplied to that constant: sqrt(2) where a leaky ReLU that does not scale itself is to follow.
     The key and its shape are those of MMagic's equalised modules, so that published state dicts load.
     """
 
-    def __init__(self, *shape: int, fan_in: int, lr_mul: float = 1.0) -> None:
+    def __init__(self, *shape: int, fan_in: int, lr_mul: float = 1.0, gain: float = 1.0) -> None:
         super().__init__()
         self.weight_orig = nn.Parameter(torch.randn(*shape) / lr_mul)
-        self.scale = lr_mul / math.sqrt(fan_in)
+        self.scale = gain * lr_mul / math.sqrt(fan_in)
 
     @property
     def weight(self) -> Tensor:
@@ -125,9 +139,10 @@ class EqualizedLinear(nn.Module):
     """Fully connected layer with equalised learning rate: (N, in) -> (N, out).
 
     Args:
-        activate: Follow with the scaled leaky ReLU.
+        activate: Follow with the leaky ReLU, scaled by ``gain``.
         lr_mul: Learning-rate multiplier of weight and bias (0.01 in the mapping network).
         bias_init: Start value of the bias; 1 for a layer that makes scales from codes.
+        gain: Of the activation; sqrt(2) in StyleGAN2.
     """
 
     def __init__(
@@ -137,13 +152,15 @@ class EqualizedLinear(nn.Module):
         bias_init: float = 0.0,
         lr_mul: float = 1.0,
         activate: bool = False,
+        gain: float = SQRT2,
     ) -> None:
         super().__init__()
         self.linear = EqualizedParameter(out_features, in_features, fan_in=in_features, lr_mul=lr_mul)
         self.bias = nn.Parameter(torch.full((out_features,), bias_init))
         self.lr_mul = lr_mul
         self.activate = activate
+        self.gain = gain
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.linear(x, self.linear.weight, self.bias * self.lr_mul)
-        return F.leaky_relu(x, LRELU_SLOPE) * SQRT2 if self.activate else x
+        return F.leaky_relu(x, LRELU_SLOPE) * self.gain if self.activate else x

@@ -1,0 +1,257 @@
+"""What StyleGAN and StyleGAN2 have in common as banks: sizes, the mapping network, codes and noise."""
+
+from __future__ import annotations
+
+import math
+import random
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from glean_plus.models.banks.base import LatentBank
+from glean_plus.models.ops import SQRT2, EqualizedLinear
+from glean_plus.weights import select_prefix
+
+
+class NoiseInjection(nn.Module):
+    """Holds the learned strength of the noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+
+class ConstantInput(nn.Module):
+    """The learned 4x4 feature that a whole bank starts from."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.input = nn.Parameter(torch.randn(1, channels, 4, 4))
+
+
+class PixelNorm(nn.Module):
+    """Scales each vector to unit mean square over axis 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (x.square().mean(dim=1, keepdim=True) + 1e-6).rsqrt()
+
+
+class Drawn(NamedTuple):
+    """What a picture is made of; the names are those of MMagic's result."""
+
+    latent: Tensor                           # [NLC]  codes of each layer
+    inject_index: int                        # first layer of the second style; the number of layers if there is one
+    noise_batch: Sequence[Tensor] | None     # the noise behind the codes; None where codes were given
+
+
+class StyleBank(LatentBank):
+    """A bank whose layers are each steered by one code (style_channels,) and disturbed by one noise map.
+
+    A subclass adds its blocks, those of :attr:`resolutions` only, each followed by :meth:`_add_fixed_noise`. Its
+    arguments are explained there.
+
+    Raises:
+        ValueError: On sizes that are no powers of two, or a channel table with a gap.
+    """
+
+    left_out = {
+        'style_mapping.': 'mapping network (codes do not come from noise)',
+        'to_rgb': 'ToRGB (the decoder makes the picture)',
+    }
+
+    # Scale of the leaky ReLU in the mapping network.
+    mapping_gain: ClassVar[float] = SQRT2
+
+    def __init__(
+        self,
+        out_size: int,
+        start_res: int,
+        channels: Mapping[int, int],
+        style_channels: int,
+        noise_size: int | None,
+        out_channels: int,
+        num_mlps: int,
+        lr_mlp: float,
+        mapping: bool,
+        mix_prob: float,
+        pretrained: Mapping[str, Any] | None,
+    ) -> None:
+        super().__init__()
+        self.pretrained = pretrained
+        if out_size < 8 or out_size & (out_size - 1):
+            raise ValueError(f'out_size must be a power of two, 8 or more, but is {out_size}.')
+        whole = [2**i for i in range(2, int(math.log2(out_size)) + 1)]
+        if start_res not in whole:
+            raise ValueError(f'start_res must be one of {whole}, but is {start_res}.')
+        missing = [res for res in whole if res not in channels]
+        if missing:
+            raise ValueError(f'The channel table {channels} lacks the resolutions {missing}; out_size is {out_size}.')
+
+        self.out_size = out_size
+        self.start_res = start_res
+        self.style_channels = style_channels
+        self.noise_size = style_channels if noise_size is None else noise_size
+        self.channels = {res: channels[res] for res in whole}
+        self.resolutions = tuple(res for res in whole if res >= start_res)
+        self.num_latents = 2 * len(whole)
+        self.code_dims = (style_channels,) * self.num_latents
+        self.class_dims = (0,) * self.num_latents
+        self.layers = tuple(layer for res in self.resolutions for layer in self._layers(res))
+        self.num_mlps, self.lr_mlp, self.out_channels = num_mlps, lr_mlp, out_channels
+        self.mix_prob = mix_prob
+        self.__dict__['_loaded_mapping'] = None
+        if mapping:
+            self.style_mapping = self._mapping_network()
+
+    @staticmethod
+    def _index(resolution: int) -> int:
+        """0 for 4, 1 for 8 and so on."""
+        return int(math.log2(resolution)) - 2
+
+    @abstractmethod
+    def _layers(self, resolution: int) -> tuple[int, ...]:
+        """Indices of a resolution's style layers, which are also those of their noise and codes."""
+
+    @abstractmethod
+    def _constant(self) -> Tensor:
+        """The constant (1, channels[4], 4, 4) that the first block of a whole bank starts from."""
+
+    @abstractmethod
+    def _block(
+        self, resolution: int, feature: Tensor, codes: Sequence[Tensor], noises: Sequence[Tensor | None]
+    ) -> Tensor:
+        """Run a block: a code and a noise map for each of its style layers. At 4, the feature replaces the constant."""
+
+    def _add_fixed_noise(self, resolution: int) -> None:
+        for layer in self._layers(resolution):
+            self.register_buffer(f'injected_noise_{layer}', torch.randn(1, 1, resolution, resolution))
+
+    def step(
+        self,
+        resolution: int,
+        codes: Sequence[Tensor],
+        feature: Tensor | None = None,
+        noises: Sequence[Tensor | None] | None = None,
+    ) -> Tensor:
+        """See :meth:`LatentBank.step`. ``noises`` replaces the bank's own fixed noise, one map (N or 1, 1, H, W) for
+        each style layer of this block; None in place of a map adds none."""
+        layers = self._layers(resolution)
+        if noises is None:
+            noises = [getattr(self, f'injected_noise_{layer}') for layer in layers]
+        if feature is None:
+            if resolution != 4:
+                raise ValueError(
+                    f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.'
+                )
+            feature = self._constant().expand(codes[0].shape[0], -1, -1, -1)
+        return self._block(resolution, feature, [codes[layer] for layer in layers], noises)
+
+    def _mapping_network(self) -> nn.Sequential:
+        widths = [self.noise_size] + [self.style_channels] * self.num_mlps
+        return nn.Sequential(
+            PixelNorm(),
+            *(
+                EqualizedLinear(i, o, lr_mul=self.lr_mlp, activate=True, gain=self.mapping_gain)
+                for i, o in zip(widths, widths[1:])
+            ),
+        )
+
+    def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:
+        return [self.mean_code(num_samples, seed)] * self.num_latents
+
+    def mean_code(self, num_samples: int = 4096, seed: int = 0) -> Tensor:
+        """The average output of the mapping network, (style_channels,)."""
+        mapping = getattr(self, 'style_mapping', None) or self._loaded_mapping
+        if mapping is None:
+            raise RuntimeError(
+                'The mean code needs the mapping network: build the bank with mapping=True, or load a checkpoint.'
+            )
+        first = next(mapping.parameters())
+        noise = torch.randn(num_samples, self.noise_size, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            return mapping(noise.to(first)).mean(dim=0)
+
+    def whole(self) -> StyleBank:
+        build: Callable[..., StyleBank] = type(self)
+        return build(
+            self.out_size, style_channels=self.style_channels, noise_size=self.noise_size,
+            out_channels=self.out_channels, num_mlps=self.num_mlps, channels=self.channels,
+        )  # fmt: skip
+
+    def load(self, state: Mapping[str, Tensor], source: str) -> None:
+        # Networks whose mean code was tracked in training carry it along; nothing here reads it.
+        state = {key: value for key, value in state.items() if key != 'w_avg'}
+        super().load(state, source)
+        if not hasattr(self, 'style_mapping'):
+            mapping = self._mapping_network()
+            mapping.load_state_dict(select_prefix(state, 'style_mapping', source))
+            self.__dict__['_loaded_mapping'] = mapping.requires_grad_(False)  # for the mean code; not part of the model
+
+    def _draw(
+        self,
+        styles: Tensor | Sequence[Tensor] | Callable[[tuple[int, int]], Tensor] | None,
+        num_batches: int,
+        inject_index: int | None,
+        truncation: float,
+        truncation_latent: Tensor | None,
+        input_is_latent: bool,
+    ) -> Drawn:
+        """What ``forward`` is given to codes; its arguments are explained at :meth:`StyleGAN2Bank.forward`."""
+        if self.start_res != 4:
+            raise RuntimeError(f'This bank starts at {self.start_res} and makes no pictures; only a whole one does.')
+        self._need('to_rgbs', 'pictures', 'rgb=True')
+        if isinstance(styles, Tensor):
+            styles = [styles]
+        elif styles is None or callable(styles):
+            if num_batches < 1:
+                raise ValueError(f'num_batches must be positive where noise is drawn, but is {num_batches}.')
+            draw = torch.randn if styles is None else styles
+            mix = self.training and random.random() < self.mix_prob
+            styles = [draw((num_batches, self.noise_size)).to(self._constant()) for _ in range(1 + mix)]
+
+        noise_batch = None if input_is_latent else styles
+        if not input_is_latent:
+            self._need('style_mapping', 'pictures from noise', 'mapping=True')
+            styles = [self.style_mapping(style) for style in styles]
+        if truncation < 1:
+            centre = self.mean_code() if truncation_latent is None else truncation_latent
+            styles = [centre + truncation * (style - centre) for style in styles]
+        latent, inject_index = self._spread(styles, inject_index)
+        return Drawn(latent, inject_index, noise_batch)
+
+    def _spread(self, styles: Sequence[Tensor], inject_index: int | None) -> tuple[Tensor, int]:
+        """One or two styles to W+ codes (N, num_latents, style_channels)."""
+        if len(styles) == 1:
+            style = styles[0]
+            latent = style if style.ndim == 3 else style.unsqueeze(1).repeat(1, self.num_latents, 1)
+            return latent, self.num_latents
+        if inject_index is None:
+            inject_index = random.randint(1, self.num_latents - 1)
+        first = styles[0].unsqueeze(1).repeat(1, inject_index, 1)
+        second = styles[1].unsqueeze(1).repeat(1, self.num_latents - inject_index, 1)
+        return torch.cat([first, second], dim=1), inject_index
+
+    def _noises(
+        self,
+        resolution: int,
+        latent: Tensor,
+        injected_noise: Sequence[Tensor | None] | None,
+        add_noise: bool,
+        randomize_noise: bool,
+    ) -> list[Tensor | None] | None:
+        layers = self._layers(resolution)
+        if not add_noise:
+            return [None for _ in layers]
+        if injected_noise is not None:
+            return [injected_noise[layer] for layer in layers]
+        if not randomize_noise:
+            return None
+        size = (latent.shape[0], 1, resolution, resolution)
+        return [torch.randn(size, device=latent.device) for _ in layers]
+
+    def _need(self, part: str, purpose: str, remedy: str) -> None:
+        if not hasattr(self, part):
+            raise RuntimeError(f'This bank was built without `{part}`, which {purpose} need; build it with {remedy}.')

@@ -1,0 +1,251 @@
+"""StyleGAN as a latent bank (Karras et al., CVPR 2019).
+
+MMagic's network, whose published weights this bank reads, differs from the authors' in three ways: the up-sampled
+features pass a leaky ReLU before the blur as well as after it, biases are added before the blur, and the activations of
+the mapping network are not scaled. The weights were trained so, hence it is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmagic.registry import MODELS
+from torch import Tensor, nn
+
+from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
+from glean_plus.models.banks.stylegan2 import channel_table
+from glean_plus.models.ops import (
+    FIR,
+    LRELU_SLOPE,
+    SQRT2,
+    EqualizedParameter,
+    at_least_float32,
+    fir_filter,
+    full_precision,
+)
+
+# From this side on, up-sampling and convolution are one transposed convolution, as in the authors' code: below it, the
+# many channels make that slower.
+FUSED_FROM = 128
+
+
+def adaptive_instance_norm(
+    x: Tensor,       # [NCHW] features; N may be 1 for all pictures
+    scale: Tensor,   # [NC]   of each normalised channel; N may be 1 as well
+    shift: Tensor,   # [NC]   added to it
+) -> Tensor:
+    """Give each channel of each picture a mean and spread that follow from the code.
+
+    One batch norm over N * C channels of a single picture does it; its statistics are taken in float32 or wider.
+
+    Returns:
+        (N, C, H, W).
+    """
+    n = max(len(x), len(scale))
+    c, h, w = x.shape[1:]
+    merged = x.expand(n, -1, -1, -1).reshape(1, n * c, h, w)
+    with full_precision(x.device):
+        weight, bias = (at_least_float32(part.expand(n, -1).reshape(-1)) for part in (scale, shift))
+        return F.batch_norm(merged, None, None, weight, bias, training=True, eps=1e-5).view(n, c, h, w)
+
+
+def upsample_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Repeat every sample twice on both axes, then convolve: (N, I, H, W), (O, I, 3, 3) -> (N, O, 2H, 2W).
+
+    A result sees at most two different samples on each axis, so that from ``FUSED_FROM`` on a 4x4 kernel of sums, laid
+    on the samples themselves, does it with less than half the multiplications.
+    """
+    if 2 * x.shape[-1] < FUSED_FROM:
+        return F.conv2d(F.interpolate(x, scale_factor=2), weight, bias, padding=1)
+    weight = F.pad(weight.flip(2, 3), (1, 1, 1, 1))                          # [OI55]
+    weight = weight[..., :-1] + weight[..., 1:]                              # [OI54]
+    weight = weight[..., :-1, :] + weight[..., 1:, :]                        # [OI44]
+    return F.conv_transpose2d(x, weight.transpose(0, 1), bias, stride=2, padding=1)
+
+
+class EqualizedWeightAndBias(EqualizedParameter):
+    """Weight and bias of a layer. The weight's scale makes up for a leaky ReLU, wherever there is none as well."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__(*shape, fan_in=math.prod(shape[1:]), gain=SQRT2)
+        self.bias = nn.Parameter(torch.zeros(shape[0]))
+
+
+class Conv(nn.Module):
+    """Convolution with equalised learning rate, (N, in, H, W) -> (N, out, H, W), or twice the size."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, upsample: bool = False) -> None:
+        super().__init__()
+        self.conv = EqualizedWeightAndBias(out_channels, in_channels, kernel_size, kernel_size)
+        self.upsample = upsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.conv.weight.to(x.dtype), self.conv.bias.to(x.dtype)
+        if self.upsample:
+            return upsample_conv2d(x, weight, bias)
+        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+
+
+class UpConv(nn.Sequential):
+    """Doubles the size: convolution, leaky ReLU, blur."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(Conv(in_channels, out_channels, 3, upsample=True), FIR(taps=(1, 2, 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, blur = self
+        return fir_filter(F.leaky_relu(conv(x), LRELU_SLOPE, inplace=True), blur.kernel, (1, 1))
+
+
+class AdaIN(nn.Module):
+    """Instance norm whose scale and shift are an affine function of the code."""
+
+    def __init__(self, channels: int, style_channels: int) -> None:
+        super().__init__()
+        self.affine = EqualizedWeightAndBias(2 * channels, style_channels)
+        nn.init.ones_(self.affine.bias[:channels])
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        scale, shift = F.linear(code, self.affine.weight, self.affine.bias).chunk(2, dim=1)
+        return adaptive_instance_norm(x, scale, shift)
+
+
+class StyleBlock(nn.Module):
+    """Two style layers, each a convolution, noise, leaky ReLU and AdaIN; the very first has no convolution."""
+
+    def __init__(self, in_channels: int | None, out_channels: int, style_channels: int) -> None:
+        super().__init__()
+        self.first = in_channels is None
+        self.conv1 = ConstantInput(out_channels) if in_channels is None else UpConv(in_channels, out_channels)
+        self.noise_injector1 = NoiseInjection()
+        self.adain1 = AdaIN(out_channels, style_channels)
+        self.conv2 = Conv(out_channels, out_channels, 3)
+        self.noise_injector2 = NoiseInjection()
+        self.adain2 = AdaIN(out_channels, style_channels)
+
+    def forward(self, x: Tensor, codes: Sequence[Tensor], noises: Sequence[Tensor | None]) -> Tensor:
+        if not self.first:
+            x = self.conv1(x)
+        x = self.adain1(self._disturb(x, self.noise_injector1, noises[0]), codes[0])
+        return self.adain2(self._disturb(self.conv2(x), self.noise_injector2, noises[1]), codes[1])
+
+    @staticmethod
+    def _disturb(x: Tensor, injector: NoiseInjection, noise: Tensor | None) -> Tensor:
+        if noise is not None:
+            x = x + (injector.weight * noise).to(x.dtype)
+        return F.leaky_relu(x, LRELU_SLOPE)
+
+
+@MODELS.register_module()
+class StyleGAN1Bank(StyleBank):
+    """StyleGAN's generator, whole or from a resolution on, with MMagic's state-dict keys.
+
+    The block of resolution 2^(k + 2) is ``convs.k``; its layers, codes and fixed noises are 2k and 2k + 1.
+
+    Args:
+        out_size, start_res, style_channels, noise_size, out_channels, num_mlps, lr_mlp, mapping, rgb, mix_prob,
+            pretrained: As for :class:`StyleGAN2Bank`.
+        channels: Width per resolution, for every resolution up to ``out_size``; the published table if None, which is
+            that of StyleGAN2's config-e.
+
+    Raises:
+        ValueError: On sizes that are no powers of two, or a channel table with a gap.
+    """
+
+    mapping_gain = 1.0
+
+    def __init__(
+        self,
+        out_size: int,
+        start_res: int = 4,
+        style_channels: int = 512,
+        noise_size: int | None = None,
+        out_channels: int = 3,
+        num_mlps: int = 8,
+        channels: Mapping[int, int] | None = None,
+        lr_mlp: float = 0.01,
+        mapping: bool = True,
+        rgb: bool = True,
+        mix_prob: float = 0.9,
+        pretrained: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            out_size, start_res, channel_table(channels, channel_multiplier=1), style_channels, noise_size,
+            out_channels, num_mlps, lr_mlp, mapping, mix_prob, pretrained,
+        )  # fmt: skip
+        self.convs = nn.ModuleDict()
+        if rgb:
+            self.to_rgbs = nn.ModuleDict()
+        for res in self.resolutions:
+            width, index = self.channels[res], str(self._index(res))
+            self.convs[index] = StyleBlock(self.channels.get(res // 2), width, style_channels)
+            if rgb:
+                self.to_rgbs[index] = Conv(width, out_channels, 1)
+            self._add_fixed_noise(res)
+
+    def _layers(self, resolution: int) -> tuple[int, ...]:
+        index = self._index(resolution)
+        return 2 * index, 2 * index + 1
+
+    def _constant(self) -> Tensor:
+        return self.convs['0'].conv1.input
+
+    def _block(
+        self, resolution: int, feature: Tensor, codes: Sequence[Tensor], noises: Sequence[Tensor | None]
+    ) -> Tensor:
+        return self.convs[str(self._index(resolution))](feature, codes, noises)
+
+    def to_rgb(self, resolution: int, feature: Tensor) -> Tensor:
+        """Picture (N, out_channels, H, W) of ``resolution`` from its feature."""
+        return at_least_float32(self.to_rgbs[str(self._index(resolution))](feature))
+
+    def forward(
+        self,
+        styles: Tensor | Sequence[Tensor] | Callable[[tuple[int, int]], Tensor] | None = None,
+        num_batches: int = -1,
+        return_noise: bool = False,
+        return_latents: bool = False,
+        inject_index: int | None = None,
+        truncation: float = 1.0,
+        truncation_latent: Tensor | None = None,
+        input_is_latent: bool = False,
+        injected_noise: Sequence[Tensor | None] | None = None,
+        randomize_noise: bool = True,
+        transition_weight: float | Tensor = 1.0,
+        curr_scale: int = -1,
+        add_noise: bool = True,
+    ) -> Tensor | dict:
+        """Make pictures; the interface is that of MMagic's ``StyleGAN1Generator``, so that its trainer works.
+
+        Args:
+            styles, num_batches, return_noise, return_latents, inject_index, truncation, truncation_latent,
+                input_is_latent, injected_noise, randomize_noise, add_noise: As for :meth:`StyleGAN2Bank.forward`.
+            transition_weight: Below 1, the share of the last block in the picture while the network grows; the rest is
+                the picture of the block before it, enlarged.
+            curr_scale: Side of the picture; -1 for ``out_size``.
+
+        Returns:
+            Pictures (N, out_channels, curr_scale, curr_scale), about -1 to 1, or the dict.
+
+        Raises:
+            ValueError: If ``curr_scale`` is no resolution of the bank.
+        """
+        drawn = self._draw(styles, num_batches, inject_index, truncation, truncation_latent, input_is_latent)
+        side = self.out_size if curr_scale < 0 else curr_scale
+        if side not in self.resolutions:
+            raise ValueError(f'curr_scale must be one of {list(self.resolutions)}, or -1, but is {curr_scale}.')
+        codes = drawn.latent.unbind(dim=1)
+        below: Tensor | None = None
+        feature: Tensor | None = None
+        for res in self.resolutions[:self._index(side) + 1]:
+            noises = self._noises(res, drawn.latent, injected_noise, add_noise, randomize_noise)
+            below, feature = feature, self.step(res, codes, feature, noises)
+        image = self.to_rgb(side, feature)
+        if below is not None and transition_weight < 1:
+            skip = F.interpolate(self.to_rgb(side // 2, below), scale_factor=2)
+            image = skip + transition_weight * (image - skip)
+        return dict(fake_img=image, **drawn._asdict()) if return_noise or return_latents else image
