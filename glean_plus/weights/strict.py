@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from glean_plus.weights.files import WeightsError
+from glean_plus.weights.errors import WeightsError
 
 NAMED = 6
 
