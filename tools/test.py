@@ -15,7 +15,6 @@ from mmengine.runner import Runner
 
 from glean_plus.cli import add_common_arguments, load_config
 
-
 SUFFIXES = ('.json', '.yaml', '.yml', '.pkl')
 
 

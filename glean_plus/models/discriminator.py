@@ -125,6 +125,7 @@ class StyleGAN2BankDiscriminator(nn.Module):
         if in_size not in whole or any(res not in table for res in whole):
             raise ValueError(f'in_size {in_size} must be a power of two in the channel table, which has {list(table)}.')
         self.in_size = in_size
+        self.config = dict(in_size=in_size, img_channels=img_channels, channels={res: table[res] for res in whole})
         blocks: list[nn.Module] = [ConvAct(EqualizedConv(img_channels, table[in_size], 1), Bias(table[in_size]))]
         blocks += [ResBlock(table[res], table[res // 2]) for res in reversed(whole[1:])]
         self.convs = nn.Sequential(*blocks)
@@ -138,7 +139,9 @@ class StyleGAN2BankDiscriminator(nn.Module):
     def init_weights(self) -> None:
         """Load ``pretrained``, if there is any. MMEngine's runner calls this before training."""
         if self.pretrained is not None:
-            state, source = read_pretrained(self.pretrained)
+            state, source = read_pretrained(
+                self.pretrained, 'StyleGAN2 discriminator', self.config, self.state_dict().keys(), type(self).__name__
+            )
             load_strict(self, state, source, 'Discriminator')
 
     def forward(self, x: Tensor) -> Tensor:

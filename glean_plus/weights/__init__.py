@@ -3,14 +3,15 @@ from glean_plus.weights.catalogue import CATALOGUE
 from glean_plus.weights.errors import WeightsError
 from glean_plus.weights.files import (
     local_copy,
-    read_pretrained,
     read_state_dict,
     select_prefix,
     write_safetensors,
+    write_with_card,
 )
+from glean_plus.weights.formats import Imported, import_weights, read_pretrained
 from glean_plus.weights.strict import load_strict
 
 __all__ = [
-    'CATALOGUE', 'Card', 'WeightsError', 'load_strict', 'local_copy', 'read_card', 'read_pretrained',
-    'read_state_dict', 'select_prefix', 'write_safetensors',
+    'CATALOGUE', 'Card', 'Imported', 'WeightsError', 'import_weights', 'load_strict', 'local_copy', 'read_card',
+    'read_pretrained', 'read_state_dict', 'select_prefix', 'write_safetensors', 'write_with_card',
 ]  # fmt: skip

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from glean_plus.weights.containers import read_content
 from glean_plus.weights.errors import WeightsError
-from glean_plus.weights.fetch import fetch
+from glean_plus.weights.fetch import fetch, sha256
 
 
 def local_copy(source: str | os.PathLike[str]) -> Path:
@@ -30,7 +33,7 @@ def local_copy(source: str | os.PathLike[str]) -> Path:
 
 
 def read_state_dict(source: str | os.PathLike[str], prefix: str = '') -> dict[str, Tensor]:
-    """Read the tensors of a .safetensors or PyTorch file, those below ``prefix`` if one is given.
+    """Read the tensors of a weight file as they are, those below ``prefix`` if one is given.
 
     Args:
         source: Path or URL.
@@ -40,40 +43,7 @@ def read_state_dict(source: str | os.PathLike[str], prefix: str = '') -> dict[st
         WeightsError: If the file is no weight file, holds no tensors, or none below the prefix.
     """
     path = local_copy(source)
-    return select_prefix(_read(path), prefix, str(path))
-
-
-def read_pretrained(pretrained: Mapping[str, str]) -> tuple[dict[str, Tensor], str]:
-    """What ``pretrained=dict(checkpoint=..., prefix=...)`` of a config means: the tensors, and a name for messages.
-
-    Raises:
-        WeightsError: As :func:`read_state_dict`, and on other keys than those two.
-    """
-    if 'checkpoint' not in pretrained or not set(pretrained) <= {'checkpoint', 'prefix'}:
-        raise WeightsError(f'`pretrained` must have `checkpoint` and may have `prefix`, but has {sorted(pretrained)}.')
-    checkpoint, prefix = pretrained['checkpoint'], pretrained.get('prefix', '')
-    return read_state_dict(checkpoint, prefix), f'{checkpoint} ({prefix})' if prefix else checkpoint
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if path.suffix == '.safetensors':
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f'{path} is no readable safetensors file: {error}') from error
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises many kinds for a broken file; each becomes the same sentence
-        hint = ' A checkpoint of training holds a log that needs torch 2.6.' if 'HistoryBuffer' in str(error) else ''
-        raise WeightsError(f'{path} is no PyTorch file that can be read safely: {error}{hint}') from error
-    state = content.get('state_dict', content) if isinstance(content, Mapping) else {}
-    state = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-    if not state:
-        raise WeightsError(f'{path} holds no tensors, neither on top nor below "state_dict".')
-    return state
+    return select_prefix(read_content(path).tensors, prefix, str(path))
 
 
 def select_prefix(state: Mapping[str, Tensor], prefix: str, source: str) -> dict[str, Tensor]:
@@ -110,3 +80,26 @@ def write_safetensors(
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_with_card(
+    state: Mapping[str, Tensor],
+    path: str | os.PathLike[str],
+    card: Mapping[str, Any],
+    dtype: torch.dtype | None = None,
+) -> dict[str, Any]:
+    """Write tensors to a .safetensors file, and what is known of them into it and beside it, as .json.
+
+    Returns:
+        The card, with the file's SHA-256 and size.
+    """
+    path = Path(path)
+    write_safetensors(state, path, metadata={'card': json.dumps(card)}, dtype=dtype)
+    whole = dict(card) | dict(sha256=sha256(path), size=path.stat().st_size)
+    partial = path.with_name(f'{path.stem}.json.{os.getpid()}.part')
+    try:
+        partial.write_text(json.dumps(whole, indent=2) + '\n')
+        os.replace(partial, path.with_suffix('.json'))
+    finally:
+        partial.unlink(missing_ok=True)
+    return whole

@@ -32,7 +32,8 @@ class LatentBank(nn.Module, ABC):
         class_dims: How much of each layer's code, from its start, is the embedding of a class; zeros for a bank
             without classes.
         layers: Indices of the layers that this instance holds.
-        pretrained: Where its weights come from, ``dict(checkpoint=path or URL, prefix=...)``, or None.
+        pretrained: Where its weights come from, ``dict(checkpoint=path or URL, prefix=...)``, or None. Without
+            ``prefix``, the averaged generator of the file.
     """
 
     channels: Mapping[int, int]
@@ -44,6 +45,9 @@ class LatentBank(nn.Module, ABC):
     layers: Sequence[int]
     pretrained: Mapping[str, Any] | None = None
     frozen: bool = False
+
+    # What it is, as glean_plus.weights.formats.architectures calls it; a file of another one is refused.
+    architecture: ClassVar[str] = ''
 
     # Start of a key -> why an instance may do without such tensors of a whole bank; for the log.
     left_out: ClassVar[Mapping[str, str]] = {}
@@ -108,9 +112,14 @@ class LatentBank(nn.Module, ABC):
         return reason or f'blocks below {self.start_res} (the bank starts there)'
 
     def init_weights(self) -> None:
-        """Load :attr:`pretrained`, if there is any. MMEngine's runner calls this before training."""
+        """Load :attr:`pretrained`, if there is any, in whatever known format (:mod:`glean_plus.weights.formats`).
+
+        MMEngine's runner calls this before training.
+        """
         if self.pretrained is not None:
-            self.load(*read_pretrained(self.pretrained))
+            with torch.device('meta'):
+                keys = self.whole().state_dict().keys()
+            self.load(*read_pretrained(self.pretrained, self.architecture, vars(self), keys, type(self).__name__))
 
     def freeze(self) -> LatentBank:
         """Fix the weights (section 3.4): no gradients, and evaluation mode even while the rest trains."""

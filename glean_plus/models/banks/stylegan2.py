@@ -113,11 +113,14 @@ class StyleGAN2Bank(StyleBank):
         mapping: Keep the mapping network. GLEAN predicts codes and LightGLEAN learns them, so neither needs it.
         rgb: Keep the ToRGB layers, which only :meth:`forward` uses.
         mix_prob: Probability of style mixing when :meth:`forward` draws the noise itself in training.
-        pretrained: ``dict(checkpoint=path or URL, prefix='generator_ema')``, loaded by :meth:`init_weights`.
+        pretrained: ``dict(checkpoint=path or URL, prefix='generator_ema')``, loaded by :meth:`init_weights`. MMagic's,
+            rosinality's, BasicSR's, NVlabs' and GenForce's files are recognised.
 
     Raises:
         ValueError: On sizes that are no powers of two, or a channel table with a gap.
     """
+
+    architecture = 'StyleGAN2'
 
     def __init__(
         self,

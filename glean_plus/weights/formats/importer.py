@@ -1,0 +1,208 @@
+"""From a file of any known format to the canonical state dict, or to an error that says what the file is."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.logging import print_log
+from torch import Tensor
+
+from glean_plus.weights.containers import Content, read_content
+from glean_plus.weights.errors import WeightsError
+from glean_plus.weights.files import local_copy, select_prefix
+from glean_plus.weights.formats.architectures import ARCHITECTURES
+from glean_plus.weights.formats.basicsr import BASICSR
+from glean_plus.weights.formats.biggan import BIGGAN
+from glean_plus.weights.formats.genforce import GENFORCE
+from glean_plus.weights.formats.mmagic import MMAGIC
+from glean_plus.weights.formats.nvlabs_tf import NVLABS_TF
+from glean_plus.weights.formats.nvlabs_torch import NVLABS_TORCH
+from glean_plus.weights.formats.rosinality import ROSINALITY
+from glean_plus.weights.formats.rules import Format, convert
+
+FORMATS: tuple[Format, ...] = (*MMAGIC, *ROSINALITY, *BASICSR, *NVLABS_TORCH, *NVLABS_TF, *GENFORCE, *BIGGAN)
+
+# Where checkpoints keep a network, the averaged weights first; '' is the top.
+GENERATORS = (
+    '', 'generator_ema.module', 'generator_ema', 'g_ema', 'params_ema', 'G_ema', 'Gs', 'models.generator_smooth',
+    'generator_smooth', 'generator', 'g', 'params', 'G', 'models.generator',
+)  # fmt: skip
+DISCRIMINATORS = ('', 'discriminator', 'd', 'D', 'params', 'models.discriminator')
+
+
+@dataclass
+class Imported:
+    """A converted network.
+
+    Attributes:
+        format: The layout that it was in, such as ``NVlabs StyleGAN2 (PyTorch)``.
+        architecture: ``StyleGAN2``, ``StyleGAN2 discriminator``, ``StyleGAN1``, ``BigGAN`` or ``BigGAN-deep``.
+        kwargs: Constructor arguments that its tensors and settings tell.
+        state: The tensors under MMagic's names.
+        matched: How many of the file's tensors went into it.
+        ignored: {key in the file: why it did not}.
+        filled: {canonical key: why it was made up}, such as filters that the format has in its code.
+        missing: Canonical keys that nothing gives.
+        prefix: Where in the file the network was.
+        foreign: Whether the file had other names than MMagic's.
+    """
+
+    format: str
+    architecture: str
+    kwargs: dict[str, Any]
+    state: dict[str, Tensor]
+    matched: int
+    ignored: dict[str, str] = field(default_factory=dict)
+    filled: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    prefix: str = ''
+    foreign: bool = True
+
+
+def import_weights(
+    source: str | os.PathLike[str], prefix: str | None = None, discriminator: bool = False, truncation: float = 1.0
+) -> Imported:
+    """Read a published generator or discriminator of any known format.
+
+    Args:
+        source: Path or URL of a .pth, .pt, .bin, .safetensors or NVlabs .pkl.
+        prefix: Where in the file the network is, such as ``g_ema``; if None, the averaged weights where there are any.
+        discriminator: Look for the discriminator.
+        truncation: Which of the batch statistics to take where a file has several: huggingface's BigGAN-deep.
+
+    Raises:
+        WeightsError: If the file cannot be read safely, is of no known format, or differs from its format in a key or
+            a shape; the message names them.
+    """
+    path = local_copy(source)
+    content = read_content(path)
+    found, format, prefix = _recognise(content, prefix, discriminator, str(path))
+    if format is None:
+        raise WeightsError(_unknown(found, discriminator, str(path)))
+    return _import(found, format, prefix, str(path), truncation)
+
+
+def _recognise(
+    content: Content, prefix: str | None, discriminator: bool, source: str
+) -> tuple[Content, Format | None, str]:
+    """The part of a file that is a network of a known format."""
+    if prefix is not None:
+        part = Content(select_prefix(content.tensors, prefix, source), content.below(prefix).settings)
+        return part, _format(part, discriminator), prefix
+    for prefix in DISCRIMINATORS if discriminator else GENERATORS:
+        part = content.below(prefix)
+        format = _format(part, discriminator)
+        if format:
+            return part, format, prefix
+    return content, None, ''
+
+
+def _format(content: Content, discriminator: bool) -> Format | None:
+    for format in FORMATS:
+        if ARCHITECTURES[format.architecture].discriminator == discriminator and format.recognises(content.tensors):
+            return format
+    return None
+
+
+def _unknown(content: Content, discriminator: bool, source: str) -> str:
+    what = 'discriminator' if discriminator else 'generator'
+    other = _format(content, not discriminator)
+    if other:
+        return f'{source} is {other.name}, where a {what} is wanted.'
+    tops = Counter(key.replace('/', '.').split('.')[0] for key in content.tensors)
+    listing = ', '.join(f'{name} ({count})' for name, count in tops.most_common(8))
+    known = ', '.join(f.name for f in FORMATS if ARCHITECTURES[f.architecture].discriminator == discriminator)
+    return f'{source} holds no {what} of a known format; its keys start with: {listing}. Known: {known}.'
+
+
+def _import(content: Content, format: Format, prefix: str, source: str, truncation: float) -> Imported:
+    architecture = ARCHITECTURES[format.architecture]
+    converted = convert(format, content.tensors, source, truncation)
+    try:
+        kwargs = architecture.arguments(converted.state)
+    except (KeyError, IndexError) as error:
+        raise WeightsError(f'{source} is {format.name}, but lacks what is {error} in a bank.') from error
+    try:
+        kwargs |= format.settings(content.settings)
+    except WeightsError as error:
+        raise WeightsError(f'{source} is {format.name}, but cannot become a bank: {error}') from error
+    expected = architecture.shapes(kwargs)
+    state = converted.state
+    unexpected = [key for key in state if key not in expected]
+    if unexpected:
+        raise WeightsError(f'{source} is {format.name}, but has more than its layers: {", ".join(unexpected[:6])}.')
+    for key, shape in expected.items():
+        if key in state and tuple(state[key].shape) != shape:
+            raise WeightsError(
+                f'{source} is {format.name}, but what becomes {key} is {tuple(state[key].shape)}, and {shape} by the '
+                f'other tensors.'
+            )
+    return Imported(
+        format=format.name,
+        architecture=format.architecture,
+        kwargs=kwargs,
+        state={key: state[key] for key in expected if key in state},
+        matched=len(content.tensors) - len(converted.ignored),
+        ignored=converted.ignored,
+        filled=converted.filled,
+        missing=[key for key in expected if key not in state],
+        prefix=prefix,
+        foreign=format.foreign,
+    )
+
+
+def read_pretrained(
+    pretrained: Mapping[str, Any], architecture: str, config: Mapping[str, Any], keys: Collection[str], name: str
+) -> tuple[dict[str, Tensor], str]:
+    """What ``pretrained=dict(checkpoint=..., prefix=...)`` of a config means: canonical tensors and a name for them.
+
+    A file with canonical keys is handed on as it is, for a strict check against the model. Of a foreign one, a log line
+    tells what was converted.
+
+    Args:
+        pretrained: May also have ``truncation``, see :func:`import_weights`.
+        architecture: The model's, or '' if any will do.
+        config: The model's sizes, by the names of its constructor's arguments.
+        keys: The model's keys.
+        name: The model, for messages.
+
+    Raises:
+        WeightsError: As :func:`import_weights`; on a file of another architecture, naming both; on sizes that differ
+            from the config's, naming each; on other keys of ``pretrained``.
+    """
+    if 'checkpoint' not in pretrained or not set(pretrained) <= {'checkpoint', 'prefix', 'truncation'}:
+        raise WeightsError(
+            f'`pretrained` must have `checkpoint` and may have `prefix` and `truncation`, but has {sorted(pretrained)}.'
+        )
+    path = local_copy(pretrained['checkpoint'])
+    discriminator = architecture in ARCHITECTURES and ARCHITECTURES[architecture].discriminator
+    found, format, prefix = _recognise(
+        read_content(path), pretrained.get('prefix') or None, discriminator, str(path)
+    )
+    source = f'{pretrained["checkpoint"]} ({prefix})' if prefix else str(pretrained['checkpoint'])
+    if format is None and any(key in keys for key in found.tensors):
+        return found.tensors, source  # canonical but damaged: the strict check names the keys
+    if format is None:
+        raise WeightsError(_unknown(found, discriminator, source))
+    if architecture and format.architecture != architecture:
+        raise WeightsError(f'{source} is a {format.architecture} ({format.name}), but {name} is a {architecture}.')
+    if not format.foreign:
+        return found.tensors, source
+    imported = _import(found, format, prefix, source, pretrained.get('truncation', 1.0))
+    differences = [
+        f'{key} is {value} in the file and {config[key]} in the config'
+        for key, value in imported.kwargs.items()
+        if key in config and config[key] != value
+    ]
+    if differences:
+        raise WeightsError(f'{source} ({format.name}) does not fit {name}: {"; ".join(differences)}.')
+    print_log(
+        f'{name}: {source} is {format.name}: {imported.matched} tensors converted, {len(imported.ignored)} ignored, '
+        f'{len(imported.filled)} filled in',
+        logger='current',
+    )
+    return imported.state, source

@@ -1,0 +1,210 @@
+"""How a format is described: a table of what each key becomes, and what is left out and why."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+import torch
+from torch import Tensor
+
+from glean_plus.weights.errors import WeightsError
+
+Change = Callable[[Tensor], Tensor]
+Target = Union[str, Callable[..., str]]
+
+
+def as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a format's table.
+
+    Attributes:
+        pattern: Regular expression of the whole key.
+        target: The canonical key, or a function of the pattern's groups (numbers as integers); None leaves it out.
+        change: What is done to the tensor; for a key that is left out, a check of it.
+        reason: Why it is left out.
+        refused: Whether such a key means that the network cannot be represented, ``reason`` saying why.
+    """
+
+    pattern: str
+    target: Target | None
+    change: Change = as_it_is
+    reason: str = ''
+    refused: bool = False
+
+    def key(self, groups: Sequence[str]) -> str:
+        if callable(self.target):
+            return self.target(*(int(group) if group.isdigit() else group for group in groups))
+        return str(self.target)
+
+
+def to(pattern: str, target: Target, change: Change = as_it_is) -> Rule:
+    return Rule(pattern, target, change)
+
+
+def leave(pattern: str, reason: str, check: Change = as_it_is) -> Rule:
+    return Rule(pattern, None, check, reason)
+
+
+def refuse(pattern: str, reason: str) -> Rule:
+    return Rule(pattern, None, reason=reason, refused=True)
+
+
+def nothing_to_add(state: dict[str, Tensor]) -> dict[str, str]:
+    return {}
+
+
+def nothing_to_tell(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Format:
+    """A published layout of weights.
+
+    Attributes:
+        name: As it appears in messages.
+        architecture: One of :data:`glean_plus.weights.formats.architectures.ARCHITECTURES`.
+        anchors: Keys that every such file has and no other format's has together.
+        rules: The table, the first matching line of which counts; or a function of the tensors and the truncation that
+            makes it, where keys depend on the layout or the file holds statistics for several truncations.
+        finish: Completes the converted state in place: what the file does not hold, or what several tensors make
+            together. Returns {key: why it was filled in}.
+        settings: The file's own settings -> constructor arguments that no shape tells.
+        foreign: False for MMagic's own keys, which need no conversion.
+    """
+
+    name: str
+    architecture: str
+    anchors: Sequence[str]
+    rules: Sequence[Rule] | Callable[[Mapping[str, Tensor], float], Sequence[Rule]]
+    finish: Callable[[dict[str, Tensor]], dict[str, str]] = nothing_to_add
+    settings: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing_to_tell
+    foreign: bool = True
+
+    def recognises(self, state: Mapping[str, Tensor]) -> bool:
+        return all(anchor in state for anchor in self.anchors)
+
+
+@dataclass
+class Converted:
+    state: dict[str, Tensor] = field(default_factory=dict)
+    ignored: dict[str, str] = field(default_factory=dict)
+    filled: dict[str, str] = field(default_factory=dict)
+
+
+def convert(format: Format, state: Mapping[str, Tensor], source: str, truncation: float = 1.0) -> Converted:
+    """Apply a format's table.
+
+    Raises:
+        WeightsError: If a key is in no line of the table, or says that the network cannot be represented.
+    """
+    rules = format.rules(state, truncation) if callable(format.rules) else format.rules
+    compiled = [(re.compile(rule.pattern), rule) for rule in rules]
+    result = Converted()
+    unknown = []
+    for key, tensor in state.items():
+        found = next(((match, rule) for regex, rule in compiled if (match := regex.fullmatch(key))), None)
+        if found is None:
+            unknown.append(key)
+            continue
+        match, rule = found
+        if rule.refused:
+            raise WeightsError(f'{source} is {format.name}, but cannot become a bank: {rule.reason} ({key}).')
+        try:
+            changed = rule.change(tensor)
+        except (WeightsError, RuntimeError, IndexError) as error:
+            raise WeightsError(f'{source} is {format.name}, but {key} {tuple(tensor.shape)} is not: {error}') from error
+        if rule.target is None:
+            result.ignored[key] = rule.reason
+            continue
+        target = rule.key(match.groups())
+        if target in result.state:
+            raise WeightsError(f'{source}: {key} and another key are both {target}.')
+        result.state[target] = changed.contiguous()
+    if unknown:
+        more = f' and {len(unknown) - 6} more' if len(unknown) > 6 else ''
+        raise WeightsError(f'{source} is {format.name}, which has no such keys: {", ".join(unknown[:6])}{more}.')
+    try:
+        result.filled = format.finish(result.state)
+    except KeyError as error:
+        raise WeightsError(f'{source} is {format.name}, but lacks what makes {error}.') from error
+    return result
+
+
+# Changes that several formats share.
+
+
+def flipped(tensor: Tensor) -> Tensor:
+    """A convolution kernel turned by 180 degrees: what TensorFlow's transposed convolution calls by the other name."""
+    return tensor.flip(-2, -1)
+
+
+def plus_one(tensor: Tensor) -> Tensor:
+    """Scales that the original adds one to when it uses them."""
+    return tensor + 1
+
+
+def picture_bias(tensor: Tensor) -> Tensor:
+    return tensor.reshape(1, -1, 1, 1)
+
+
+def with_batch(tensor: Tensor) -> Tensor:
+    """(...) -> (1, ...)."""
+    return tensor.unsqueeze(0)
+
+
+def as_vector(tensor: Tensor) -> Tensor:
+    """A number () or (1,) -> (1,)."""
+    return tensor.reshape(1)
+
+
+def noise_map(tensor: Tensor) -> Tensor:
+    """(H, W) or (1, 1, H, W) -> (1, 1, H, W)."""
+    return tensor.reshape(1, 1, *tensor.shape[-2:])
+
+
+def chain(*changes: Change) -> Change:
+    def change(tensor: Tensor) -> Tensor:
+        for each in changes:
+            tensor = each(tensor)
+        return tensor
+
+    return change
+
+
+def times(factor: float) -> Change:
+    return lambda tensor: tensor * factor
+
+
+def binomial(weights: Sequence[float], gain: float = 1.0) -> Tensor:
+    """The filter (K, K) of an outer product, with sum ``gain``."""
+    taps = torch.tensor(weights)
+    kernel = torch.outer(taps, taps)
+    return kernel * (gain / kernel.sum())
+
+
+def check_filter(weights: Sequence[float], gain: float = 1.0) -> Change:
+    """Make sure that a stored filter, which the canonical state does not take from here, is the standard one."""
+
+    def check(tensor: Tensor) -> Tensor:
+        expected = binomial(weights, gain)
+        got = tensor.reshape(-1, *tensor.shape[-2:])[:1].reshape(tensor.shape[-2:]).float()
+        if got.shape != expected.shape or not torch.allclose(got, expected, atol=1e-6):
+            raise WeightsError(f'it is another filter than {list(weights)}.')
+        return tensor
+
+    return check
+
+
+def log2(number: int) -> int:
+    if number < 1 or number & (number - 1):
+        raise WeightsError(f'{number} is no power of two.')
+    return int(math.log2(number))
