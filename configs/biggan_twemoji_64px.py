@@ -1,5 +1,5 @@
 # Pre-trains a small class-conditional BigGAN bank on the training split of all of Twemoji, 64 px; the classes are the
-# nine Unicode groups. As wide as the StyleGAN2 bank beside it, and as small by intent.
+# nine Unicode groups, in the order of tools/prepare_twemoji.py. Small by intent, as the StyleGAN2 bank beside it.
 _base_ = './_base_/runtime.py'
 
 model = dict(
@@ -10,10 +10,9 @@ model = dict(
         out_size=64,
         noise_size=100,
         shared_dim=32,
-        channels={4: 128, 8: 128, 16: 128, 32: 64, 64: 32},
+        channels={4: 128, 8: 128, 16: 96, 32: 48, 64: 32},
         attention=[32]),
-    # Widths of 16, 32, 64, 128 and 256 at 32 px and below.
-    discriminator=dict(type='BigGANDiscriminator', input_scale=64, base_channels=16),
+    discriminator=dict(type='BigGANBankDiscriminator', in_size=64, widths=[16, 32, 64, 128, 256]),
     data_preprocessor=dict(type='DataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3),
     # The statistics of batch norm are averaged with the weights: GLEAN's frozen bank lives on them.
     ema_config=dict(type='RampUpEMA', ema_kimg=10, ema_rampup=0.05, batch_size=32, update_buffers=True),

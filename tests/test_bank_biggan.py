@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from mmagic.models.editors.biggan import BigGANDeepGenerator, BigGANGenerator
+from mmagic.models.editors.biggan import BigGANDeepGenerator, BigGANDiscriminator, BigGANGenerator
 from mmagic.models.editors.biggan.biggan_modules import SelfAttentionBlock
 from mmagic.registry import MODELS
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
-from glean_plus.models import GLEAN, BigGANBank, BigGANDeepBank, GLEANRestorer
+from glean_plus.models import GLEAN, BigGANBank, BigGANBankDiscriminator, BigGANDeepBank, GLEANRestorer
 from glean_plus.models.banks.base import LatentBank
 from glean_plus.models.banks.biggan import WIDTHS, biggan_channels
 from glean_plus.weights import WeightsError, write_safetensors
@@ -33,13 +33,15 @@ both_kinds = pytest.mark.parametrize('kind', KINDS)
 both_styles = pytest.mark.parametrize('style', STYLES)
 
 
-def trained(model: nn.Module) -> nn.Module:
-    """With statistics of batches, singular vectors and attention as after training, not as at its start."""
-    for name, parameter in model.named_parameters():
+def trained_biases(model: nn.Module) -> None:
+    for parameter in model.parameters():
         if parameter.ndim < 2:
             parameter.data += torch.randn_like(parameter) * 0.3
-        elif '.gain.' in name or '.bias.' in name:
-            parameter.data *= 2
+
+
+def trained(model: nn.Module) -> nn.Module:
+    """With statistics of batches, singular vectors and attention as after training, not as at its start."""
+    trained_biases(model)
     with torch.no_grad():
         for _ in range(2):
             model.train()(None, num_batches=8)
@@ -278,6 +280,33 @@ def test_what_a_bank_cannot_do_is_said() -> None:
         part.class_embedding(torch.tensor([0]))
     with pytest.raises(RuntimeError, match='load a checkpoint'):
         part.mean_codes()
+
+
+@pytest.mark.parametrize(
+    ('in_size', 'base', 'style', 'classes'), [(64, 2, 'ajbrock', 4), (64, 2, 'torch', 4), (128, 8, 'ajbrock', 0)]
+)
+@torch.no_grad()
+def test_discriminator_equals_mmagic(in_size: int, base: int, style: str, classes: int) -> None:
+    theirs = BigGANDiscriminator(in_size, num_classes=classes, base_channels=base, sn_style=style)
+    trained_biases(theirs)
+    images, label = torch.randn(3, 3, in_size, in_size), torch.tensor([0, 3, 1]) if classes else None
+    theirs.train()(images, label)
+    ours = BigGANBankDiscriminator(in_size, classes, base_channels=base, sn_style=style).eval()
+    ours.load_state_dict(theirs.eval().state_dict(), strict=True)
+    torch.testing.assert_close(ours(images, label), theirs(images, label), rtol=1e-4, atol=1e-4)
+    # One training step of spectral normalisation moves the vectors alike.
+    theirs.train()(images, label), ours.train()(images, label)
+    for key, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_discriminator_says_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match='3 blocks.* from 16 px to 4; in_size is 32'):
+        BigGANBankDiscriminator(32, widths=[4, 4, 4])
+    with pytest.raises(ValueError, match='not 32; give `widths`'):
+        BigGANBankDiscriminator(32)
+    with pytest.raises(ValueError, match='num_classes=3 and is given no labels'):
+        BigGANBankDiscriminator(8, 3, widths=[4, 4])(torch.randn(1, 3, 8, 8))
 
 
 # ---- GLEAN on them

@@ -12,7 +12,6 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
 from glean_plus.engine import BF16OptimWrapper
-from glean_plus.models import BigGANBank
 from glean_plus.models.augment import POLICIES, DiffAugment
 
 from conftest import batch
@@ -85,7 +84,7 @@ def class_trainer(**options: object) -> torch.nn.Module:
             generator=dict(
                 type='BigGANBank', out_size=32, noise_size=8, shared_dim=4, channels={4: 8, 8: 8, 16: 8, 32: 8},
                 attention=[16]),
-            discriminator=dict(type='BigGANDiscriminator', input_scale=32, base_channels=2),
+            discriminator=dict(type='BigGANBankDiscriminator', in_size=32, widths=[4, 8, 8, 8]),
             data_preprocessor=dict(type='DataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3),
             **options,
         )
@@ -128,9 +127,9 @@ def test_biggan_steps_in_bfloat16_with_the_data_s_classes() -> None:
     assert seen == [[0, 2, 2, 1]] * 8 and set(scores) == {(4, 1)}
     assert dtypes == {torch.bfloat16} and all(p.dtype == torch.float32 for p in model.parameters())
     state = model.state_dict()
-    assert all(not torch.equal(p, start[name]) for name, p in model.named_parameters())
+    assert [name for name, p in model.named_parameters() if torch.equal(p, start[name])] == []
     assert not torch.equal(state['generator_ema.module.output_layer.bn.running_var'], torch.ones(8))
-    bank = BigGANBank(32, noise_size=8, num_classes=3, shared_dim=4, channels={4: 8, 8: 8, 16: 8, 32: 8}, attention=[16])
+    bank = model.generator.whole()
     start_of_name = 'generator_ema.module.'
     averages = {key[len(start_of_name):]: value for key, value in state.items() if key.startswith(start_of_name)}
     bank.freeze().load(averages, 'the average')

@@ -11,7 +11,7 @@ from mmagic.models.base_models import BaseGAN
 from mmagic.models.editors.biggan import BigGAN
 from mmagic.models.editors.stylegan2 import StyleGAN2
 from mmagic.registry import MODELS
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
 from glean_plus.engine.distributed import unwrapped
@@ -21,10 +21,11 @@ from glean_plus.models.augment import DiffAugment
 class BankTrainer(BaseGAN):
     """What is added to MMagic's trainers, for few pictures and modest machines.
 
-    Four things. Both steps run inside the optimiser wrapper's context, so that ``AmpOptimWrapper`` means what it says
+    Five things. Both steps run inside the optimiser wrapper's context, so that ``AmpOptimWrapper`` means what it says
     (MMagic leaves precision to flags inside its own networks). Real and generated pictures pass through the same
     differentiable augmentation. The pictures made for the discriminator's step serve the generator's as well. The
-    discriminator's weights get no gradients in the generator's step.
+    discriminator's weights get no gradients in the generator's step. A moving average with ``update_buffers=True`` is one
+    of the whole generator, wherever it was moved.
 
     Args:
         augment: Policies of :class:`DiffAugment`; none if empty.
@@ -52,6 +53,14 @@ class BankTrainer(BaseGAN):
     def _score(self, images: Tensor, discriminator: nn.Module, data_samples: Any) -> Tensor:
         images = self.augment(images).contiguous(memory_format=self.memory_format)
         return discriminator(images, *self._labels(data_samples))
+
+    def train_step(self, data: dict, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
+        if self.with_ema_gen and self.generator_ema.update_buffers:
+            # MMEngine remembers the average's tensors as they are built; another device or memory layout replaces them,
+            # and what it then averages is in no checkpoint.
+            self.generator_ema.avg_parameters = self.generator_ema.module.state_dict()
+        log_vars: dict[str, Tensor] = super().train_step(data, optim_wrapper)
+        return log_vars
 
     def train_discriminator(
         self, inputs: dict, data_samples: Any, optimizer_wrapper: OptimWrapper
@@ -122,7 +131,7 @@ class BigGANBankTrainer(BankTrainer, BigGAN):
     def _labels(self, data_samples: Any) -> tuple[Tensor, ...]:
         label = self.data_sample_to_label(data_samples)
         if label is None:
-            raise ValueError('The data samples have no `gt_label`: use a data set that gives the class of each picture.')
+            raise ValueError('The data samples have no `gt_label`: use a data set that gives the class of a picture.')
         return (label.flatten(),)
 
     def _draw(self, data_samples: Any) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from glean_plus.models.ops import full_precision
 
-# Style -> names of the weight, of its left and of its right singular vector. `ajbrock`, after the author of BigGAN, does
-# not keep the latter and has a buffer `sv0` instead, which records sigma.
+# Style -> names of the weight, of its left and of its right singular vector. `ajbrock`, after BigGAN's author, does not
+# keep the latter and has a buffer `sv0` instead, which records sigma.
 NAMES: dict[str, tuple[str, str, str | None]] = {
     'ajbrock': ('weight', 'u0', None),
     'torch': ('weight_orig', 'weight_u', 'weight_v'),
@@ -41,7 +41,7 @@ def plain_weight(tensors: Mapping[str, Tensor], style: str, eps: float) -> Tenso
 
 
 class SpectralNorm(nn.Module):
-    """What the two layers below share. It is no layer by itself."""
+    """What the layers below share. It is no layer by itself."""
 
     sn_style: str
     sn_eps: float
@@ -51,7 +51,7 @@ class SpectralNorm(nn.Module):
             raise ValueError(f'sn_style must be one of {sorted(NAMES)}, but is {style!r}.')
         self.sn_style, self.sn_eps = style, eps
         weight = nn.init.orthogonal_(self._parameters.pop('weight'))
-        if self.bias is not None:
+        if getattr(self, 'bias', None) is not None:
             nn.init.zeros_(self.bias)
         # One iteration, so that a layer that has not been trained yet has a sigma to speak of.
         u, v = power_iteration(weight.flatten(1), torch.randn(len(weight)), eps)
@@ -126,6 +126,17 @@ class SpectralLinear(SpectralNorm, nn.Linear):
         return _filled(layer, self)
 
 
+class SpectralEmbedding(SpectralNorm, nn.Embedding):
+    """Embedding (N,) -> (N, dim) with a spectrally normalised table."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, sn_style: str, sn_eps: float) -> None:
+        nn.Embedding.__init__(self, num_embeddings, embedding_dim)
+        self._add_spectral_norm(sn_style, sn_eps)
+
+    def forward(self, index: Tensor) -> Tensor:
+        return F.embedding(index, self.normalised_weight())
+
+
 def _filled(layer: nn.Conv2d | nn.Linear, source: SpectralConv2d | SpectralLinear) -> nn.Conv2d | nn.Linear:
     layer.weight = nn.Parameter(source.plain_weight().detach())
     layer.bias = source.bias
@@ -133,12 +144,14 @@ def _filled(layer: nn.Conv2d | nn.Linear, source: SpectralConv2d | SpectralLinea
 
 
 def resolve_spectral_norm(module: nn.Module) -> list[str]:
-    """Replace every spectrally normalised layer inside ``module`` by the plain one that it is in evaluation mode.
+    """Replace every spectrally normalised convolution and linear layer inside ``module`` by the plain one that it is in
+    evaluation mode.
 
     Returns:
         The names of those layers.
     """
-    names = [name for name, layer in module.named_modules() if isinstance(layer, SpectralNorm)]
+    plain = (SpectralConv2d, SpectralLinear)
+    names = [name for name, layer in module.named_modules() if isinstance(layer, plain)]
     for name in names:
         parent, _, child = name.rpartition('.')
         setattr(module.get_submodule(parent), child, module.get_submodule(name).plain())

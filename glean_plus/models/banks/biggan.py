@@ -279,10 +279,10 @@ class BigGANBase(LatentBank):
 
     def class_embedding(self, label: Tensor) -> Tensor:
         if not hasattr(self, 'shared_embedding'):
-            raise RuntimeError('This bank was built without the embedding of its classes; build it with embedding=True.')
+            raise RuntimeError('This bank was built without the embedding of classes; build it with embedding=True.')
         wrong = [index for index in label.flatten().tolist() if not 0 <= index < self.num_classes]
         if wrong:
-            raise ValueError(f'{type(self).__name__} has the classes 0 to {self.num_classes - 1}, but is given {wrong}.')
+            raise ValueError(f'This bank has the classes 0 to {self.num_classes - 1}, but is given {wrong}.')
         return self.shared_embedding(label)
 
     def codes(self, noise: Tensor, embedding: Tensor) -> list[Tensor]:
@@ -360,11 +360,10 @@ class BigGANBase(LatentBank):
             Pictures (N, out_channels, out_size, out_size), -1 to 1, in the channel order of the training (RGB in the
             checkpoints that OpenMMLab converted), or the dict.
         """
-        if self.start_res != 4 or not hasattr(self, 'output_layer'):
-            raise RuntimeError(
-                f'This bank starts at {self.start_res} and has {"an" if hasattr(self, "output_layer") else "no"} output '
-                'layer; only a whole one, built with rgb=True, makes pictures.'
-            )
+        if self.start_res != 4:
+            raise RuntimeError(f'This bank starts at {self.start_res} and makes no pictures; only a whole one does.')
+        if not hasattr(self, 'output_layer'):
+            raise RuntimeError('This bank was built without the output layer; build it with rgb=True to make pictures.')
         if num_batches < 1 and not (isinstance(noise, Tensor) and isinstance(label, Tensor)):
             raise ValueError(f'num_batches must be positive where noise or label is drawn, but is {num_batches}.')
         if not isinstance(noise, Tensor):

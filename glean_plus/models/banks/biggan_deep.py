@@ -54,10 +54,10 @@ class BigGANDeepBank(BigGANBase):
     """BigGAN-deep's generator, whole or from a resolution on, with MMagic's state-dict keys.
 
     Every code is [class embedding | the whole noise], that of layer 0, the linear one, too. Each resolution has two
-    blocks, layers 2k - 1 and 2k at 4 * 2**k: the first still works at half the size, the second doubles it. (The weights
-    take noise and embedding the other way round; the bank sees to that.) The arguments are those of
-    :class:`BigGANBase`; published are 128 for ``noise_size`` and ``base_channels``, ``torch`` for ``sn_style``, and 128 to
-    512 px for ``out_size``. Widths must not grow with the resolution.
+    blocks, layers 2k - 1 and 2k at 4 * 2**k: the first still works at half the size, the second doubles it. (The
+    weights take noise and embedding the other way round; the bank sees to that.) The arguments are those of
+    :class:`BigGANBase`; published are 128 for ``noise_size`` and ``base_channels``, ``torch`` for ``sn_style``, and 128
+    to 512 px for ``out_size``. Widths must not grow with the resolution.
     """
 
     published = dict(noise_size=128, base_channels=128, sn_style='torch')
