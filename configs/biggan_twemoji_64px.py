@@ -4,10 +4,10 @@ _base_ = './_base_/runtime.py'
 
 model = dict(
     type='BigGANBankTrainer',
-    num_classes=9,
     generator=dict(
         type='BigGANBank',
         out_size=64,
+        num_classes=9,
         noise_size=100,
         shared_dim=32,
         channels={4: 128, 8: 128, 16: 96, 32: 48, 64: 32},

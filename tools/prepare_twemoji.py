@@ -130,7 +130,11 @@ def draw(name: str, size: int) -> np.ndarray:
 
     svg = Path(package).parent / 'assets' / 'svg' / f'{name}.svg'
     png = resvg_py.svg_to_bytes(svg_path=str(svg), background='white', width=size, height=size, skip_system_fonts=True)
-    return np.asarray(Image.open(io.BytesIO(bytes(png))).convert('RGB'))
+    picture = Image.open(io.BytesIO(bytes(png))).convert('RGB')
+    # The watermelon (1f349) is drawn wider than high.
+    square = Image.new('RGB', (size, size), 'white')
+    square.paste(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
+    return np.asarray(square)
 
 
 def shrink(image: np.ndarray, scale: int) -> np.ndarray:

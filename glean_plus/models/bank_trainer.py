@@ -24,8 +24,8 @@ class BankTrainer(BaseGAN):
     Five things. Both steps run inside the optimiser wrapper's context, so that ``AmpOptimWrapper`` means what it says
     (MMagic leaves precision to flags inside its own networks). Real and generated pictures pass through the same
     differentiable augmentation. The pictures made for the discriminator's step serve the generator's as well. The
-    discriminator's weights get no gradients in the generator's step. A moving average with ``update_buffers=True`` is one
-    of the whole generator, wherever it was moved.
+    discriminator's weights get no gradients in the generator's step. A moving average with ``update_buffers=True`` is
+    one of the whole generator, wherever it was moved.
 
     Args:
         augment: Policies of :class:`DiffAugment`; none if empty.

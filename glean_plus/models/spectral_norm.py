@@ -71,6 +71,11 @@ class SpectralNorm(nn.Module):
         with full_precision(tensors[weight].device):
             return plain_weight(tensors, self.sn_style, self.sn_eps)
 
+    def _fill(self, layer: nn.Conv2d | nn.Linear) -> None:
+        layer.weight = nn.Parameter(self.plain_weight().detach())
+        layer.bias = self.bias
+        layer.train(self.training)
+
     def normalised_weight(self) -> Tensor:
         """W / sigma; in training mode, after an iteration that is stored."""
         if not self.training:
@@ -106,7 +111,8 @@ class SpectralConv2d(SpectralNorm, nn.Conv2d):
         """The same layer of evaluation mode, without spectral normalisation."""
         with torch.device('meta'):
             layer = nn.Conv2d(self.in_channels, self.out_channels, self.kernel_size, padding=self.padding)
-        return _filled(layer, self)
+        self._fill(layer)
+        return layer
 
 
 class SpectralLinear(SpectralNorm, nn.Linear):
@@ -123,7 +129,8 @@ class SpectralLinear(SpectralNorm, nn.Linear):
         """The same layer of evaluation mode, without spectral normalisation."""
         with torch.device('meta'):
             layer = nn.Linear(self.in_features, self.out_features)
-        return _filled(layer, self)
+        self._fill(layer)
+        return layer
 
 
 class SpectralEmbedding(SpectralNorm, nn.Embedding):
@@ -135,12 +142,6 @@ class SpectralEmbedding(SpectralNorm, nn.Embedding):
 
     def forward(self, index: Tensor) -> Tensor:
         return F.embedding(index, self.normalised_weight())
-
-
-def _filled(layer: nn.Conv2d | nn.Linear, source: SpectralConv2d | SpectralLinear) -> nn.Conv2d | nn.Linear:
-    layer.weight = nn.Parameter(source.plain_weight().detach())
-    layer.bias = source.bias
-    return layer.train(source.training)
 
 
 def resolve_spectral_norm(module: nn.Module) -> list[str]:
