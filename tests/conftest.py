@@ -66,6 +66,9 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             tool.prepare_one(name, root, 64, (4, 8))
         lines = ''.join(f'{name}.png (64,64,3)\n' for name in names)
         (root / f'meta_info_Twemoji_people_{side}.txt').write_text(lines)
+        groups = {row[0]: row[2] for row in rows}
+        labels = ''.join(tool.label_line(name, groups[name]) for name in names)
+        (root / f'labels_Twemoji_all_{side}.txt').write_text(labels)
     return root
 
 
@@ -76,7 +79,7 @@ def tiny_config(tiny_data: Path, tmp_path: Path) -> Any:
     def make(name: str = 'lightglean_twemoji_4x', work_dir: Path | None = None, **options: Any) -> Config:
         config = Config.fromfile(CONFIGS / f'{name}.py')
         config.work_dir = str(work_dir or tmp_path / 'work')
-        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for loader in {'train_dataloader', 'val_dataloader', 'test_dataloader'} & set(config):
             config[loader].num_workers = 0
             config[loader].persistent_workers = False
             config[loader].dataset.data_root = str(tiny_data)
@@ -88,7 +91,7 @@ def tiny_config(tiny_data: Path, tmp_path: Path) -> Any:
         config.randomness = dict(seed=0, deterministic=True)
         # Validation at the end of a training would take longer than the training.
         for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
-            config.pop(key)
+            config.pop(key, None)
         config.merge_from_dict(options)
         return config
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmagic.registry import MODELS
+from mmengine.config import Config
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -115,6 +117,13 @@ def test_pictures_are_drawn_on_white_and_shrunk(tiny_data: Path) -> None:
             assert np.abs(small - expected.permute(1, 2, 0).round().numpy()).max() == 0
 
 
+def test_every_picture_is_square_and_has_a_class() -> None:
+    tool = load_tool('prepare_twemoji')
+    melon = tool.draw('1f349', 64)  # drawn wider than high
+    assert melon.shape == (64, 64, 3) and (melon[:8] == 255).all() and (melon[-8:] == 255).all()
+    assert tool.label_line('1f349', 'Food & Drink') == '1f349.png 3\n'
+
+
 def test_matlab_bicubic_equals_an_independent_one() -> None:
     """torch's antialiased bicubic has MATLAB's kernel (a = -0.5), but another border."""
     image = torch.rand(3, 64, 48) * 255
@@ -205,3 +214,23 @@ def test_bank_samples_options_change_the_picture(tmp_path: Path) -> None:
         assert np.abs(pictures[name] - pictures['plain']).mean() > 1, name
     result = run('tools/bank_samples.py', *bank, tmp_path / 'x.png', '--prefix', 'generator')
     assert result.returncode != 0 and 'no key that starts with "generator."' in result.stderr
+
+
+def test_bank_samples_draws_a_row_of_each_class(tmp_path: Path) -> None:
+    config = CONFIGS / 'biggan_twemoji_64px.py'
+    bank = MODELS.build(Config.fromfile(config).model.generator.to_dict())
+    state = {f'generator_ema.{key}': value for key, value in bank.state_dict().items()}
+    torch.save(state, tmp_path / 'bank.pth')
+    pictures = {}
+    for name, options in (
+        ('all', []),
+        ('two', ['--classes', 2, 7]),
+        ('truncated', ['--classes', 2, '--truncation', 0.3, '--rows', 2]),
+    ):
+        out = tmp_path / f'{name}.png'
+        result = run('tools/bank_samples.py', config, tmp_path / 'bank.pth', out, '--columns', 2, *options)
+        assert result.returncode == 0, result.stderr
+        pictures[name] = np.asarray(Image.open(out)).astype(int).reshape(-1, 64, 128, 3)  # by row
+    assert [len(rows) for rows in pictures.values()] == [9, 2, 2]
+    assert (pictures['two'] == pictures['all'][[2, 7]]).all() and (pictures['two'][0] != pictures['two'][1]).any()
+    assert (pictures['truncated'][0] != pictures['two'][0]).any()

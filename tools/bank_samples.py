@@ -1,13 +1,17 @@
-"""Draw a grid of pictures from a StyleGAN or StyleGAN2 bank, to see that it was trained, or read, rightly.
+"""Draw a grid of pictures from a bank, to see that it was trained, or read, rightly.
 
     python tools/bank_samples.py configs/stylegan2_twemoji_64px.py configs/weights/stylegan2_twemoji_64px.safetensors x.png
     python tools/bank_samples.py CONFIG iter_16000.pth x.png --prefix generator_ema.module --truncation 0.7 --seed 1
+    python tools/bank_samples.py configs/biggan_twemoji_64px.py iter_16000.pth x.png --prefix generator_ema.module --classes 0 3
+
+A bank with classes draws a row of each class, the same noise in each.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,18 +38,32 @@ def main() -> None:
     parser.add_argument('checkpoint', help='path or URL')
     parser.add_argument('out', type=Path, help='.png')
     parser.add_argument('--prefix', default='generator_ema', help='of the keys (default: generator_ema)')
-    parser.add_argument('--rows', type=int, default=4)
+    parser.add_argument('--rows', type=int, help='rows, of each class if there are any (default: 4, or 1 of each class)')
     parser.add_argument('--columns', type=int, default=12)
+    parser.add_argument('--classes', type=int, nargs='+', metavar='CLASS', help='classes to draw (default: every one)')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--truncation', type=float, default=1.0, help='draw codes towards the mean (default: 1, not at all)')
+    parser.add_argument('--truncation', type=float,
+                        help='StyleGAN2: draw codes towards the mean by this factor. BigGAN: bound of the noise. '
+                             '(default: not at all)')
     args = parser.parse_args()
 
     init_default_scope('mmagic')
     bank = MODELS.build(Config.fromfile(args.config).model.generator.to_dict()).eval()
     bank.load(*read_pretrained(dict(checkpoint=args.checkpoint, prefix=args.prefix)))
-    noise = torch.randn(args.rows * args.columns, bank.noise_size, generator=torch.Generator().manual_seed(args.seed))
+    has_classes = any(bank.class_dims)
+    if args.classes and not has_classes:
+        parser.error(f'--classes: {type(bank).__name__} has no classes')
+    count = (args.rows or (1 if has_classes else 4)) * args.columns
+    noise = torch.randn(count, bank.noise_size, generator=torch.Generator().manual_seed(args.seed))
+    options: dict[str, Any] = {} if args.truncation is None else dict(truncation=args.truncation)
+    if has_classes:
+        classes = args.classes or range(bank.num_classes)
+        noise = noise.repeat(len(classes), 1)
+        options['label'] = torch.tensor(classes).repeat_interleave(count)
+    else:
+        options['randomize_noise'] = False
     with torch.no_grad():
-        pictures = bank(noise, randomize_noise=False, truncation=args.truncation)
+        pictures = bank(noise, **options)
     Image.fromarray(grid(pictures, args.columns)).save(args.out)
     print(f'{args.out}: {len(noise)} pictures of {bank.out_size} px')
 

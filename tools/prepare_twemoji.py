@@ -7,9 +7,10 @@ The graphics are Twemoji (CC-BY 4.0), drawn from the SVG files of the package `t
 
     OUT/GT/NAME.png  OUT/BIx4_down/NAME.png  OUT/BIx8_down/NAME.png
     OUT/meta_info_Twemoji_{people,all}_{train,test}.txt     one picture a line, MMagic's form: NAME.png (H,W,3)
+    OUT/labels_Twemoji_all_{train,test}.txt                 the form of MMagic's BasicConditionalDataset: NAME.png CLASS
 
 `people` is the groups "Smileys & Emotion" and "People & Body"; `all` is every group, its lines ending in the group's
-index. The split is by base emoji: skin tones, hair, gender and direction of one emoji are on the same side. It is read
+index, which is its class. The split is by base emoji: skin tones, hair, gender and direction of one emoji are on the same side. It is read
 from tools/splits/twemoji.csv, which `--write-split` makes anew.
 """
 
@@ -129,7 +130,11 @@ def draw(name: str, size: int) -> np.ndarray:
 
     svg = Path(package).parent / 'assets' / 'svg' / f'{name}.svg'
     png = resvg_py.svg_to_bytes(svg_path=str(svg), background='white', width=size, height=size, skip_system_fonts=True)
-    return np.asarray(Image.open(io.BytesIO(bytes(png))).convert('RGB'))
+    picture = Image.open(io.BytesIO(bytes(png))).convert('RGB')
+    # The watermelon (1f349) is drawn wider than high.
+    square = Image.new('RGB', (size, size), 'white')
+    square.paste(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
+    return np.asarray(square)
 
 
 def shrink(image: np.ndarray, scale: int) -> np.ndarray:
@@ -162,6 +167,10 @@ def prepare_one(name: str, root: Path, size: int, scales: tuple[int, ...]) -> st
     return name
 
 
+def label_line(name: str, group: str) -> str:
+    return f'{name}.png {GROUPS.index(group)}\n'
+
+
 def prepare(root: Path, size: int, scales: tuple[int, ...], workers: int) -> None:
     from tqdm import tqdm
 
@@ -184,6 +193,7 @@ def prepare(root: Path, size: int, scales: tuple[int, ...], workers: int) -> Non
         everything = [f'{name}.png ({size},{size},3) {GROUPS.index(group)}\n' for name, group in chosen]
         (root / f'meta_info_Twemoji_people_{side}.txt').write_text(''.join(people))
         (root / f'meta_info_Twemoji_all_{side}.txt').write_text(''.join(everything))
+        (root / f'labels_Twemoji_all_{side}.txt').write_text(''.join(label_line(*picture) for picture in chosen))
         print(f'{side}: {len(people)} of people, {len(everything)} of all groups')
     print(f'Written to {root}')
 

@@ -1,5 +1,6 @@
-from glean_plus.models.bank_trainer import StyleGAN2BankTrainer
-from glean_plus.models.banks import LatentBank, StyleGAN1Bank, StyleGAN2Bank
+from glean_plus.models.bank_trainer import BigGANBankTrainer, StyleGAN2BankTrainer
+from glean_plus.models.banks import BigGANBank, BigGANDeepBank, LatentBank, StyleGAN1Bank, StyleGAN2Bank
+from glean_plus.models.biggan_discriminator import BigGANBankDiscriminator
 from glean_plus.models.codes import LearnedCodes, PredictedCodes
 from glean_plus.models.decoder import GLEANDecoder
 from glean_plus.models.discriminator import StyleGAN2BankDiscriminator
@@ -8,6 +9,7 @@ from glean_plus.models.glean import GLEAN
 from glean_plus.models.restorer import GLEANRestorer
 
 __all__ = [
-    'GLEAN', 'GLEANDecoder', 'GLEANEncoder', 'GLEANRestorer', 'LatentBank', 'LearnedCodes', 'PredictedCodes',
-    'StyleGAN1Bank', 'StyleGAN2Bank', 'StyleGAN2BankDiscriminator', 'StyleGAN2BankTrainer',
+    'BigGANBank', 'BigGANBankDiscriminator', 'BigGANBankTrainer', 'BigGANDeepBank', 'GLEAN', 'GLEANDecoder',
+    'GLEANEncoder', 'GLEANRestorer', 'LatentBank', 'LearnedCodes', 'PredictedCodes', 'StyleGAN1Bank', 'StyleGAN2Bank',
+    'StyleGAN2BankDiscriminator', 'StyleGAN2BankTrainer',
 ]  # fmt: skip

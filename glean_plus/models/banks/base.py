@@ -95,12 +95,17 @@ class LatentBank(nn.Module, ABC):
         with torch.device('meta'):
             whole = self.whole().state_dict()
         check(whole, state, source, f'a whole {name} of {self.out_size} px')
+        state = self._as_held(state)
         kept = self._kept(state)
         load_strict(self, kept, source, name)
         reasons = Counter(self._reason(key) for key in state if key not in kept)
         if reasons:
             listing = ', '.join(f'{count} tensors of {reason}' for reason, count in reasons.items())
             print_log(f'{name}: {listing} left out', logger='current')
+
+    def _as_held(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A whole bank's state, as a checkpoint holds it, in the form in which this instance holds its tensors."""
+        return state
 
     def _kept(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What of a whole bank's state this instance holds."""

@@ -1,0 +1,407 @@
+"""BigGAN as a latent bank (Brock et al., ICLR 2019; paper section 3.2), and what BigGAN-deep shares with it."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from mmagic.registry import MODELS
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from glean_plus.models.banks.base import LatentBank
+from glean_plus.models.spectral_norm import (
+    NAMES,
+    SpectralConv2d,
+    SpectralLinear,
+    plain_weight,
+    resolve_spectral_norm,
+)
+
+# Size of the pictures -> widths at 4, 8, ..., in units of base_channels.
+WIDTHS: dict[int, tuple[int, ...]] = {
+    32: (4, 4, 4, 4),
+    64: (16, 16, 8, 4, 2),
+    128: (16, 16, 8, 4, 2, 1),
+    256: (16, 16, 8, 8, 4, 2, 1),
+    512: (16, 16, 8, 8, 4, 2, 1, 1),
+}
+
+
+def biggan_channels(out_size: int, base_channels: int) -> dict[int, int]:
+    """The published channel table; BigGAN's ``base_channels`` is 96, BigGAN-deep's 128.
+
+    Raises:
+        ValueError: If none is published for this size.
+    """
+    if out_size not in WIDTHS:
+        raise ValueError(f'There is no published BigGAN of {out_size} px, only of {sorted(WIDTHS)}; give `channels`.')
+    return {4 << index: base_channels * width for index, width in enumerate(WIDTHS[out_size])}
+
+
+class Conv(nn.Module):
+    """Holds a spectrally normalised convolution where MMagic's keys have it."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, sn: Mapping[str, Any], bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = SpectralConv2d(in_channels, out_channels, kernel_size, bias, **sn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch normalisation whose gain and bias are linear in the code, followed by a ReLU."""
+
+    def __init__(self, channels: int, code_dim: int, sn: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.gain = SpectralLinear(code_dim, channels, False, **sn)
+        self.bias = SpectralLinear(code_dim, channels, False, **sn)
+        self.bn = nn.BatchNorm2d(channels, affine=False)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """(N, channels, H, W) and (N or 1, code_dim) -> (N, channels, H, W)."""
+        x = self.bn(x)
+        gain, bias = (layer(code).to(x.dtype)[:, :, None, None] for layer in (self.gain, self.bias))  # [NC11]
+        return F.relu(torch.addcmul(bias, x, 1 + gain), inplace=True)
+
+
+class SelfAttention(nn.Module):
+    """Every position attends to the positions of the feature at half the size (Zhang et al., ICML 2019)."""
+
+    def __init__(self, channels: int, sn: Mapping[str, Any]) -> None:
+        super().__init__()
+        if channels < 8:
+            raise ValueError(f'Self-attention needs 8 channels or more, but its resolution has {channels}.')
+        self.theta = Conv(channels, channels // 8, 1, sn, bias=False)
+        self.phi = Conv(channels, channels // 8, 1, sn, bias=False)
+        self.g = Conv(channels, channels // 2, 1, sn, bias=False)
+        self.o = Conv(channels // 2, channels, 1, sn, bias=False)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        query = self.theta(x).flatten(2).transpose(1, 2)                     # [N, HW, C/8]
+        key = F.max_pool2d(self.phi(x), 2).flatten(2)                        # [N, C/8, HW/4]
+        value = F.max_pool2d(self.g(x), 2).flatten(2).transpose(1, 2)        # [N, HW/4, C/2]
+        attended = F.softmax(query @ key, dim=-1).to(value.dtype) @ value    # [N, HW, C/2]
+        attended = self.o(attended.transpose(1, 2).unflatten(2, x.shape[2:]))
+        return x + self.gamma.to(x.dtype) * attended.to(x.dtype)
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Double height and width by repetition."""
+    return F.interpolate(x, scale_factor=2, mode='nearest')
+
+
+class ResBlock(nn.Module):
+    """BigGAN's block, which doubles the size."""
+
+    def __init__(self, in_channels: int, out_channels: int, code_dim: int, sn: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.bn1 = ConditionalBatchNorm(in_channels, code_dim, sn)
+        self.conv1 = Conv(in_channels, out_channels, 3, sn)
+        self.bn2 = ConditionalBatchNorm(out_channels, code_dim, sn)
+        self.conv2 = Conv(out_channels, out_channels, 3, sn)
+        self.shortcut = Conv(in_channels, out_channels, 1, sn)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        y = self.conv1(upsample(self.bn1(x, code)))
+        y = self.conv2(self.bn2(y, code))
+        # A 1x1 convolution and repetition commute, and before it there is a quarter to compute.
+        return y + upsample(self.shortcut(x))
+
+
+class OutputLayer(nn.Module):
+    """Feature to picture, before the tanh."""
+
+    def __init__(self, in_channels: int, out_channels: int, sn: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(in_channels)
+        self.conv = SpectralConv2d(in_channels, out_channels, 3, True, **sn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.relu(self.bn(x), inplace=True))
+
+
+class BigGANBase(LatentBank):
+    """What both BigGANs are: a linear layer to 4x4, blocks steered by [class embedding | noise], self-attention.
+
+    The layers of the bank, and so its codes, are the linear layer (layer 0) and each block in turn.
+
+    Frozen, the bank has no spectral normalisation left: :meth:`freeze` turns its layers into plain ones, and
+    :meth:`load` does the same to a checkpoint. A frozen bank cannot go back to training.
+
+    Args:
+        out_size: Side of the picture, a power of two.
+        start_res: First resolution that is kept. 4 keeps everything; above it, the linear layer and the blocks below
+            do not exist, as in LightGLEAN (Eq. 10).
+        noise_size: Length of the noise z; the published one if None.
+        num_classes: Number of classes.
+        shared_dim: Length of a class' embedding.
+        base_channels: Unit of the published channel table; its own unit if None. Not used with ``channels``.
+        channels: Width per resolution from 4 on, e.g. ``{4: 128, 8: 128, 16: 64}``; the published table if None.
+        attention: Resolutions whose block is followed by self-attention; those above ``out_size`` do not exist.
+        sn_style: How the checkpoint stores spectral normalisation, ``ajbrock`` or ``torch``; the published checkpoints'
+            way if None.
+        sn_eps: Least norm of its vectors.
+        out_channels: Channels of the picture.
+        embedding: Keep the embedding of the classes, which given classes and :meth:`forward` need. A bank whose codes
+            are predicted or learned as a whole does without.
+        rgb: Keep the output layer, which only :meth:`forward` uses.
+        pretrained: ``dict(checkpoint=path or URL, prefix='generator_ema')``, loaded by :meth:`init_weights`.
+
+    Raises:
+        ValueError: On sizes that are no powers of two, or a channel table with a gap.
+    """
+
+    left_out = {
+        'shared_embedding.': 'class embedding (no class is given)',
+        'output_layer.': 'output layer (the decoder makes the picture)',
+    }
+
+    # What is published, and how many blocks there are a resolution.
+    published: ClassVar[Mapping[str, Any]]
+    blocks_per_resolution: ClassVar[int]
+    # Each layer has its own part of the noise, and the first no class: "hierarchical latent space".
+    splits_noise: ClassVar[bool]
+
+    def __init__(
+        self,
+        out_size: int,
+        start_res: int = 4,
+        noise_size: int | None = None,
+        num_classes: int = 1000,
+        shared_dim: int = 128,
+        base_channels: int | None = None,
+        channels: Mapping[int, int] | None = None,
+        attention: Sequence[int] = (64,),
+        sn_style: str | None = None,
+        sn_eps: float = 1e-6,
+        out_channels: int = 3,
+        embedding: bool = True,
+        rgb: bool = True,
+        pretrained: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.pretrained = pretrained
+        if out_size < 8 or out_size & (out_size - 1):
+            raise ValueError(f'out_size must be a power of two, 8 or more, but is {out_size}.')
+        if num_classes < 1:
+            raise ValueError(f'{type(self).__name__} needs classes, but num_classes is {num_classes}.')
+        whole = [2**i for i in range(2, int(math.log2(out_size)) + 1)]
+        if start_res not in whole:
+            raise ValueError(f'start_res must be one of {whole}, but is {start_res}.')
+        if channels is None:
+            table = biggan_channels(out_size, base_channels or self.published['base_channels'])
+        else:
+            table = {int(res): width for res, width in channels.items()}
+        missing = [res for res in whole if res not in table]
+        if missing:
+            raise ValueError(f'The channel table {table} lacks the resolutions {missing}; out_size is {out_size}.')
+
+        self.out_size, self.start_res, self.out_channels = out_size, start_res, out_channels
+        self.num_classes, self.shared_dim = num_classes, shared_dim
+        self.channels = {res: table[res] for res in whole}
+        self.attention = tuple(res for res in attention if res in whole)
+        self.resolutions = tuple(res for res in whole if res >= start_res)
+        self.layers = tuple(layer for res in self.resolutions for layer in self._layers(res))
+        self.sn_style, self.sn_eps = sn_style or self.published['sn_style'], sn_eps
+        # Names of the layers that freeze() has made plain; they stand in a checkpoint in their original form.
+        self._resolved: list[str] = []
+        self._mean_embedding: Tensor | None = None
+
+        num_layers = 1 + self.blocks_per_resolution * (len(whole) - 1)
+        noise_size = noise_size or self.published['noise_size']
+        noise_dim = noise_size // num_layers if self.splits_noise else noise_size
+        self.noise_size = noise_dim * num_layers if self.splits_noise else noise_dim
+        if noise_dim < 1:
+            raise ValueError(f'noise_size {noise_size} is too short to be split over {num_layers} layers.')
+        self.class_dims = (0 if self.splits_noise else shared_dim, *[shared_dim] * (num_layers - 1))
+        self.code_dims = tuple(class_dim + noise_dim for class_dim in self.class_dims)
+
+        sn = dict(sn_style=self.sn_style, sn_eps=sn_eps)
+        if start_res == 4:
+            self.noise2feat = SpectralLinear(self.code_dims[0], table[4] * 16, True, **sn)
+        if embedding:
+            self.shared_embedding = nn.Embedding(num_classes, shared_dim)
+            nn.init.orthogonal_(self.shared_embedding.weight)
+        # The keys are MMagic's: blocks and attention are numbered in a row.
+        self.conv_blocks = nn.ModuleDict()
+        for res in self.resolutions:
+            if res > 4:
+                blocks = self._blocks(table[res // 2], table[res], self.code_dims[-1], sn)
+                blocks += [SelfAttention(table[res], sn)] if res in self.attention else []
+                self.conv_blocks.update(zip(self._names(res), blocks))
+        if rgb:
+            self.output_layer = OutputLayer(table[out_size], out_channels, sn)
+
+    @abstractmethod
+    def _blocks(self, below: int, width: int, code_dim: int, sn: Mapping[str, Any]) -> list[nn.Module]:
+        """The blocks of a resolution, each with call (feature, code); together they double the size and go from the
+        width below to its own."""
+
+    def _start(self, code: Tensor) -> Tensor:
+        """The linear layer: (N, code_dims[0]) -> (N, channels[4], 4, 4)."""
+        return self.noise2feat(code).unflatten(1, (-1, 4, 4))
+
+    def _conditioned(self, code: Tensor) -> Tensor:
+        """A code in the order in which the checkpoints' weights take it."""
+        return code
+
+    def _layers(self, resolution: int) -> tuple[int, ...]:
+        """Indices of a resolution's layers."""
+        above, count = int(math.log2(resolution)) - 2, self.blocks_per_resolution
+        return (0,) if above == 0 else tuple(range(1 + (above - 1) * count, 1 + above * count))
+
+    def _names(self, resolution: int) -> list[str]:
+        """Names of a resolution's blocks, and last of its attention if it has one."""
+        if resolution == 4:
+            return []
+        first = self._layers(resolution)[0] - 1 + sum(res < resolution for res in self.attention)
+        return [str(first + i) for i in range(self.blocks_per_resolution + (resolution in self.attention))]
+
+    def step(self, resolution: int, codes: Sequence[Tensor], feature: Tensor | None = None) -> Tensor:
+        if resolution == 4:
+            return self._start(codes[0])
+        if feature is None:
+            raise ValueError(f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.')
+        g: Tensor = feature
+        names = self._names(resolution)
+        for name, layer in zip(names, self._layers(resolution)):
+            g = self.conv_blocks[name](g, self._conditioned(codes[layer]))
+        return self.conv_blocks[names[-1]](g) if resolution in self.attention else g
+
+    def class_embedding(self, label: Tensor) -> Tensor:
+        if not hasattr(self, 'shared_embedding'):
+            raise RuntimeError('This bank was built without the embedding of classes; build it with embedding=True.')
+        wrong = [index for index in label.flatten().tolist() if not 0 <= index < self.num_classes]
+        if wrong:
+            raise ValueError(f'This bank has the classes 0 to {self.num_classes - 1}, but is given {wrong}.')
+        return self.shared_embedding(label)
+
+    def codes(self, noise: Tensor, embedding: Tensor) -> list[Tensor]:
+        """Noise (N, noise_size) and classes' embedding (N, shared_dim) -> the code of each layer."""
+        parts = noise.chunk(len(self.code_dims), dim=1) if self.splits_noise else [noise] * len(self.code_dims)
+        return [
+            torch.cat([embedding.to(part.dtype), part], dim=1) if class_dim else part
+            for class_dim, part in zip(self.class_dims, parts)
+        ]
+
+    @torch.no_grad()
+    def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:
+        """The mean of the classes' embeddings, then zeros, which are the mean of the noise; nothing is sampled."""
+        if hasattr(self, 'shared_embedding'):
+            mean = self.shared_embedding.weight.mean(dim=0)
+        elif self._mean_embedding is not None:
+            mean = self._mean_embedding
+        else:
+            raise RuntimeError(
+                "The mean codes need the classes' embedding: build the bank with embedding=True, or load a checkpoint."
+            )
+        zeros = mean.new_zeros(1, self.noise_size)
+        return [code[0] for code in self.codes(zeros, mean[None])]
+
+    def whole(self) -> BigGANBase:
+        return type(self)(
+            self.out_size, noise_size=self.noise_size, num_classes=self.num_classes, shared_dim=self.shared_dim,
+            channels=self.channels, attention=self.attention, sn_style=self.sn_style, sn_eps=self.sn_eps,
+            out_channels=self.out_channels,
+        )  # fmt: skip
+
+    def freeze(self) -> LatentBank:
+        self._resolved += resolve_spectral_norm(self)
+        return super().freeze()
+
+    def load(self, state: Mapping[str, Tensor], source: str) -> None:
+        # Batch norm's count of batches, which old checkpoints lack and nothing here reads.
+        averages = [key for key in state if key.endswith('.running_mean')]
+        counts = {key.replace('running_mean', 'num_batches_tracked'): torch.tensor(0) for key in averages}
+        super().load(counts | dict(state), source)
+        self._mean_embedding = state['shared_embedding.weight'].float().mean(dim=0)
+
+    def _as_held(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """With the spectral normalisation of the layers that were made plain resolved alike."""
+        held = dict(state)
+        for layer in self._resolved:
+            names = [f'{layer}.{name}' for name in (*NAMES[self.sn_style], 'sv0') if name]
+            tensors = {name.rpartition('.')[2]: held.pop(name).float() for name in names if name in held}
+            held[f'{layer}.weight'] = plain_weight(tensors, self.sn_style, self.sn_eps)
+        if self._resolved:
+            print_log(f'{type(self).__name__}: spectral normalisation of {len(self._resolved)} layers resolved into '
+                      'their weights', logger='current')
+        return held
+
+    def forward(
+        self,
+        noise: Tensor | Callable[[tuple[int, int]], Tensor] | None = None,
+        label: Tensor | Callable[[tuple[int]], Tensor] | None = None,
+        num_batches: int = 0,
+        return_noise: bool = False,
+        truncation: float = -1.0,
+        use_outside_embedding: bool = False,
+    ) -> Tensor | dict:
+        """Make pictures; the interface is that of MMagic's ``BigGANGenerator``, so that its trainer works.
+
+        Args:
+            noise: (N, noise_size); a function of a shape, or None for a normal distribution, draws ``num_batches``.
+            label: Classes (N,) or (N, 1); a function of a shape, or None for a uniform distribution, draws them.
+            num_batches: How many to draw.
+            return_noise: Return a dict of ``fake_img``, ``noise_batch``, ``label``.
+            truncation: From 0 on, noise beyond this bound is set to it.
+            use_outside_embedding: ``label`` is the embedding (N, shared_dim).
+
+        Returns:
+            Pictures (N, out_channels, out_size, out_size), -1 to 1, in the channel order of the training (RGB in the
+            checkpoints that OpenMMLab converted), or the dict.
+        """
+        if self.start_res != 4:
+            raise RuntimeError(f'This bank starts at {self.start_res} and makes no pictures; only a whole one does.')
+        if not hasattr(self, 'output_layer'):
+            raise RuntimeError('This bank was built without the output layer; build it with rgb=True to make pictures.')
+        if num_batches < 1 and not (isinstance(noise, Tensor) and isinstance(label, Tensor)):
+            raise ValueError(f'num_batches must be positive where noise or label is drawn, but is {num_batches}.')
+        if not isinstance(noise, Tensor):
+            noise = (noise or torch.randn)((num_batches, self.noise_size))
+        if noise.ndim != 2 or noise.shape[1] != self.noise_size:
+            raise ValueError(f'The noise must have the shape (N, {self.noise_size}), but has {tuple(noise.shape)}.')
+        if truncation >= 0:
+            noise = noise.clamp(-truncation, truncation)
+        if label is None:
+            label = torch.randint(0, self.num_classes, (num_batches,))
+        elif not isinstance(label, Tensor):
+            label = label((num_batches,))
+        noise, label = noise.to(self.noise2feat.bias), label.to(self.noise2feat.bias.device)
+        embedding = label if use_outside_embedding else self.class_embedding(label.flatten())
+
+        codes = self.codes(noise, embedding)
+        feature = None
+        for res in self.resolutions:
+            feature = self.step(res, codes, feature)
+        image = self.output_layer(feature)
+        # Half precision has fewer levels than a picture.
+        image = torch.tanh(image.to(torch.promote_types(image.dtype, torch.float32)))
+        return dict(fake_img=image, noise_batch=noise, label=label) if return_noise else image
+
+
+@MODELS.register_module()
+class BigGANBank(BigGANBase):
+    """BigGAN's generator, whole or from a resolution on, with MMagic's state-dict keys.
+
+    The noise is split evenly over the layers: layer 0, the linear one, has a code of its part alone, the block that
+    ends at 4 * 2**k, layer k, one of [class embedding | its part]. The arguments are those of :class:`BigGANBase`;
+    published are 120 for ``noise_size`` (what does not divide evenly is left out, so 119 at 256 px), 96 for
+    ``base_channels``, ``ajbrock`` for ``sn_style``, and 32 to 512 px for ``out_size``.
+    """
+
+    published = dict(noise_size=120, base_channels=96, sn_style='ajbrock')
+    blocks_per_resolution = 1
+    splits_noise = True
+
+    def _blocks(self, below: int, width: int, code_dim: int, sn: Mapping[str, Any]) -> list[nn.Module]:
+        return [ResBlock(below, width, code_dim, sn)]
