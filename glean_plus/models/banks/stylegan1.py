@@ -192,7 +192,8 @@ class StyleGAN1Bank(StyleBank):
         return 2 * index, 2 * index + 1
 
     def _constant(self) -> Tensor:
-        return self.convs['0'].conv1.input
+        constant: ConstantInput = self.convs['0'].conv1
+        return constant.input
 
     def _block(
         self, resolution: int, feature: Tensor, codes: Sequence[Tensor], noises: Sequence[Tensor | None]

@@ -219,9 +219,9 @@ class StyleGAN2Bank(StyleBank):
         drawn = self._draw(styles, num_batches, inject_index, truncation, truncation_latent, input_is_latent)
         codes = drawn.latent.unbind(dim=1)
         feature: Tensor | None = None
-        image: Tensor | None = None
+        skip: Tensor | None = None
         for res in self.resolutions:
             noises = self._noises(res, drawn.latent, injected_noise, add_noise, randomize_noise)
             feature = self.step(res, codes, feature, noises)
-            image = self.to_rgb(res, codes, feature, image)
+            image = skip = self.to_rgb(res, codes, feature, skip)
         return dict(fake_img=image, **drawn._asdict()) if return_noise or return_latents else image
