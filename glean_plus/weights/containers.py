@@ -18,7 +18,7 @@ from glean_plus.weights.pickles import Record, read_pickle
 ZIP = b'PK\x03\x04'
 PICKLE = b'\x80'
 OLD_TORCH = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # torch.save before 1.6 starts with this pickled number
-MAX_DEPTH, MAX_ENTRIES = 40, 200_000  # far above any network's; a crafted file can share one dict many times over
+MAX_DEPTH, MAX_ENTRIES = 40, 50_000  # far above any network's; a crafted file can share one dict many times over
 
 # Parts of a checkpoint of training that hold no network.
 SKIPPED = ('optimizer', 'optimizers', 'g_optim', 'd_optim', 'optim', 'message_hub', 'param_schedulers')
@@ -100,7 +100,7 @@ def _torch(path: Path) -> Any:
         if 'HistoryBuffer' in str(error):
             hint = ' A checkpoint of training holds a log that needs torch 2.6.'
         elif 'argparse' in str(error):
-            hint = ' The command line that it holds needs torch 2.6; or save it again without `args`.'
+            hint = ' It holds a command line beside the weights, which needs torch 2.6: save it again without `args`.'
         raise WeightsError(f'{path} is no PyTorch file that can be read safely: {error}{hint}') from error
 
 

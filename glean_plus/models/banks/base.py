@@ -117,9 +117,9 @@ class LatentBank(nn.Module, ABC):
         return reason or f'blocks below {self.start_res} (the bank starts there)'
 
     def init_weights(self) -> None:
-        """Load :attr:`pretrained`, if there is any, in whatever known format (:mod:`glean_plus.weights.formats`).
+        """Load :attr:`pretrained`, if there is any. MMEngine's runner calls this before training.
 
-        MMEngine's runner calls this before training.
+        Any published format will do that :mod:`glean_plus.weights.formats` knows.
         """
         if self.pretrained is not None:
             with torch.device('meta'):

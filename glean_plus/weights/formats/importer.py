@@ -158,7 +158,7 @@ def _import(content: Content, format: Format, prefix: str, source: str, truncati
 def read_pretrained(
     pretrained: Mapping[str, Any], architecture: str, config: Mapping[str, Any], keys: Collection[str], name: str
 ) -> tuple[dict[str, Tensor], str]:
-    """What ``pretrained=dict(checkpoint=..., prefix=...)`` of a config means: canonical tensors and a name for them.
+    """What ``pretrained=dict(checkpoint=..., prefix=...)`` of a config means: tensors, and a name for messages.
 
     A file with canonical keys is handed on as it is, for a strict check against the model. Of a foreign one, a log line
     tells what was converted.
