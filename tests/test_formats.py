@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,12 +56,24 @@ def official_stylegan1(
     return net
 
 
-# Which class makes the pictures of an architecture.
+def mmagic_biggan(
+    kind: type[nn.Module], out_size: int, channels: dict[int, int], attention: tuple, **rest: Any
+) -> nn.Module:
+    """MMagic's generator from the arguments of our banks."""
+    sizes = sorted(channels)[1:]
+    arch = dict(
+        in_channels=[channels[size // 2] for size in sizes], out_channels=[channels[size] for size in sizes],
+        upsample=[True] * len(sizes), resolution=sizes, attention=[size in attention for size in sizes],
+    )  # fmt: skip
+    return kind(output_scale=out_size, arch_cfg=arch, **rest)
+
+
+# What makes the pictures of an architecture.
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     'StyleGAN2': StyleGAN2Bank,
     'StyleGAN1': official_stylegan1,
-    'BigGAN': BigGANGenerator,
-    'BigGAN-deep': BigGANDeepGenerator,
+    'BigGAN': partial(mmagic_biggan, BigGANGenerator),
+    'BigGAN-deep': partial(mmagic_biggan, BigGANDeepGenerator),
 }
 
 # File, format, architecture, where in the file.
@@ -314,6 +327,17 @@ def test_hostile_storage_inside_a_pickle_is_refused(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+def test_safetensors_whose_length_starts_like_a_pickle_is_read(tmp_path: Path) -> None:
+    path = tmp_path / 'a.safetensors'
+    for spaces in range(40):
+        write_safetensors({'a': torch.ones(1)}, path, metadata={'note': 'x' * (spaces * 8)})
+        if path.read_bytes()[0] == 0x80:
+            break
+    else:
+        pytest.fail('no header has that length')
+    assert importer.read_content(path).tensors['a'] == 1
+
+
 def test_dict_that_shares_itself_many_times_is_bounded(tmp_path: Path) -> None:
     bomb: Any = {'x': 1}
     for _ in range(30):
@@ -374,6 +398,23 @@ def test_what_does_not_fit_a_bank_is_named() -> None:
         bank('nvlabs_stylegan2_torch.pkl', lr_mlp=1.0, channels={4: 12, 8: 12, 16: 6}).init_weights()
 
 
+def test_biggan_whose_noise_does_not_reach_every_block_is_refused(tmp_path: Path) -> None:
+    net = BigGANGenerator(32, noise_size=10, num_classes=5, shared_dim=8, base_channels=4, split_noise=False)
+    torch.save(net.state_dict(), tmp_path / 'a.pth')
+    with pytest.raises(WeightsError, match='conditioned on 8 numbers and its first layer on 10'):
+        import_weights(tmp_path / 'a.pth')
+
+
+def test_order_of_the_authors_stylegan_is_not_taken_for_mmagic_s() -> None:
+    path = str(DATA / 'genforce_stylegan.pth')
+    found = import_weights(path)
+    config = {key: value for key, value in found.kwargs.items() if key != 'official'}
+    with pytest.raises(WeightsError, match="the authors' StyleGAN, whose layers compute in another order"):
+        importer.read_pretrained(dict(checkpoint=path), 'StyleGAN1', config, (), 'StyleGAN1Bank')
+    state, _ = importer.read_pretrained(dict(checkpoint=path), 'StyleGAN1', found.kwargs, (), 'StyleGAN1Bank')
+    assert state.keys() == found.state.keys()
+
+
 def test_discriminator_takes_any_format_as_pretrained() -> None:
     for name, prefix in DISCRIMINATORS:
         found = import_weights(DATA / name, discriminator=True)
@@ -386,14 +427,14 @@ def test_discriminator_takes_any_format_as_pretrained() -> None:
         StyleGAN2BankDiscriminator(8, channels=SMALL, pretrained=pretrained).init_weights()
 
 
+@cache
 def mmagic_networks() -> dict[str, nn.Module]:
-    arch = dict(in_channels=[16, 16], out_channels=[16, 8], upsample=[True] * 2, resolution=[8, 16])
-    biggan = dict(output_scale=16, num_classes=5, shared_dim=8, arch_cfg=arch | dict(attention=[True, False]))
+    biggan = dict(out_size=16, channels={4: 16, 8: 16, 16: 8}, attention=(8,), num_classes=5, shared_dim=8)
     return {
         'StyleGAN2': StyleGAN2Bank(16, style_channels=8, num_mlps=3, channels=SMALL),
         'StyleGAN1': official_stylegan1(16, 8, 8, 3, 3, SMALL, official=False),
-        'BigGAN': BigGANGenerator(**biggan, noise_size=15),
-        'BigGAN-deep': BigGANDeepGenerator(**biggan, noise_size=6, sn_style='torch'),
+        'BigGAN': NETWORKS['BigGAN'](**biggan, noise_size=15),
+        'BigGAN-deep': NETWORKS['BigGAN-deep'](**biggan, noise_size=6, sn_style='torch'),
     }
 
 

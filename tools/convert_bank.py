@@ -39,22 +39,14 @@ def listing(title: str, reasons: dict[str, str]) -> list[str]:
 def report(found: Imported) -> str:
     """What was recognised, in lines."""
     arguments = found.kwargs
-    size = next(arguments[key] for key in ('out_size', 'in_size', 'output_scale') if key in arguments)
+    size = arguments.get('out_size', arguments.get('in_size'))
     lines = [
         f'format: {found.format}' + (f', below "{found.prefix}"' if found.prefix else ''),
         f'architecture: {found.architecture}',
         f'resolution: {size}',
     ]
-    if 'channels' in arguments:
-        lines.append('channels: ' + ', '.join(f'{res}: {width}' for res, width in arguments['channels'].items()))
-    else:
-        arch = arguments['arch_cfg']
-        blocks = zip(arch['resolution'], arch['in_channels'], arch['out_channels'], arch['attention'])
-        lines.append('channels: ' + ', '.join(
-            f'{res}: {before} -> {after}' + (' with attention' if attention else '')
-            for res, before, after, attention in blocks
-        ))  # fmt: skip
-    rest = {key: value for key, value in arguments.items() if key not in ('channels', 'arch_cfg')}
+    rest = {key: value for key, value in arguments.items() if key != 'channels'}
+    lines.append('channels: ' + ', '.join(f'{res}: {width}' for res, width in arguments['channels'].items()))
     lines.append('arguments: ' + ', '.join(f'{key}={value!r}' for key, value in rest.items()))
     lines.append(f'matched: {found.matched} tensors of the file, {len(found.state)} of the bank')
     lines += listing('ignored', found.ignored)

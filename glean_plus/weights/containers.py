@@ -15,7 +15,6 @@ from glean_plus.compat import inert_globals
 from glean_plus.weights.errors import WeightsError
 from glean_plus.weights.pickles import Record, read_pickle
 
-ZIP = b'PK\x03\x04'
 PICKLE = b'\x80'
 OLD_TORCH = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # torch.save before 1.6 starts with this pickled number
 MAX_DEPTH, MAX_ENTRIES = 40, 50_000  # far above any network's; a crafted file can share one dict many times over
@@ -62,11 +61,13 @@ def read_content(path: Path) -> Content:
             raise WeightsError(f'{path} is no {kind}: it is empty.')
         if head.lstrip()[:1] == b'<':
             raise WeightsError(f'{path} is no {kind} but a web page, as a failed download leaves behind.')
-        if head.startswith(PICKLE) and not head.startswith(OLD_TORCH):
+        # The length of a safetensors header may happen to start like a pickle; a pickle is never such a length.
+        header = int.from_bytes(head[:8], 'little')
+        if head[8:9] == b'{' and header <= path.stat().st_size:
+            tree: Any = _safetensors(path)
+        elif head.startswith(PICKLE) and not head.startswith(OLD_TORCH):
             file.seek(0)
-            tree: Any = read_pickle(file, str(path))
-        elif head[8:9] == b'{' and not head.startswith(ZIP):
-            tree = _safetensors(path)
+            tree = read_pickle(file, str(path))
         elif path.suffix == '.safetensors':
             raise WeightsError(f'{path} is no {kind}: it does not start like one.')
         else:

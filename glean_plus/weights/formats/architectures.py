@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
+
+from glean_plus.weights.errors import WeightsError
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -22,7 +25,8 @@ class Architecture:
     Attributes:
         name: As banks and messages name it.
         discriminator: Whether it scores pictures rather than making them.
-        arguments: State -> constructor arguments. Raises KeyError if a tensor that tells them is missing.
+        arguments: State -> arguments of the bank's constructor. Raises KeyError if a tensor that tells them is missing,
+            and WeightsError if no bank is such a network.
         shapes: Constructor arguments -> {key: shape}.
     """
 
@@ -172,49 +176,37 @@ def _spectral(state: Mapping[str, Tensor]) -> tuple[str, str]:
     return ('weight_orig', 'torch') if 'noise2feat.weight_orig' in state else ('weight', 'ajbrock')
 
 
-def _biggan_arguments(state: Mapping[str, Tensor], depth: int, first: str, last: str) -> dict[str, Any]:
+def _biggan_arguments(state: Mapping[str, Tensor], deep: bool) -> dict[str, Any]:
     weight, style = _spectral(state)
     numbers = range(count(state, r'conv_blocks\.(\d+)\.'))
     blocks = [n for n in numbers if f'conv_blocks.{n}.gamma' not in state]
-    levels = [blocks[i:i + depth] for i in range(0, len(blocks), depth)]
+    # Of the deep one's two blocks a resolution, the second goes to the resolution's width.
+    last = blocks[1::2] if deep else blocks
+    widths = [state[f'conv_blocks.{n}.{"conv4" if deep else "conv1"}.conv.{weight}'].shape[0] for n in last]
     classes, shared = state['shared_embedding.weight'].shape
+    condition = state[f'conv_blocks.0.bn1.gain.{weight}'].shape[1]
+    first = state[f'noise2feat.{weight}'].shape[1]
+    if condition != first + (0 if deep else shared):
+        raise WeightsError(
+            f'its blocks are conditioned on {condition} numbers and its first layer on {first}: the noise does not go '
+            f'into every block, as it does in a bank.'
+        )
     return dict(
-        output_scale=4 << len(levels),
+        out_size=4 << len(last),
+        noise_size=first - shared if deep else first * (len(last) + 1),
         num_classes=classes,
         shared_dim=shared,
-        out_channels=state['output_layer.conv.bias'].shape[0],
+        channels={4: state[f'conv_blocks.0.conv1.conv.{weight}'].shape[1]}
+        | {8 << i: width for i, width in enumerate(widths)},
+        attention=tuple(8 << i for i, n in enumerate(last) if f'conv_blocks.{n + 1}.gamma' in state),
         sn_style=style,
-        arch_cfg=dict(
-            in_channels=[state[f'conv_blocks.{level[0]}.{first}.conv.{weight}'].shape[1] for level in levels],
-            out_channels=[state[f'conv_blocks.{level[-1]}.{last}.conv.{weight}'].shape[0] for level in levels],
-            upsample=[True] * len(levels),
-            resolution=[8 << i for i in range(len(levels))],
-            attention=[f'conv_blocks.{level[-1] + 1}.gamma' in state for level in levels],
-        ),
-    )
-
-
-def biggan_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    arguments = _biggan_arguments(state, 1, 'conv1', 'conv1')
-    weight, _ = _spectral(state)
-    first = state[f'noise2feat.{weight}'].shape[1]
-    split = state[f'conv_blocks.0.bn1.gain.{weight}'].shape[1] > arguments['shared_dim']
-    slots = len(arguments['arch_cfg']['resolution']) + 1 if split else 1
-    return arguments | dict(noise_size=first * slots, split_noise=split)
-
-
-def biggan_deep_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    arguments = _biggan_arguments(state, 2, 'conv1', 'conv4')
-    weight, _ = _spectral(state)
-    first = state[f'noise2feat.{weight}'].shape[1]
-    concat = state[f'conv_blocks.0.bn1.gain.{weight}'].shape[1] > arguments['shared_dim']
-    return arguments | dict(
-        noise_size=first - arguments['shared_dim'] if concat else first, concat_noise=concat, block_depth=2
+        out_channels=state['output_layer.conv.bias'].shape[0],
     )
 
 
 def _biggan_shapes(arguments: Mapping[str, Any], deep: bool) -> Shapes:
-    arch, shared, noise = arguments['arch_cfg'], arguments['shared_dim'], arguments['noise_size']
+    channels, shared, noise = arguments['channels'], arguments['shared_dim'], arguments['noise_size']
+    resolutions = _resolutions(arguments['out_size'])
     shapes: Shapes = {'shared_embedding.weight': (arguments['num_classes'], shared)}
 
     def normalised(name: str, *shape: int, bias: bool = True) -> None:
@@ -233,14 +225,10 @@ def _biggan_shapes(arguments: Mapping[str, Any], deep: bool) -> Shapes:
         shapes.update({f'{name}.running_mean': (width,), f'{name}.running_var': (width,)})
         shapes[f'{name}.num_batches_tracked'] = ()
 
-    if deep:
-        condition = shared + noise if arguments['concat_noise'] else shared
-        first = condition if arguments['concat_noise'] else noise
-    else:
-        slots = len(arch['resolution']) + 1 if arguments['split_noise'] else 1
-        first = noise // slots
-        condition = shared + first if arguments['split_noise'] else shared
-    normalised('noise2feat', arch['in_channels'][0] * 16, first)
+    # The noise goes into every layer, of the deep one as a whole, of the other in parts.
+    first = shared + noise if deep else noise // len(resolutions)
+    condition = first if deep else shared + first
+    normalised('noise2feat', channels[4] * 16, first)
 
     def conditional(name: str, width: int) -> None:
         for part in ('gain', 'bias'):
@@ -248,9 +236,10 @@ def _biggan_shapes(arguments: Mapping[str, Any], deep: bool) -> Shapes:
         statistics(f'{name}.bn', width)
 
     number = 0
-    for before, after, attention in zip(arch['in_channels'], arch['out_channels'], arch['attention']):
+    for res in resolutions[1:]:
+        before, after = channels[res // 2], channels[res]
         if deep:
-            for out in [before] * (arguments['block_depth'] - 1) + [after]:
+            for out in (before, after):
                 block, hidden = f'conv_blocks.{number}', before // 4
                 for k, width in enumerate((before, hidden, hidden, hidden), start=1):
                     conditional(f'{block}.bn{k}', width)
@@ -265,7 +254,7 @@ def _biggan_shapes(arguments: Mapping[str, Any], deep: bool) -> Shapes:
             for name, width, size in (('conv1', before, 3), ('conv2', after, 3), ('shortcut', before, 1)):
                 normalised(f'{block}.{name}.conv', after, width, size, size)
             number += 1
-        if attention:
+        if res in arguments['attention']:
             block = f'conv_blocks.{number}'
             shapes[f'{block}.gamma'] = ()
             pairs = (('theta', after, after // 8), ('phi', after, after // 8), ('g', after, after // 2),
@@ -273,7 +262,7 @@ def _biggan_shapes(arguments: Mapping[str, Any], deep: bool) -> Shapes:
             for name, width, wide in pairs:
                 normalised(f'{block}.{name}.conv', wide, width, 1, 1, bias=False)
             number += 1
-    width = arch['out_channels'][-1]
+    width = channels[resolutions[-1]]
     shapes |= {'output_layer.bn.weight': (width,), 'output_layer.bn.bias': (width,)}
     statistics('output_layer.bn', width)
     normalised('output_layer.conv', arguments['out_channels'], width, 3, 3)
@@ -286,7 +275,7 @@ ARCHITECTURES = {
         Architecture('StyleGAN2', stylegan2_arguments, stylegan2_shapes),
         Architecture('StyleGAN2 discriminator', discriminator_arguments, discriminator_shapes, discriminator=True),
         Architecture('StyleGAN1', stylegan1_arguments, stylegan1_shapes),
-        Architecture('BigGAN', biggan_arguments, lambda arguments: _biggan_shapes(arguments, deep=False)),
-        Architecture('BigGAN-deep', biggan_deep_arguments, lambda arguments: _biggan_shapes(arguments, deep=True)),
+        Architecture('BigGAN', partial(_biggan_arguments, deep=False), partial(_biggan_shapes, deep=False)),
+        Architecture('BigGAN-deep', partial(_biggan_arguments, deep=True), partial(_biggan_shapes, deep=True)),
     )
 }

@@ -123,11 +123,9 @@ def _import(content: Content, format: Format, prefix: str, source: str, truncati
     architecture = ARCHITECTURES[format.architecture]
     converted = convert(format, content.tensors, source, truncation)
     try:
-        kwargs = architecture.arguments(converted.state)
+        kwargs = architecture.arguments(converted.state) | format.settings(content.settings)
     except (KeyError, IndexError) as error:
         raise WeightsError(f'{source} is {format.name}, but lacks what is {error} in a bank.') from error
-    try:
-        kwargs |= format.settings(content.settings)
     except WeightsError as error:
         raise WeightsError(f'{source} is {format.name}, but cannot become a bank: {error}') from error
     expected = architecture.shapes(kwargs)
@@ -193,6 +191,11 @@ def read_pretrained(
     if not format.foreign:
         return found.tensors, source
     imported = _import(found, format, prefix, source, pretrained.get('truncation', 1.0))
+    if imported.kwargs.get('official') and not config.get('official'):
+        raise WeightsError(
+            f"{source} ({format.name}) is the authors' StyleGAN, whose layers compute in another order than MMagic's, "
+            f'which {name} follows (see glean_plus/weights/formats/stylegan1.py): its pictures would be others.'
+        )
     differences = [
         f'{key} is {value} in the file and {config[key]} in the config'
         for key, value in imported.kwargs.items()
