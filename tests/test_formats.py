@@ -8,7 +8,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,12 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mmagic.models.editors.biggan import BigGANDeepGenerator, BigGANGenerator
-from mmagic.models.editors.stylegan1 import StyleGAN1Generator
+from mmagic.models.editors.biggan import BigGANGenerator
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from glean_plus.models import StyleGAN2Bank, StyleGAN2BankDiscriminator
+from glean_plus.models import (
+    BigGANBank,
+    BigGANDeepBank,
+    StyleGAN1Bank,
+    StyleGAN2Bank,
+    StyleGAN2BankDiscriminator,
+)
 from glean_plus.weights import Imported, WeightsError, import_weights, write_safetensors
 from glean_plus.weights.formats import importer
 from glean_plus.weights.formats.architectures import ARCHITECTURES
@@ -33,47 +38,12 @@ TOLERANCE = 3e-5  # of the picture's range, which single precision takes over si
 SMALL = {4: 12, 8: 10, 16: 6}
 
 
-def official_stylegan1(
-    out_size: int, style_channels: int, noise_size: int, out_channels: int, num_mlps: int, channels: dict[int, int],
-    official: bool, lr_mlp: float = 0.01,
-) -> nn.Module:  # fmt: skip
-    """MMagic's StyleGAN1Generator with any channels, and with NVlabs' order of blur, bias and activation if asked."""
-
-    class Small(StyleGAN1Generator):
-        channels = property(lambda self: table, lambda self, value: None)
-
-    table = channels
-    net = Small(out_size, style_channels, num_mlps=num_mlps, lr_mlp=lr_mlp)
-    for i, block in enumerate(net.convs if official else ()):
-        for norm, noise in ((block.adain1.norm, block.noise_injector1), (block.adain2.norm, block.noise_injector2)):
-            norm.eps = 1e-8
-            noise.weight = nn.Parameter(torch.zeros(1, channels[4 << i], 1, 1))
-        if i:
-            up, blur = block.conv1
-            up.with_activation = False
-            up.register_forward_hook(lambda module, args, y: y - module.conv.bias.view(1, -1, 1, 1))
-            blur.register_forward_hook(lambda module, args, y, up=up: y + up.conv.bias.view(1, -1, 1, 1))
-    return net
-
-
-def mmagic_biggan(
-    kind: type[nn.Module], out_size: int, channels: dict[int, int], attention: tuple, **rest: Any
-) -> nn.Module:
-    """MMagic's generator from the arguments of our banks."""
-    sizes = sorted(channels)[1:]
-    arch = dict(
-        in_channels=[channels[size // 2] for size in sizes], out_channels=[channels[size] for size in sizes],
-        upsample=[True] * len(sizes), resolution=sizes, attention=[size in attention for size in sizes],
-    )  # fmt: skip
-    return kind(output_scale=out_size, arch_cfg=arch, **rest)
-
-
 # What makes the pictures of an architecture.
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     'StyleGAN2': StyleGAN2Bank,
-    'StyleGAN1': official_stylegan1,
-    'BigGAN': partial(mmagic_biggan, BigGANGenerator),
-    'BigGAN-deep': partial(mmagic_biggan, BigGANDeepGenerator),
+    'StyleGAN1': StyleGAN1Bank,
+    'BigGAN': BigGANBank,
+    'BigGAN-deep': BigGANDeepBank,
 }
 
 # File, format, architecture, where in the file.
@@ -371,13 +341,12 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize('name', STYLEGAN2)
+@pytest.mark.parametrize('name', NAMES)
 def test_bank_takes_any_format_as_pretrained(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = logged(monkeypatch)
     found = import_weights(DATA / name)
-    given = {key: value for key, value in found.kwargs.items() if key != 'noise_size'}
-    for options in (dict(), dict(start_res=8, mapping=False, rgb=False)):
-        bank = StyleGAN2Bank(**given, **options, pretrained=dict(checkpoint=str(DATA / name)))
+    for options in (dict(), dict(start_res=8, rgb=False)):
+        bank = NETWORKS[found.architecture](**found.kwargs, **options, pretrained=dict(checkpoint=str(DATA / name)))
         bank.init_weights()
         assert all(torch.equal(value, found.state[key]) for key, value in bank.state_dict().items())
     assert len(lines) == 2 and f'{found.format}: {found.matched} tensors converted' in lines[0]
@@ -407,12 +376,9 @@ def test_biggan_whose_noise_does_not_reach_every_block_is_refused(tmp_path: Path
 
 def test_order_of_the_authors_stylegan_is_not_taken_for_mmagic_s() -> None:
     path = str(DATA / 'genforce_stylegan.pth')
-    found = import_weights(path)
-    config = {key: value for key, value in found.kwargs.items() if key != 'official'}
-    with pytest.raises(WeightsError, match="the authors' StyleGAN, whose layers compute in another order"):
-        importer.read_pretrained(dict(checkpoint=path), 'StyleGAN1', config, (), 'StyleGAN1Bank')
-    state, _ = importer.read_pretrained(dict(checkpoint=path), 'StyleGAN1', found.kwargs, (), 'StyleGAN1Bank')
-    assert state.keys() == found.state.keys()
+    bank = StyleGAN1Bank(**import_weights(path).kwargs | dict(official=False), pretrained=dict(checkpoint=path))
+    with pytest.raises(WeightsError, match='build StyleGAN1Bank with official=True'):
+        bank.init_weights()
 
 
 def test_discriminator_takes_any_format_as_pretrained() -> None:
@@ -432,7 +398,7 @@ def mmagic_networks() -> dict[str, nn.Module]:
     biggan = dict(out_size=16, channels={4: 16, 8: 16, 16: 8}, attention=(8,), num_classes=5, shared_dim=8)
     return {
         'StyleGAN2': StyleGAN2Bank(16, style_channels=8, num_mlps=3, channels=SMALL),
-        'StyleGAN1': official_stylegan1(16, 8, 8, 3, 3, SMALL, official=False),
+        'StyleGAN1': StyleGAN1Bank(16, style_channels=8, num_mlps=3, channels=SMALL),
         'BigGAN': NETWORKS['BigGAN'](**biggan, noise_size=15),
         'BigGAN-deep': NETWORKS['BigGAN-deep'](**biggan, noise_size=6, sn_style='torch'),
     }

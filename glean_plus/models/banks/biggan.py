@@ -399,6 +399,7 @@ class BigGANBank(BigGANBase):
     ``base_channels``, ``ajbrock`` for ``sn_style``, and 32 to 512 px for ``out_size``.
     """
 
+    architecture = 'BigGAN'
     published = dict(noise_size=120, base_channels=96, sn_style='ajbrock')
     blocks_per_resolution = 1
     splits_noise = True

@@ -60,6 +60,7 @@ class BigGANDeepBank(BigGANBase):
     to 512 px for ``out_size``. Widths must not grow with the resolution.
     """
 
+    architecture = 'BigGAN-deep'
     published = dict(noise_size=128, base_channels=128, sn_style='torch')
     blocks_per_resolution = 2
     splits_noise = False

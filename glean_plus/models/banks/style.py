@@ -17,11 +17,11 @@ from glean_plus.weights import select_prefix
 
 
 class NoiseInjection(nn.Module):
-    """Holds the learned strength of the noise."""
+    """Holds the learned strength of the noise, (1,) or one a channel."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: tuple[int, ...] = (1,)) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
+        self.weight = nn.Parameter(torch.zeros(shape))
 
 
 class ConstantInput(nn.Module):
@@ -64,6 +64,8 @@ class StyleBank(LatentBank):
 
     # Scale of the leaky ReLU in the mapping network.
     mapping_gain: ClassVar[float] = SQRT2
+    # Arguments that only a subclass has, and that a whole bank of its kind must share.
+    variant: Mapping[str, Any] = {}
 
     def __init__(
         self,
@@ -179,6 +181,7 @@ class StyleBank(LatentBank):
         return build(
             self.out_size, style_channels=self.style_channels, noise_size=self.noise_size,
             out_channels=self.out_channels, num_mlps=self.num_mlps, channels=self.channels,
+            **self.variant,
         )  # fmt: skip
 
     def load(self, state: Mapping[str, Tensor], source: str) -> None:

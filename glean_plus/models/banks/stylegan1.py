@@ -1,8 +1,9 @@
 """StyleGAN as a latent bank (Karras et al., CVPR 2019).
 
-MMagic's network, whose published weights this bank reads, differs from the authors' in three ways: the up-sampled
-features pass a leaky ReLU before the blur as well as after it, biases are added before the blur, and the activations of
-the mapping network are not scaled. The weights were trained so, hence it is kept.
+MMagic's network, whose published weights this bank reads, differs from the authors': the up-sampled features pass a
+leaky ReLU before the blur as well as after it, biases are added before the blur, all channels of a layer share one
+strength of the noise, and instance norm has another epsilon. Weights belong to the network that they were trained in,
+hence both are here; ``official=True`` is the authors'.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def adaptive_instance_norm(
     x: Tensor,       # [NCHW] features; N may be 1 for all pictures
     scale: Tensor,   # [NC]   of each normalised channel; N may be 1 as well
     shift: Tensor,   # [NC]   added to it
+    eps: float = 1e-5,
 ) -> Tensor:
     """Give each channel of each picture a mean and spread that follow from the code.
 
@@ -50,7 +52,7 @@ def adaptive_instance_norm(
     merged = x.expand(n, -1, -1, -1).reshape(1, n * c, h, w)
     with full_precision(x.device):
         weight, bias = (at_least_float32(part.expand(n, -1).reshape(-1)) for part in (scale, shift))
-        return F.batch_norm(merged, None, None, weight, bias, training=True, eps=1e-5).view(n, c, h, w)
+        return F.batch_norm(merged, None, None, weight, bias, training=True, eps=eps).view(n, c, h, w)
 
 
 def upsample_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -91,41 +93,48 @@ class Conv(nn.Module):
 
 
 class UpConv(nn.Sequential):
-    """Doubles the size: convolution, leaky ReLU, blur."""
+    """Doubles the size: convolution, leaky ReLU, blur; or without the ReLU, and with the bias after the blur."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, official: bool) -> None:
         super().__init__(Conv(in_channels, out_channels, 3, upsample=True), FIR(taps=(1, 2, 1)))
+        self.official = official
 
     def forward(self, x: Tensor) -> Tensor:
         conv, blur = self
-        return fir_filter(F.leaky_relu(conv(x), LRELU_SLOPE, inplace=True), blur.kernel, (1, 1))
+        x = conv(x)
+        if not self.official:
+            return fir_filter(F.leaky_relu(x, LRELU_SLOPE, inplace=True), blur.kernel, (1, 1))
+        bias = conv.conv.bias.to(x.dtype).view(1, -1, 1, 1)
+        return fir_filter(x - bias, blur.kernel, (1, 1)) + bias
 
 
 class AdaIN(nn.Module):
     """Instance norm whose scale and shift are an affine function of the code."""
 
-    def __init__(self, channels: int, style_channels: int) -> None:
+    def __init__(self, channels: int, style_channels: int, eps: float) -> None:
         super().__init__()
         self.affine = EqualizedWeightAndBias(2 * channels, style_channels)
+        self.eps = eps
         nn.init.ones_(self.affine.bias[:channels])
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         scale, shift = F.linear(code, self.affine.weight, self.affine.bias).chunk(2, dim=1)
-        return adaptive_instance_norm(x, scale, shift)
+        return adaptive_instance_norm(x, scale, shift, self.eps)
 
 
 class StyleBlock(nn.Module):
     """Two style layers, each a convolution, noise, leaky ReLU and AdaIN; the very first has no convolution."""
 
-    def __init__(self, in_channels: int | None, out_channels: int, style_channels: int) -> None:
+    def __init__(self, in_channels: int | None, out_channels: int, style_channels: int, official: bool) -> None:
         super().__init__()
         self.first = in_channels is None
-        self.conv1 = ConstantInput(out_channels) if in_channels is None else UpConv(in_channels, out_channels)
-        self.noise_injector1 = NoiseInjection()
-        self.adain1 = AdaIN(out_channels, style_channels)
+        eps, strengths = (1e-8, (1, out_channels, 1, 1)) if official else (1e-5, (1,))
+        self.conv1 = ConstantInput(out_channels) if in_channels is None else UpConv(in_channels, out_channels, official)
+        self.noise_injector1 = NoiseInjection(strengths)
+        self.adain1 = AdaIN(out_channels, style_channels, eps)
         self.conv2 = Conv(out_channels, out_channels, 3)
-        self.noise_injector2 = NoiseInjection()
-        self.adain2 = AdaIN(out_channels, style_channels)
+        self.noise_injector2 = NoiseInjection(strengths)
+        self.adain2 = AdaIN(out_channels, style_channels, eps)
 
     def forward(self, x: Tensor, codes: Sequence[Tensor], noises: Sequence[Tensor | None]) -> Tensor:
         if not self.first:
@@ -151,11 +160,13 @@ class StyleGAN1Bank(StyleBank):
             pretrained: As for :class:`StyleGAN2Bank`.
         channels: Width per resolution, for every resolution up to ``out_size``; the published table if None, which is
             that of StyleGAN2's config-e.
+        official: The authors' network, for NVlabs' and GenForce's weights; otherwise MMagic's, for OpenMMLab's.
 
     Raises:
         ValueError: On sizes that are no powers of two, or a channel table with a gap.
     """
 
+    architecture = 'StyleGAN1'
     mapping_gain = 1.0
 
     def __init__(
@@ -171,18 +182,21 @@ class StyleGAN1Bank(StyleBank):
         mapping: bool = True,
         rgb: bool = True,
         mix_prob: float = 0.9,
+        official: bool = False,
         pretrained: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
             out_size, start_res, channel_table(channels, channel_multiplier=1), style_channels, noise_size,
             out_channels, num_mlps, lr_mlp, mapping, mix_prob, pretrained,
         )  # fmt: skip
+        self.official = official
+        self.variant = dict(official=official)
         self.convs = nn.ModuleDict()
         if rgb:
             self.to_rgbs = nn.ModuleDict()
         for res in self.resolutions:
             width, index = self.channels[res], str(self._index(res))
-            self.convs[index] = StyleBlock(self.channels.get(res // 2), width, style_channels)
+            self.convs[index] = StyleBlock(self.channels.get(res // 2), width, style_channels, official)
             if rgb:
                 self.to_rgbs[index] = Conv(width, out_channels, 1)
             self._add_fixed_noise(res)

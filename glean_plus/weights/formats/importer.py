@@ -193,8 +193,8 @@ def read_pretrained(
     imported = _import(found, format, prefix, source, pretrained.get('truncation', 1.0))
     if imported.kwargs.get('official') and not config.get('official'):
         raise WeightsError(
-            f"{source} ({format.name}) is the authors' StyleGAN, whose layers compute in another order than MMagic's, "
-            f'which {name} follows (see glean_plus/weights/formats/stylegan1.py): its pictures would be others.'
+            f"{source} ({format.name}) is the authors' StyleGAN, whose layers compute in another order than MMagic's: "
+            f'build {name} with official=True, or its pictures would be others.'
         )
     differences = [
         f'{key} is {value} in the file and {config[key]} in the config'
