@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from glean_plus.models.banks.biggan import Conv, SelfAttention
 from glean_plus.models.ops import full_precision
 from glean_plus.models.spectral_norm import SpectralEmbedding, SpectralLinear
-from glean_plus.weights import load_strict, read_pretrained
+from glean_plus.weights import load_strict, read_state_dict
 
 # Size of the pictures -> width after each block, in units of base_channels.
 WIDTHS: dict[int, tuple[int, ...]] = {
@@ -103,8 +103,8 @@ class BigGANBankDiscriminator(nn.Module):
     def init_weights(self) -> None:
         """Load ``pretrained``, if there is any. MMEngine's runner calls this before training."""
         if self.pretrained is not None:
-            state, source = read_pretrained(self.pretrained)
-            load_strict(self, state, source, 'Discriminator')
+            source = self.pretrained['checkpoint']
+            load_strict(self, read_state_dict(source, self.pretrained.get('prefix', '')), source, 'Discriminator')
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """See the class; ``label`` (N,) is the class of each picture, where there are classes."""
