@@ -20,13 +20,8 @@ from mmagic.models.editors.biggan import BigGANGenerator
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from glean_plus.models import (
-    BigGANBank,
-    BigGANDeepBank,
-    StyleGAN1Bank,
-    StyleGAN2Bank,
-    StyleGAN2BankDiscriminator,
-)
+from glean_plus.models import StyleGAN1Bank, StyleGAN2Bank, StyleGAN2BankDiscriminator
+from glean_plus.models.banks import BANKS
 from glean_plus.weights import Imported, WeightsError, import_weights, write_safetensors
 from glean_plus.weights.formats import importer
 from glean_plus.weights.formats.architectures import ARCHITECTURES
@@ -37,14 +32,6 @@ DATA = ROOT / 'tests' / 'data' / 'formats'
 TOLERANCE = 3e-5  # of the picture's range, which single precision takes over sixteen normalised layers
 SMALL = {4: 12, 8: 10, 16: 6}
 
-
-# What makes the pictures of an architecture.
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    'StyleGAN2': StyleGAN2Bank,
-    'StyleGAN1': StyleGAN1Bank,
-    'BigGAN': BigGANBank,
-    'BigGAN-deep': BigGANDeepBank,
-}
 
 # File, format, architecture, where in the file.
 GENERATORS = [
@@ -75,7 +62,7 @@ def expected(name: str) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def picture(found: Imported, inputs: dict[str, Tensor], size: int) -> Tensor:
-    net = NETWORKS[found.architecture](**found.kwargs).eval()
+    net = BANKS[found.architecture](**found.kwargs).eval()
     net.load_state_dict(found.state, strict=True)
     if 'label' in inputs:
         image = net(inputs['z'], inputs['label'])
@@ -346,7 +333,7 @@ def test_bank_takes_any_format_as_pretrained(name: str, monkeypatch: pytest.Monk
     lines = logged(monkeypatch)
     found = import_weights(DATA / name)
     for options in (dict(), dict(start_res=8, rgb=False)):
-        bank = NETWORKS[found.architecture](**found.kwargs, **options, pretrained=dict(checkpoint=str(DATA / name)))
+        bank = BANKS[found.architecture](**found.kwargs, **options, pretrained=dict(checkpoint=str(DATA / name)))
         bank.init_weights()
         assert all(torch.equal(value, found.state[key]) for key, value in bank.state_dict().items())
     assert len(lines) == 2 and f'{found.format}: {found.matched} tensors converted' in lines[0]
@@ -399,8 +386,8 @@ def mmagic_networks() -> dict[str, nn.Module]:
     return {
         'StyleGAN2': StyleGAN2Bank(16, style_channels=8, num_mlps=3, channels=SMALL),
         'StyleGAN1': StyleGAN1Bank(16, style_channels=8, num_mlps=3, channels=SMALL),
-        'BigGAN': NETWORKS['BigGAN'](**biggan, noise_size=15),
-        'BigGAN-deep': NETWORKS['BigGAN-deep'](**biggan, noise_size=6, sn_style='torch'),
+        'BigGAN': BANKS['BigGAN'](**biggan, noise_size=15),
+        'BigGAN-deep': BANKS['BigGAN-deep'](**biggan, noise_size=6, sn_style='torch'),
     }
 
 
@@ -413,7 +400,7 @@ def test_mmagic_s_own_files_come_back_with_the_arguments_that_rebuild_them(tmp_p
             found = import_weights(tmp_path / 'a.pth')
             assert (found.architecture, found.prefix, found.foreign) == (architecture, prefix, False)
             assert found.missing == [] and found.matched == len(state)
-        again = NETWORKS[architecture](**found.kwargs)
+        again = BANKS[architecture](**found.kwargs)
         again.load_state_dict(found.state, strict=True)
 
 

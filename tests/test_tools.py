@@ -197,29 +197,29 @@ def test_shipped_weights_have_cards_that_are_true() -> None:
 
 
 def test_bank_samples_options_change_the_picture(tmp_path: Path) -> None:
-    bank = [CONFIGS / 'stylegan2_twemoji_64px.py', CONFIGS / 'weights' / 'stylegan2_twemoji_64px.safetensors']
+    bank = CONFIGS / 'weights' / 'stylegan2_twemoji_64px.safetensors'
     pictures = {}
     for name, options in (
         ('plain', []),
         ('again', []),
         ('seed', ['--seed', 1]),
         ('truncated', ['--truncation', 0.5]),
+        ('bgr', ['--bgr']),
     ):
         out = tmp_path / f'{name}.png'
-        result = run('tools/bank_samples.py', *bank, out, '--rows', 2, '--columns', 3, *options)
+        result = run('tools/bank_samples.py', bank, out, '--rows', 2, '--columns', 3, *options)
         assert result.returncode == 0, result.stderr
         pictures[name] = np.asarray(Image.open(out)).astype(int)
     assert pictures['plain'].shape == (128, 192, 3)
-    assert (pictures['plain'] == pictures['again']).all()
+    assert (pictures['plain'] == pictures['again']).all() and (pictures['plain'] == pictures['bgr'][..., ::-1]).all()
     for name in ('seed', 'truncated'):
         assert np.abs(pictures[name] - pictures['plain']).mean() > 1, name
-    result = run('tools/bank_samples.py', *bank, tmp_path / 'x.png', '--prefix', 'generator')
+    result = run('tools/bank_samples.py', bank, tmp_path / 'x.png', '--prefix', 'generator')
     assert result.returncode != 0 and 'no key that starts with "generator."' in result.stderr
 
 
 def test_bank_samples_draws_a_row_of_each_class(tmp_path: Path) -> None:
-    config = CONFIGS / 'biggan_twemoji_64px.py'
-    bank = MODELS.build(Config.fromfile(config).model.generator.to_dict())
+    bank = MODELS.build(Config.fromfile(CONFIGS / 'biggan_twemoji_64px.py').model.generator.to_dict())
     state = {f'generator_ema.{key}': value for key, value in bank.state_dict().items()}
     torch.save(state, tmp_path / 'bank.pth')
     pictures = {}
@@ -229,7 +229,7 @@ def test_bank_samples_draws_a_row_of_each_class(tmp_path: Path) -> None:
         ('truncated', ['--classes', 2, '--truncation', 0.3, '--rows', 2]),
     ):
         out = tmp_path / f'{name}.png'
-        result = run('tools/bank_samples.py', config, tmp_path / 'bank.pth', out, '--columns', 2, *options)
+        result = run('tools/bank_samples.py', tmp_path / 'bank.pth', out, '--columns', 2, *options)
         assert result.returncode == 0, result.stderr
         pictures[name] = np.asarray(Image.open(out)).astype(int).reshape(-1, 64, 128, 3)  # by row
     assert [len(rows) for rows in pictures.values()] == [9, 2, 2]

@@ -1,28 +1,27 @@
-"""Draw a grid of pictures from a bank, to see that it was trained, or read, rightly.
+"""Draw a grid of pictures from a bank's file in any known format, to see that it was trained, or read, rightly.
 
-    python tools/bank_samples.py configs/stylegan2_twemoji_64px.py configs/weights/stylegan2_twemoji_64px.safetensors x.png
-    python tools/bank_samples.py CONFIG iter_16000.pth x.png --prefix generator_ema.module --truncation 0.7 --seed 1
-    python tools/bank_samples.py configs/biggan_twemoji_64px.py iter_16000.pth x.png --prefix generator_ema.module --classes 0 3
+    python tools/bank_samples.py configs/weights/stylegan2_twemoji_64px.safetensors x.png
+    python tools/bank_samples.py iter_16000.pth x.png --prefix generator_ema.module --truncation 0.7 --seed 1
+    python tools/bank_samples.py stylegan2-cat-config-f.pkl x.png --rows 2 --columns 3
+    python tools/bank_samples.py biggan-deep-128.bin x.png --classes 207 281
 
-A bank with classes draws a row of each class, the same noise in each.
+What it is and how large follows from the file. A bank with classes draws a row of each class, the same noise in each.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmagic.registry import MODELS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from PIL import Image
 
-import glean_plus  # noqa: F401
 from glean_plus.engine.pictures import to_array
-from glean_plus.weights import read_pretrained
+from glean_plus.models.banks import BANKS
+from glean_plus.weights import WeightsError, import_weights
 
 
 def grid(pictures: torch.Tensor, columns: int) -> np.ndarray:
@@ -34,10 +33,11 @@ def grid(pictures: torch.Tensor, columns: int) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path, help='config of the pre-training, whose generator is the bank')
     parser.add_argument('checkpoint', help='path or URL')
     parser.add_argument('out', type=Path, help='.png')
-    parser.add_argument('--prefix', default='generator_ema', help='of the keys (default: generator_ema)')
+    parser.add_argument('--prefix', help='where in the file the bank is (default: the averaged generator)')
+    parser.add_argument('--bgr', action='store_true',
+                        help="the bank draws BGR, as OpenMMLab's StyleGANs do; otherwise blue and red are swapped")
     parser.add_argument('--rows', type=int, help='rows, of each class if there are any (default: 4, or 1 of each class)')
     parser.add_argument('--columns', type=int, default=12)
     parser.add_argument('--classes', type=int, nargs='+', metavar='CLASS', help='classes to draw (default: every one)')
@@ -47,9 +47,12 @@ def main() -> None:
                              '(default: not at all)')
     args = parser.parse_args()
 
-    init_default_scope('mmagic')
-    bank = MODELS.build(Config.fromfile(args.config).model.generator.to_dict()).eval()
-    bank.load(*read_pretrained(dict(checkpoint=args.checkpoint, prefix=args.prefix)))
+    try:
+        found = import_weights(args.checkpoint, args.prefix)
+        bank = BANKS[found.architecture](**found.kwargs).eval()
+        bank.load(found.state, args.checkpoint)
+    except WeightsError as error:
+        sys.exit(str(error))
     has_classes = any(bank.class_dims)
     if args.classes and not has_classes:
         parser.error(f'--classes: {type(bank).__name__} has no classes')
@@ -64,6 +67,7 @@ def main() -> None:
         options['randomize_noise'] = False
     with torch.no_grad():
         pictures = bank(noise, **options)
+    pictures = pictures.flip(1) if args.bgr else pictures
     Image.fromarray(grid(pictures, args.columns)).save(args.out)
     print(f'{args.out}: {len(noise)} pictures of {bank.out_size} px')
 
