@@ -41,6 +41,7 @@ def config_on(base: Config, name: str, checkpoint: Path) -> Config:
     generator = base.model.generator
     generator.bank = dict(sizes, start_res=generator.bank.get('start_res', 4))
     generator.encoder.num_rrdbs = 1
+    base.model.perceptual_loss = None  # another test's matter, and most of the time
     base.model.discriminator = dict(type='StyleGAN2BankDiscriminator', in_size=64, channels=CHANNELS)
     return base
 
