@@ -15,6 +15,27 @@ from glean_plus.weights import load_strict, read_pretrained
 from glean_plus.weights.strict import check
 
 
+def whole_resolutions(out_size: int, start_res: int) -> list[int]:
+    """The resolutions of a whole bank, 4 to ``out_size``.
+
+    Raises:
+        ValueError: If ``out_size`` is no power of two, or ``start_res`` none of them.
+    """
+    if out_size < 8 or out_size & (out_size - 1):
+        raise ValueError(f'out_size must be a power of two, 8 or more, but is {out_size}.')
+    whole = [2**i for i in range(2, out_size.bit_length())]
+    if start_res not in whole:
+        raise ValueError(f'start_res must be one of {whole}, but is {start_res}.')
+    return whole
+
+
+def check_channels(channels: Mapping[int, int], whole: Sequence[int]) -> None:
+    """Raise ValueError if a channel table lacks a resolution of the whole bank."""
+    missing = [res for res in whole if res not in channels]
+    if missing:
+        raise ValueError(f'The channel table {channels} lacks the resolutions {missing}; out_size is {whole[-1]}.')
+
+
 class LatentBank(nn.Module, ABC):
     """A generator whose blocks can be run one resolution at a time, on codes and features from elsewhere.
 

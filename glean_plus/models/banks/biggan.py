@@ -13,7 +13,7 @@ from mmagic.registry import MODELS
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from glean_plus.models.banks.base import LatentBank
+from glean_plus.models.banks.base import LatentBank, check_channels, whole_resolutions
 from glean_plus.models.spectral_norm import (
     NAMES,
     SpectralConv2d,
@@ -190,20 +190,14 @@ class BigGANBase(LatentBank):
     ) -> None:
         super().__init__()
         self.pretrained = pretrained
-        if out_size < 8 or out_size & (out_size - 1):
-            raise ValueError(f'out_size must be a power of two, 8 or more, but is {out_size}.')
+        whole = whole_resolutions(out_size, start_res)
         if num_classes < 1:
             raise ValueError(f'{type(self).__name__} needs classes, but num_classes is {num_classes}.')
-        whole = [2**i for i in range(2, int(math.log2(out_size)) + 1)]
-        if start_res not in whole:
-            raise ValueError(f'start_res must be one of {whole}, but is {start_res}.')
         if channels is None:
             table = biggan_channels(out_size, base_channels or self.published['base_channels'])
         else:
             table = {int(res): width for res, width in channels.items()}
-        missing = [res for res in whole if res not in table]
-        if missing:
-            raise ValueError(f'The channel table {table} lacks the resolutions {missing}; out_size is {out_size}.')
+        check_channels(table, whole)
 
         self.out_size, self.start_res, self.out_channels = out_size, start_res, out_channels
         self.num_classes, self.shared_dim = num_classes, shared_dim

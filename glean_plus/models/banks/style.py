@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from glean_plus.models.banks.base import LatentBank
+from glean_plus.models.banks.base import LatentBank, check_channels, whole_resolutions
 from glean_plus.models.ops import SQRT2, EqualizedLinear
 from glean_plus.weights import select_prefix
 
@@ -83,14 +83,8 @@ class StyleBank(LatentBank):
     ) -> None:
         super().__init__()
         self.pretrained = pretrained
-        if out_size < 8 or out_size & (out_size - 1):
-            raise ValueError(f'out_size must be a power of two, 8 or more, but is {out_size}.')
-        whole = [2**i for i in range(2, int(math.log2(out_size)) + 1)]
-        if start_res not in whole:
-            raise ValueError(f'start_res must be one of {whole}, but is {start_res}.')
-        missing = [res for res in whole if res not in channels]
-        if missing:
-            raise ValueError(f'The channel table {channels} lacks the resolutions {missing}; out_size is {out_size}.')
+        whole = whole_resolutions(out_size, start_res)
+        check_channels(channels, whole)
 
         self.out_size = out_size
         self.start_res = start_res
