@@ -9,21 +9,13 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from conftest import CONFIGS, load_tool
+from conftest import CONFIGS, draw_people, load_tool
 
 
 @pytest.fixture(scope='module')
 def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The held-out emoji of the people groups, as `prepare_twemoji` draws them."""
-    tool = load_tool('prepare_twemoji')
-    root = tmp_path_factory.mktemp('held_out')
-    for folder in ('GT', 'BIx4_down', 'BIx8_down'):
-        (root / folder).mkdir()
-    names = [name for name, _, group, side in tool.read_split() if side == 'test' and group in tool.PEOPLE]
-    for name in names:
-        tool.prepare_one(name, root, 64, (4, 8))
-    (root / 'meta_info_Twemoji_people_test.txt').write_text(''.join(f'{name}.png (64,64,3)\n' for name in names))
-    return root
+    return draw_people(tmp_path_factory.mktemp('held_out'), {'test': slice(None)})
 
 
 @pytest.mark.parametrize(
