@@ -20,7 +20,7 @@ from mmagic.models.editors.biggan import BigGANGenerator
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from glean_plus.models import StyleGAN1Bank, StyleGAN2Bank, StyleGAN2BankDiscriminator
+from glean_plus.models import BigGANBankDiscriminator, StyleGAN1Bank, StyleGAN2Bank, StyleGAN2BankDiscriminator
 from glean_plus.models.banks import BANKS
 from glean_plus.weights import Imported, WeightsError, import_weights, write_safetensors
 from glean_plus.weights.formats import importer
@@ -53,7 +53,9 @@ DISCRIMINATORS = [
     ('nvlabs_stylegan2_tensorflow.pkl', 'D'),
     ('rosinality_stylegan2.pt', 'd'),
     ('basicsr_stylegan2_discriminator.pth', 'params'),
+    ('ajbrock_biggan_discriminator.pth', ''),
 ]
+SCORERS = {'StyleGAN2 discriminator': StyleGAN2BankDiscriminator, 'BigGAN discriminator': BigGANBankDiscriminator}
 
 
 def expected(name: str) -> dict[str, Tensor]:
@@ -89,11 +91,12 @@ def test_stored_file_gives_its_own_project_s_picture(name: str, format: str, arc
 @torch.no_grad()
 def test_stored_discriminator_gives_its_own_project_s_scores(name: str, prefix: str) -> None:
     found = import_weights(DATA / name, discriminator=True)
-    assert found.prefix == prefix and found.missing == []
-    net = StyleGAN2BankDiscriminator(**found.kwargs)
+    assert found.prefix == prefix and found.missing == [] and found.foreign
+    net = SCORERS[found.architecture](**found.kwargs).eval()
     net.load_state_dict(found.state, strict=True)
     stored = expected(name)
-    torch.testing.assert_close(net(stored['x']), stored['score'], rtol=1e-5, atol=1e-5)
+    score = net(stored['x'], *([stored['y']] if 'y' in stored else []))
+    torch.testing.assert_close(score, stored['score'], rtol=1e-5, atol=1e-5)
 
 
 def test_batch_statistics_are_those_of_the_truncation_asked_for() -> None:
@@ -104,16 +107,14 @@ def test_batch_statistics_are_those_of_the_truncation_asked_for() -> None:
         import_weights(DATA / name, truncation=1.5)
 
 
-def turn(state: dict[str, Tensor], pattern: str) -> None:
-    key = next(key for key in state if key.endswith(pattern))
-    state[key] = state[key].flip(-2, -1)
-
-
+@pytest.mark.parametrize('turn', [lambda kernel: kernel.flip(-2, -1), lambda kernel: kernel.transpose(-2, -1)],
+                         ids=['by 180 degrees', 'transposed'])  # fmt: skip
 @pytest.mark.parametrize('name', NAMES)
-def test_one_turned_kernel_fails_the_parity(name: str) -> None:
+def test_one_turned_kernel_fails_the_parity(name: str, turn: Callable[[Tensor], Tensor]) -> None:
     found = import_weights(DATA / name)
     last = {'StyleGAN2': 'convs.2.conv.weight_orig', 'StyleGAN1': 'convs.5.conv1.0.conv.weight_orig'}
-    turn(found.state, last.get(found.architecture, 'output_layer.conv.weight' + '_orig' * ('hugging' in name)))
+    key = last.get(found.architecture, 'output_layer.conv.weight' + '_orig' * ('hugging' in name))
+    found.state[key] = turn(found.state[key])
     assert error(found, name) > 1e-3
 
 
@@ -373,11 +374,27 @@ def test_discriminator_takes_any_format_as_pretrained() -> None:
         found = import_weights(DATA / name, discriminator=True)
         given = {key: value for key, value in found.kwargs.items() if key != 'mbstd_group'}
         for pretrained in (dict(checkpoint=str(DATA / name)), dict(checkpoint=str(DATA / name), prefix=prefix)):
-            net = StyleGAN2BankDiscriminator(**given, pretrained=pretrained)
+            net = SCORERS[found.architecture](**given, pretrained=pretrained)
             net.init_weights()
             assert all(torch.equal(value, found.state[key]) for key, value in net.state_dict().items())
     with pytest.raises(WeightsError, match='in_size is 16 in the file and 8 in the config'):
+        StyleGAN2BankDiscriminator(8, channels=SMALL, pretrained=dict(checkpoint=str(DATA / DISCRIMINATORS[0][0]))
+                                   ).init_weights()
+    pretrained = dict(checkpoint=str(DATA / 'ajbrock_biggan_discriminator.pth'))
+    with pytest.raises(WeightsError, match=r'num_classes is 5 in the file and 9 in the config; attention is \(8,\)'):
+        BigGANBankDiscriminator(64, 9, base_channels=2, attention=(), pretrained=pretrained).init_weights()
+    with pytest.raises(WeightsError, match='is a BigGAN discriminator .*, but StyleGAN2BankDiscriminator is a'):
         StyleGAN2BankDiscriminator(8, channels=SMALL, pretrained=pretrained).init_weights()
+
+
+def test_discriminator_whose_blocks_do_not_all_halve_is_refused(tmp_path: Path) -> None:
+    """As ajbrock's for 32 px, which stays at 8 px for two blocks."""
+    state = dict(torch.load(DATA / 'ajbrock_biggan_discriminator.pth'))
+    for key in [key for key in state if key.startswith('blocks.2.0.conv_sc')]:
+        del state[key]
+    torch.save(state, tmp_path / 'a.pth')
+    with pytest.raises(WeightsError, match='block 2 does not halve the size'):
+        import_weights(tmp_path / 'a.pth', discriminator=True)
 
 
 @cache
@@ -405,7 +422,10 @@ def test_mmagic_s_own_files_come_back_with_the_arguments_that_rebuild_them(tmp_p
 
 
 def test_layouts_are_the_models_own() -> None:
-    nets = mmagic_networks() | {'StyleGAN2 discriminator': StyleGAN2BankDiscriminator(16, channels=SMALL)}
+    nets = mmagic_networks() | {
+        'StyleGAN2 discriminator': StyleGAN2BankDiscriminator(16, channels=SMALL),
+        'BigGAN discriminator': BigGANBankDiscriminator(32, 3, widths=[8, 16, 16, 16], attention=[8, 16]),
+    }
     for name, net in nets.items():
         state = net.state_dict()
         architecture = ARCHITECTURES[name]
@@ -440,11 +460,16 @@ def test_tool_writes_a_file_that_a_bank_loads(name: str, convert: Callable, tmp_
     assert all(reason in text for reason in found.ignored.values())
 
 
-def test_tool_converts_a_discriminator_and_a_type(convert: Callable, tmp_path: Path) -> None:
+def test_tool_converts_a_discriminator_and_a_type(convert: Callable, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / 'd.safetensors'
     convert(DATA / 'rosinality_stylegan2.pt', out, '--discriminator', '--dtype', 'fp16')
     assert {value.dtype for value in load_file(out).values()} == {torch.float16}
     assert all(key.startswith('discriminator.') for key in load_file(out))
+    convert(DATA / 'ajbrock_biggan_discriminator.pth', out, '--discriminator')
+    assert 'channels: 32: 2, 16: 4, 8: 8, 4: 16, 4: 32' in capsys.readouterr().out
+    net = BigGANBankDiscriminator(64, 5, base_channels=2, attention=(8,), pretrained=dict(checkpoint=str(out)))
+    net.init_weights()
+    assert torch.equal(net.decision.bias, torch.load(DATA / 'ajbrock_biggan_discriminator.pth')['linear.bias'])
 
 
 def test_tool_refuses_and_writes_nothing(convert: Callable, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@
 
 Known: MMagic and mmgeneration (StyleGAN, StyleGAN2, BigGAN, BigGAN-deep), rosinality's and BasicSR's StyleGAN2, NVlabs'
 pickles of StyleGAN, StyleGAN2 and StyleGAN2-ADA, GenForce's StyleGAN and StyleGAN2, ajbrock's BigGAN and BigGAN-deep,
-huggingface's BigGAN-deep; of the StyleGAN2s, the discriminator too. Nothing in a file is executed. A file that does not
+huggingface's BigGAN-deep; of the StyleGAN2s and of ajbrock's BigGAN, the discriminator too. Nothing in a file is executed. A file that does not
 fit its format in each key and shape is refused, and then nothing is written.
 """
 
@@ -45,8 +45,11 @@ def report(found: Imported) -> str:
         f'architecture: {found.architecture}',
         f'resolution: {size}',
     ]
-    rest = {key: value for key, value in arguments.items() if key != 'channels'}
-    lines.append('channels: ' + ', '.join(f'{res}: {width}' for res, width in arguments['channels'].items()))
+    rest = {key: value for key, value in arguments.items() if key not in ('channels', 'widths')}
+    # BigGAN's discriminator is told by the width after each block, which halves the size but for the last.
+    blocks = ((max(size >> i, 4), width) for i, width in enumerate(arguments.get('widths', ()), start=1))
+    channels = arguments['channels'].items() if 'channels' in arguments else blocks
+    lines.append('channels: ' + ', '.join(f'{res}: {width}' for res, width in channels))
     lines.append('arguments: ' + ', '.join(f'{key}={value!r}' for key, value in rest.items()))
     lines.append(f'matched: {found.matched} tensors of the file, {len(found.state)} of the bank')
     lines += listing('ignored', found.ignored)

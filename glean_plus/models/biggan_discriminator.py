@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from glean_plus.models.banks.biggan import Conv, SelfAttention
 from glean_plus.models.ops import full_precision
 from glean_plus.models.spectral_norm import SpectralEmbedding, SpectralLinear
-from glean_plus.weights import load_strict, read_state_dict
+from glean_plus.weights import load_strict, read_pretrained
 
 # Size of the pictures -> width after each block, in units of base_channels.
 WIDTHS: dict[int, tuple[int, ...]] = {
@@ -60,7 +60,8 @@ class BigGANBankDiscriminator(nn.Module):
         attention: Resolutions whose block is followed by self-attention; others than the blocks' do not exist.
         sn_style: How a checkpoint stores spectral normalisation, ``ajbrock`` or ``torch``.
         sn_eps: Least norm of its vectors.
-        pretrained: ``dict(checkpoint=path or URL, prefix='discriminator')``, loaded by :meth:`init_weights`.
+        pretrained: ``dict(checkpoint=path or URL, prefix='discriminator')``, of MMagic or ajbrock, loaded by
+            :meth:`init_weights`.
 
     Raises:
         ValueError: If the blocks do not lead from ``in_size`` to 4.
@@ -88,12 +89,15 @@ class BigGANBankDiscriminator(nn.Module):
             raise ValueError(f'{len(widths)} blocks, as `widths` has, lead from {2 ** (len(widths) + 1)} px to 4; '
                              f'in_size is {in_size}.')
         self.in_size, self.num_classes, self.pretrained = in_size, num_classes, pretrained
+        attended = tuple(res for res in (in_size >> (i + 1) for i in range(len(widths) - 1)) if res in attention)
+        self.config = dict(in_size=in_size, num_classes=num_classes, img_channels=img_channels, widths=[*widths],
+                           attention=attended, sn_style=sn_style)  # fmt: skip
         sn = dict(sn_style=sn_style, sn_eps=sn_eps)
         blocks: list[nn.Module] = []
         for index, (below, width) in enumerate(zip([img_channels, *widths], widths)):
             last = index == len(widths) - 1
             blocks.append(DiscResBlock(below, width, sn, down=not last, first=index == 0))
-            if not last and in_size >> (index + 1) in attention:
+            if not last and in_size >> (index + 1) in attended:
                 blocks.append(SelfAttention(width, sn))
         self.conv_blocks = nn.Sequential(*blocks)
         self.decision = SpectralLinear(widths[-1], 1, True, **sn)
@@ -103,8 +107,10 @@ class BigGANBankDiscriminator(nn.Module):
     def init_weights(self) -> None:
         """Load ``pretrained``, if there is any. MMEngine's runner calls this before training."""
         if self.pretrained is not None:
-            source = self.pretrained['checkpoint']
-            load_strict(self, read_state_dict(source, self.pretrained.get('prefix', '')), source, 'Discriminator')
+            state, source = read_pretrained(
+                self.pretrained, 'BigGAN discriminator', self.config, self.state_dict().keys(), type(self).__name__
+            )
+            load_strict(self, state, source, 'Discriminator')
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """See the class; ``label`` (N,) is the class of each picture, where there are classes."""

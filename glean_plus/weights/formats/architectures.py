@@ -6,43 +6,13 @@ checked as a whole before any model is built.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from glean_plus.weights.errors import WeightsError
-
-Shapes = dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """
-    Attributes:
-        name: As banks and messages name it.
-        discriminator: Whether it scores pictures rather than making them.
-        arguments: State -> arguments of the bank's constructor. Raises KeyError if a tensor that tells them is missing,
-            and WeightsError if no bank is such a network.
-        shapes: Constructor arguments -> {key: shape}.
-    """
-
-    name: str
-    arguments: Callable[[Mapping[str, Tensor]], dict[str, Any]]
-    shapes: Callable[[Mapping[str, Any]], Shapes]
-    discriminator: bool = False
-
-
-def count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """How many different numbers the pattern's group takes."""
-    return len({match.group(1) for key in state if (match := re.match(pattern, key))})
-
-
-def _resolutions(out_size: int) -> list[int]:
-    return [2**i for i in range(2, out_size.bit_length())]
+from glean_plus.weights.formats.architectures_biggan import BIGGAN_ARCHITECTURES
+from glean_plus.weights.formats.layout import Architecture, Shapes, count, resolutions
 
 
 def _mapping(arguments: Mapping[str, Any]) -> Shapes:
@@ -90,7 +60,7 @@ def stylegan2_shapes(arguments: Mapping[str, Any]) -> Shapes:
     shapes |= {'constant_input.input': (1, channels[4], 4, 4), 'injected_noise_0': (1, 1, 4, 4)}
     layer('conv1', channels[4], channels[4])
     to_rgb('to_rgb1', channels[4])
-    for i, res in enumerate(_resolutions(arguments['out_size'])[1:]):
+    for i, res in enumerate(resolutions(arguments['out_size'])[1:]):
         layer(f'convs.{2 * i}', channels[res // 2], channels[res])
         layer(f'convs.{2 * i + 1}', channels[res], channels[res])
         to_rgb(f'to_rgbs.{i}', channels[res])
@@ -114,7 +84,7 @@ def discriminator_shapes(arguments: Mapping[str, Any]) -> Shapes:
         'convs.0.0.conv.weight_orig': (channels[size], arguments['img_channels'], 1, 1),
         'convs.0.1.bias': (channels[size],),
     }
-    for i, res in enumerate(reversed(_resolutions(size)[1:]), start=1):
+    for i, res in enumerate(reversed(resolutions(size)[1:]), start=1):
         before, after = channels[res], channels[res // 2]
         shapes |= {
             f'convs.{i}.conv1.0.conv.weight_orig': (before, before, 3, 3),
@@ -153,7 +123,7 @@ def stylegan1_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
 def stylegan1_shapes(arguments: Mapping[str, Any]) -> Shapes:
     channels, style, rgb = arguments['channels'], arguments['style_channels'], arguments['out_channels']
     shapes = _mapping(arguments)
-    for i, res in enumerate(_resolutions(arguments['out_size'])):
+    for i, res in enumerate(resolutions(arguments['out_size'])):
         width, block = channels[res], f'convs.{i}'
         noise = (1, width, 1, 1) if arguments['official'] else (1,)
         if i == 0:
@@ -171,111 +141,12 @@ def stylegan1_shapes(arguments: Mapping[str, Any]) -> Shapes:
     return shapes
 
 
-def _spectral(state: Mapping[str, Tensor]) -> tuple[str, str]:
-    """Name of a normalised weight, and MMagic's name of the style of its spectral norm."""
-    return ('weight_orig', 'torch') if 'noise2feat.weight_orig' in state else ('weight', 'ajbrock')
-
-
-def _biggan_arguments(state: Mapping[str, Tensor], deep: bool) -> dict[str, Any]:
-    weight, style = _spectral(state)
-    numbers = range(count(state, r'conv_blocks\.(\d+)\.'))
-    blocks = [n for n in numbers if f'conv_blocks.{n}.gamma' not in state]
-    # Of the deep one's two blocks a resolution, the second goes to the resolution's width.
-    last = blocks[1::2] if deep else blocks
-    widths = [state[f'conv_blocks.{n}.{"conv4" if deep else "conv1"}.conv.{weight}'].shape[0] for n in last]
-    classes, shared = state['shared_embedding.weight'].shape
-    condition = state[f'conv_blocks.0.bn1.gain.{weight}'].shape[1]
-    first = state[f'noise2feat.{weight}'].shape[1]
-    if condition != first + (0 if deep else shared):
-        raise WeightsError(
-            f'its blocks are conditioned on {condition} numbers and its first layer on {first}: the noise does not go '
-            f'into every block, as it does in a bank.'
-        )
-    return dict(
-        out_size=4 << len(last),
-        noise_size=first - shared if deep else first * (len(last) + 1),
-        num_classes=classes,
-        shared_dim=shared,
-        channels={4: state[f'conv_blocks.0.conv1.conv.{weight}'].shape[1]}
-        | {8 << i: width for i, width in enumerate(widths)},
-        attention=tuple(8 << i for i, n in enumerate(last) if f'conv_blocks.{n + 1}.gamma' in state),
-        sn_style=style,
-        out_channels=state['output_layer.conv.bias'].shape[0],
-    )
-
-
-def _biggan_shapes(arguments: Mapping[str, Any], deep: bool) -> Shapes:
-    channels, shared, noise = arguments['channels'], arguments['shared_dim'], arguments['noise_size']
-    resolutions = _resolutions(arguments['out_size'])
-    shapes: Shapes = {'shared_embedding.weight': (arguments['num_classes'], shared)}
-
-    def normalised(name: str, *shape: int, bias: bool = True) -> None:
-        rest = 1
-        for n in shape[1:]:
-            rest *= n
-        if arguments['sn_style'] == 'torch':
-            own: Shapes = {'weight_orig': shape, 'weight_u': (shape[0],), 'weight_v': (rest,)}
-        else:
-            own = {'weight': shape, 'u0': (1, shape[0]), 'sv0': (1,)}
-        if bias:
-            own['bias'] = (shape[0],)
-        shapes.update({f'{name}.{key}': value for key, value in own.items()})
-
-    def statistics(name: str, width: int) -> None:
-        shapes.update({f'{name}.running_mean': (width,), f'{name}.running_var': (width,)})
-        shapes[f'{name}.num_batches_tracked'] = ()
-
-    # The noise goes into every layer, of the deep one as a whole, of the other in parts.
-    first = shared + noise if deep else noise // len(resolutions)
-    condition = first if deep else shared + first
-    normalised('noise2feat', channels[4] * 16, first)
-
-    def conditional(name: str, width: int) -> None:
-        for part in ('gain', 'bias'):
-            normalised(f'{name}.{part}', width, condition, bias=False)
-        statistics(f'{name}.bn', width)
-
-    number = 0
-    for res in resolutions[1:]:
-        before, after = channels[res // 2], channels[res]
-        if deep:
-            for out in (before, after):
-                block, hidden = f'conv_blocks.{number}', before // 4
-                for k, width in enumerate((before, hidden, hidden, hidden), start=1):
-                    conditional(f'{block}.bn{k}', width)
-                sizes = ((hidden, before, 1), (hidden, hidden, 3), (hidden, hidden, 3), (out, hidden, 1))
-                for k, (wide, narrow, size) in enumerate(sizes, start=1):
-                    normalised(f'{block}.conv{k}.conv', wide, narrow, size, size)
-                number += 1
-        else:
-            block = f'conv_blocks.{number}'
-            conditional(f'{block}.bn1', before)
-            conditional(f'{block}.bn2', after)
-            for name, width, size in (('conv1', before, 3), ('conv2', after, 3), ('shortcut', before, 1)):
-                normalised(f'{block}.{name}.conv', after, width, size, size)
-            number += 1
-        if res in arguments['attention']:
-            block = f'conv_blocks.{number}'
-            shapes[f'{block}.gamma'] = ()
-            pairs = (('theta', after, after // 8), ('phi', after, after // 8), ('g', after, after // 2),
-                     ('o', after // 2, after))  # fmt: skip
-            for name, width, wide in pairs:
-                normalised(f'{block}.{name}.conv', wide, width, 1, 1, bias=False)
-            number += 1
-    width = channels[resolutions[-1]]
-    shapes |= {'output_layer.bn.weight': (width,), 'output_layer.bn.bias': (width,)}
-    statistics('output_layer.bn', width)
-    normalised('output_layer.conv', arguments['out_channels'], width, 3, 3)
-    return shapes
-
-
 ARCHITECTURES = {
     each.name: each
     for each in (
         Architecture('StyleGAN2', stylegan2_arguments, stylegan2_shapes),
         Architecture('StyleGAN2 discriminator', discriminator_arguments, discriminator_shapes, discriminator=True),
         Architecture('StyleGAN1', stylegan1_arguments, stylegan1_shapes),
-        Architecture('BigGAN', partial(_biggan_arguments, deep=False), partial(_biggan_shapes, deep=False)),
-        Architecture('BigGAN-deep', partial(_biggan_arguments, deep=True), partial(_biggan_shapes, deep=True)),
+        *BIGGAN_ARCHITECTURES,
     )
 }

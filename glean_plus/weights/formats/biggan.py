@@ -17,6 +17,11 @@ from glean_plus.weights.formats.rules import Change, Format, Rule, as_it_is, lea
 
 # ---------------------------------------------------------------------------------------------------- ajbrock
 
+def as_number(tensor: Tensor) -> Tensor:
+    """A number () or (1,) -> ()."""
+    return tensor.reshape(())
+
+
 SPECTRAL = r'(weight|bias|u0|sv0)'
 
 
@@ -45,7 +50,7 @@ def _ajbrock(state: Mapping[str, Tensor], convs: str, condition: Change, first: 
         to(own + r'(bn\d)\.(gain|bias)\.(u0|sv0)', lambda i, k, bn, way, part: f'{block(i, k)}.{bn}.{way}.{part}'),
         to(own + r'(bn\d)\.(?:stored|bn\.stored|bn\.running)_(mean|var)',
            lambda i, k, bn, part: f'{block(i, k)}.{bn}.bn.running_{part}'),
-        to(own + r'gamma', lambda i, k: f'{block(i, k)}.gamma', lambda gamma: gamma.reshape(())),
+        to(own + r'gamma', lambda i, k: f'{block(i, k)}.gamma', as_number),
         to(own + r'(theta|phi|g|o)\.' + SPECTRAL, lambda i, k, name, part: f'{block(i, k)}.{name}.conv.{part}'),
         to(r'output_layer\.0\.gain', 'output_layer.bn.weight'),
         to(r'output_layer\.0\.bias', 'output_layer.bn.bias'),
@@ -89,6 +94,22 @@ def ajbrock_deep_rules(state: Mapping[str, Tensor], truncation: float) -> Sequen
         to(r'linear\.sv0', 'noise2feat.sv0'),
     )
     return _ajbrock(state, r'(conv[1234])', condition, first)
+
+
+def ajbrock_discriminator_rules(state: Mapping[str, Tensor], truncation: float) -> Sequence[Rule]:
+    position = _positions(state)
+    own = r'blocks\.(\d+)\.(\d+)\.'
+
+    def layer(i: int, k: int, name: str, part: str) -> str:
+        return f'conv_blocks.{position[i, k]}.{"shortcut" if name == "conv_sc" else name}.conv.{part}'
+
+    return (
+        to(own + r'(conv[12]|conv_sc|theta|phi|g|o)\.' + SPECTRAL, layer),
+        to(own + r'gamma', lambda i, k: f'conv_blocks.{position[i, k]}.gamma', as_number),
+        to(r'linear\.' + SPECTRAL, lambda part: f'decision.{part}'),
+        to(r'embed\.' + SPECTRAL, lambda part: f'proj_y.{part}'),
+        refuse(r'blocks\.\d+\.\d+\.conv[34]\..+|input_conv\..+', "it is BigGAN-deep's discriminator"),
+    )
 
 
 def add_counters(state: dict[str, Tensor]) -> dict[str, str]:
@@ -141,7 +162,7 @@ def huggingface_rules(state: Mapping[str, Tensor], truncation: float) -> Sequenc
         to(block + r'bn_(\d)\.running_means', lambda i, k: f'conv_blocks.{i}.bn{k + 1}.bn.running_mean', statistics),
         to(block + r'bn_(\d)\.running_vars', lambda i, k: f'conv_blocks.{i}.bn{k + 1}.bn.running_var', variance),
         to(block + r'(snconv1x1_\w+)\.' + SN, lambda i, name, part: f'conv_blocks.{i}.{names[name]}.conv.{part}'),
-        to(block + r'gamma', lambda i: f'conv_blocks.{i}.gamma', lambda gamma: gamma.reshape(())),
+        to(block + r'gamma', lambda i: f'conv_blocks.{i}.gamma', as_number),
         to(r'generator\.bn\.(weight|bias)', lambda part: f'output_layer.bn.{part}'),
         to(r'generator\.bn\.running_means', 'output_layer.bn.running_mean', statistics),
         to(r'generator\.bn\.running_vars', 'output_layer.bn.running_var', variance),
@@ -172,6 +193,8 @@ BIGGAN = (
            add_counters),
     Format('ajbrock BigGAN-deep', 'BigGAN-deep', ('shared.weight', 'linear.weight', 'blocks.0.0.conv4.weight'),
            ajbrock_deep_rules, add_counters),
+    Format('ajbrock BigGAN discriminator', 'BigGAN discriminator',
+           ('embed.weight', 'linear.weight', 'blocks.0.0.conv1.weight'), ajbrock_discriminator_rules),
     Format('huggingface BigGAN-deep', 'BigGAN-deep', ('embeddings.weight', 'generator.gen_z.weight_orig'),
            huggingface_rules, huggingface_finish),
 )  # fmt: skip

@@ -20,4 +20,5 @@ MMAGIC = (
     _same('MMagic StyleGAN1', 'StyleGAN1', 'convs.0.conv1.input', 'convs.0.adain1.affine.bias'),
     _same('MMagic BigGAN', 'BigGAN', 'noise2feat.bias', 'conv_blocks.0.shortcut.conv.bias'),
     _same('MMagic BigGAN-deep', 'BigGAN-deep', 'noise2feat.bias', 'conv_blocks.0.conv4.conv.bias'),
+    _same('MMagic BigGAN discriminator', 'BigGAN discriminator', 'decision.bias', 'conv_blocks.0.conv1.conv.bias'),
 )  # fmt: skip
