@@ -43,8 +43,10 @@ demo: setup
 	@echo '  shipped weights:        $(DEMO)/shipped/comparison.png'
 	@echo '  after 200 iterations:   $(DEMO)/trained/comparison.png'
 
+# Side by side, one thread each: most of the tests' time is single-threaded start-up of processes.
+TEST_PROCESSES ?= 2
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +19,7 @@ import glean_plus  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'
+BIN = Path(sys.executable).parent
 BANK_FILE = CONFIGS / 'weights' / 'stylegan2_twemoji_64px.safetensors'
 
 
@@ -100,6 +103,19 @@ def tiny_config(tiny_data: Path, tmp_path: Path) -> Any:
         return config
 
     return make
+
+
+def launch(arguments: list[str], cwd: Path, processes: int = 0) -> str:
+    """Run a command as a user would, and return what it printed; fails with that if the command does."""
+    environment = {**os.environ, 'PYTHONWARNINGS': 'ignore', 'OMP_NUM_THREADS': '1', 'TORCH_HOME': str(cwd / 'hub'),
+                   'PATH': f'{BIN}{os.pathsep}{os.environ["PATH"]}'}  # fmt: skip
+    if processes:
+        # --standalone takes a free port.
+        arguments = [str(BIN / 'torchrun'), '--standalone', f'--nproc-per-node={processes}', *arguments]
+    result = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output[-6000:]
+    return output
 
 
 def batch(n: int = 4, in_size: int = 16, out_size: int = 64, seed: int = 0) -> dict[str, Any]:

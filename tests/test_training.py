@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,10 +20,9 @@ from mmengine.runner.checkpoint import load_checkpoint
 from PIL import Image
 from safetensors.torch import load_file
 
-from conftest import BANK_FILE, CONFIGS, ROOT, load_tool
+from conftest import BANK_FILE, BIN, CONFIGS, ROOT, launch, load_tool
 
 SHIPPED = CONFIGS / 'weights' / 'lightglean_twemoji_4x.safetensors'
-BIN = Path(sys.executable).parent
 
 
 def train(config: Config, name: str) -> Runner:
@@ -100,18 +98,6 @@ def test_bank_is_the_shipped_one_before_and_after_training(name: str, tiny_confi
 def write_config(config: Config, path: Path) -> Path:
     config.dump(path)
     return path
-
-
-def launch(arguments: list[str], cwd: Path, processes: int = 0) -> str:
-    """Run a command as a user would, and return what it printed; fails with that if the command does."""
-    environment = {**os.environ, 'PYTHONWARNINGS': 'ignore', 'OMP_NUM_THREADS': '1', 'TORCH_HOME': str(cwd / 'hub'),
-                   'PATH': f'{BIN}{os.pathsep}{os.environ["PATH"]}'}  # fmt: skip
-    if processes:
-        arguments = [str(BIN / 'torchrun'), f'--nproc-per-node={processes}', '--master-port=29511', *arguments]
-    result = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
-    output = result.stdout + result.stderr
-    assert result.returncode == 0, output[-6000:]
-    return output
 
 
 PROBE = '''

@@ -46,7 +46,6 @@ def restorer_state(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
 KINDS = {'bank': bank_state, 'restorer': restorer_state}
 
 
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('kind', choices=sorted(KINDS))
@@ -54,6 +53,7 @@ def main() -> None:
     parser.add_argument('out', type=Path, help='.safetensors; the card is written beside it as .json')
     parser.add_argument('--command', required=True, help='the command that trained it')
     parser.add_argument('--images-per-iter', type=int, required=True, help='batch size times processes')
+    parser.add_argument('--minutes', type=int, help='how long the training took')
     parser.add_argument('--data', choices=sorted(DATA), default='people', help='what it was trained on (default: people)')
     parser.add_argument('--metrics', type=Path, help='JSON file of a test, as `mim test ... --out` writes it')
     parser.add_argument('--note', default='', help='what a user must know, such as how small it was trained')
@@ -76,6 +76,8 @@ def main() -> None:
         version=glean_plus.__version__,
         note=args.note,
     )
+    if args.minutes is not None:
+        card['training_minutes'] = args.minutes
     if args.metrics:
         card['metrics'] = json.loads(args.metrics.read_text())
     card = write_with_card(state, args.out, card, dtype=torch.float16)
