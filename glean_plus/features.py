@@ -12,17 +12,21 @@ from torch import Tensor, nn
 
 from glean_plus.shared import SharedNetwork, Weights
 from glean_plus.weights import WeightsError, read_state_dict, select_prefix
-from glean_plus.weights.strict import load_strict
+from glean_plus.weights.strict import load_strict, with_batch_counts
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class _Enough(Exception):
+    """Every wanted feature is there."""
 
 
 class Features(nn.Module):
     """What the named modules of a network give, (N, 3, H, W) -> {name: (N, C, h, w)}, in the order of ``names``.
 
     Args:
-        network: Its own output is not used.
+        network: It runs until the last of the features is there.
         names: As in ``network.named_modules()``; each must give one tensor.
         what: The network's name, for errors.
 
@@ -44,14 +48,20 @@ class Features(nn.Module):
         seen: dict[str, Tensor] = {}
 
         def keep(name: str) -> Any:
-            # A copy: an activation that follows may work in place.
-            return lambda module, inputs, output: seen.update({name: output.clone()})
+            def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+                seen[name] = output.clone()  # an activation that follows may work in place
+                if len(seen) == len(self.names):
+                    raise _Enough
+
+            return hook
 
         modules = dict(self.network.named_modules())
         # Hooks of this call only: a network with hooks that refer to it cannot be copied to another device.
         hooks = [modules[name].register_forward_hook(keep(name)) for name in self.names]
         try:
             self.network(x)
+        except _Enough:
+            pass
         finally:
             for hook in hooks:
                 hook.remove()
@@ -65,7 +75,8 @@ def _vgg(vgg_type: str, layers: tuple[str, ...], weights: Weights) -> Features:
         missing = [int(layer) if layer.lstrip('-').isdecimal() else layer for layer in missing]
         raise ValueError(f'layer_weights names the layers {missing}; {vgg_type} has 0 to {len(trunk) - 1}.')
     trunk = trunk.to_empty(device='cpu')
-    load_strict(trunk, read_state_dict(weights, 'features'), str(weights), f'{vgg_type}.features')
+    state = with_batch_counts(trunk, read_state_dict(weights, 'features'))
+    load_strict(trunk, state, str(weights), f'{vgg_type}.features')
     return Features(trunk[: max(map(int, layers)) + 1], layers, vgg_type)
 
 
@@ -90,7 +101,7 @@ def _backbone(config: str, layers: tuple[str, ...], weights: Weights) -> Feature
     state = read_state_dict(weights)
     if any(key.startswith('backbone.') for key in state):  # a whole classifier, as mmpretrain publishes it
         state = select_prefix(state, 'backbone', str(weights))
-    load_strict(network, state, str(weights), str(config['type']))
+    load_strict(network, with_batch_counts(network, state), str(weights), str(config['type']))
     return Features(network, layers, str(config['type']))
 
 

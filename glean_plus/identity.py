@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glean_plus.shared import SharedNetwork, Weights
 from glean_plus.weights import Card, read_state_dict
-from glean_plus.weights.strict import load_strict
+from glean_plus.weights.strict import load_strict, with_batch_counts
 
 ARCFACE = Card(
     name='arcface_ir_se50',
@@ -56,9 +57,12 @@ class FaceEmbedding(nn.Module):
 
 
 def _arcface(crop: str, weights: Weights) -> FaceEmbedding:
-    embedding = FaceEmbedding(crop)
+    with torch.device('meta'):  # its random start takes seconds
+        embedding = FaceEmbedding(crop)
+    embedding.to_empty(device='cpu')
     name = weights.name if isinstance(weights, Card) else str(weights)
-    load_strict(embedding.network, read_state_dict(weights), name, 'ArcFace (IR-SE50)')
+    state = with_batch_counts(embedding.network, read_state_dict(weights))
+    load_strict(embedding.network, state, name, 'ArcFace (IR-SE50)')
     return embedding
 
 

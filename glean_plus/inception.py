@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from glean_plus.shared import SharedNetwork, Weights
 from glean_plus.weights import read_state_dict
-from glean_plus.weights.strict import load_strict
+from glean_plus.weights.strict import load_strict, with_batch_counts
+
+INPUT_SIZE = 299
 
 
 class InceptionFeatures(nn.Module):
-    """The pooled features of MMagic's FID Inception (that of TensorFlow, converted by pytorch-fid).
+    """The pooled features of FID's Inception: TensorFlow's, converted by pytorch-fid, on MMagic's network.
 
     Args:
         weights: Its state dict.
@@ -18,20 +22,18 @@ class InceptionFeatures(nn.Module):
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
-        from mmagic.evaluation.functional import fid_inception
+        from mmagic.evaluation.functional.fid_inception import fid_inception_v3
 
-        network = fid_inception.fid_inception_v3(load_ckpt=False)
-        load_strict(network, read_state_dict(weights), str(weights), 'FID Inception')
-        # MMagic's own loading is a download that knows neither our cache nor our errors.
-        original, fid_inception.fid_inception_v3 = fid_inception.fid_inception_v3, lambda load_ckpt: network
-        try:
-            self.network = fid_inception.InceptionV3([3], normalize_input=False)
-        finally:
-            fid_inception.fid_inception_v3 = original
+        with torch.device('meta'):  # its random start takes seconds
+            network = fid_inception_v3(load_ckpt=False)
+        network.to_empty(device='cpu')
+        load_strict(network, with_batch_counts(network, read_state_dict(weights)), str(weights), 'FID Inception')
+        network.fc = nn.Identity()
+        self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W), RGB, -1 to 1 -> (N, 2048); resized to 299 x 299, bilinear, as pytorch-fid does."""
-        return self.network(x)[0].flatten(1)
+        return self.network(F.interpolate(x, (INPUT_SIZE, INPUT_SIZE), mode='bilinear', align_corners=False))
 
 
 def inception(weights: Weights | None = None) -> SharedNetwork:

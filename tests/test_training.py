@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -107,7 +108,10 @@ def launch(arguments: list[str], cwd: Path, processes: int = 0) -> str:
     environment = {**os.environ, 'PYTHONWARNINGS': 'ignore', 'OMP_NUM_THREADS': '1', 'TORCH_HOME': str(cwd / 'hub'),
                    'PATH': f'{BIN}{os.pathsep}{os.environ["PATH"]}'}  # fmt: skip
     if processes:
-        arguments = [str(BIN / 'torchrun'), f'--nproc-per-node={processes}', '--master-port=29511', *arguments]
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = free.getsockname()[1]
+        arguments = [str(BIN / 'torchrun'), f'--nproc-per-node={processes}', f'--master-port={port}', *arguments]
     result = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
     output = result.stdout + result.stderr
     assert result.returncode == 0, output[-6000:]

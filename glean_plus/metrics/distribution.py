@@ -18,9 +18,10 @@ from glean_plus.metrics.base import PictureMetric
 
 def frechet_distance(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray) -> float:
     """Squared Frechet distance of two normal distributions: means (D,), covariances (D, D)."""
-    # Tr sqrt(A B) by the eigenvalues of A B, which are real and not negative: it needs no regular covariance.
-    eigenvalues = linalg.eigvals(cov_a @ cov_b)
-    root = np.sqrt(eigenvalues.real.clip(0)).sum()
+    # Tr sqrt(A B) = Tr sqrt(sqrt(A) B sqrt(A)): symmetric, so real, and no inverse is taken of singular covariances.
+    values, vectors = linalg.eigh(cov_a)
+    root_a = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    root = np.sqrt(linalg.eigvalsh(root_a @ cov_b @ root_a).clip(0)).sum()
     difference = mean_a - mean_b
     return float(difference @ difference + np.trace(cov_a) + np.trace(cov_b) - 2 * root)
 

@@ -42,7 +42,7 @@ class GLEANRestorer(SRGAN):
     Args:
         generator: Config of :class:`GLEAN`, or of any network with ``init_weights`` and the same call.
         perceptual_loss: Config of a loss with call (prediction, truth) -> scalar, or (perceptual, style) as MMagic's.
-        losses: Configs of further losses of the generator by name, each with a weight of its own and a call (prediction,
+        losses: Configs of further losses of the generator by name, each with its own weight and a call (prediction,
             truth) -> scalar, or (prediction, truth, input) if it says ``wants_input``, as ``LRConsistencyLoss``. The
             log has each as ``loss_<name>``.
         ema: ``dict(decay=0.999, start=0)``: averages from its update ``start`` on, before which they follow
@@ -67,7 +67,7 @@ class GLEANRestorer(SRGAN):
         self._perceptual_cfg = perceptual_loss
         self._loss_cfgs = dict(losses or {})
         if taken := sorted(OWN_LOSSES & {*self._loss_cfgs}):
-            raise ValueError(f'`losses` cannot name {taken}: GLEANRestorer logs its own losses as {sorted(OWN_LOSSES)}.')
+            raise ValueError(f'`losses` cannot name {taken}: these are the logged names of its own: {sorted(OWN_LOSSES)}.')
         channels_last = bool((self.train_cfg or {}).get('channels_last', False))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.ema_decay, self.ema_start = 0.0, 0
