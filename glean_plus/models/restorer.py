@@ -67,7 +67,7 @@ class GLEANRestorer(SRGAN):
         self._perceptual_cfg = perceptual_loss
         self._loss_cfgs = dict(losses or {})
         if taken := sorted(OWN_LOSSES & {*self._loss_cfgs}):
-            raise ValueError(f'`losses` cannot name {taken}: these are the logged names of its own: {sorted(OWN_LOSSES)}.')
+            raise ValueError(f'`losses` cannot name {taken}: the log has losses of these names, {sorted(OWN_LOSSES)}.')
         channels_last = bool((self.train_cfg or {}).get('channels_last', False))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.ema_decay, self.ema_start = 0.0, 0
