@@ -6,6 +6,7 @@ import copy
 import json
 import multiprocessing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -142,35 +143,36 @@ def test_every_metric_knows_its_direction_and_has_a_name_of_its_own() -> None:
 # ---- LPIPS
 
 
-@pytest.fixture(scope='module')
-def lpips_of_the_package(files: dict[str, Path]) -> nn.Module:
-    """The package's own way, its download replaced."""
-    network = torchvision.models.alexnet(weights=None)
-    network.features.load_state_dict({k[9:]: v for k, v in torch.load(files['alex']).items()})
-    original = lpips_package.pretrained_networks.tv.alexnet
-    lpips_package.pretrained_networks.tv.alexnet = lambda pretrained: copy.deepcopy(network)
-    try:
-        return lpips_package.LPIPS(net='alex', verbose=False)
-    finally:
-        lpips_package.pretrained_networks.tv.alexnet = original
+@pytest.mark.parametrize(('net', 'name'), [('alex', 'alexnet'), ('vgg', 'vgg16')])
+def test_lpips_equals_its_package(net: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with torch.device('meta'):
+        trunk = randomized(torchvision.models.get_model(name, weights=None).features)
+    torch.save({f'features.{key}': value.clone() for key, value in trunk.state_dict().items()}, tmp_path / 'trunk.pth')
+    blank = copy.deepcopy(trunk)
+    for parameter in blank.parameters():
+        parameter.data.zero_()
 
+    def trunk_of_torchvision(pretrained: bool) -> SimpleNamespace:
+        return SimpleNamespace(features=copy.deepcopy(trunk if pretrained else blank))
 
-def test_lpips_equals_its_package(files: dict[str, Path], lpips_of_the_package: nn.Module) -> None:
+    monkeypatch.setattr(lpips_package.pretrained_networks.tv, name, trunk_of_torchvision)
+    lpips_of_the_package = lpips_package.LPIPS(net=net, verbose=False)  # as its users have it, with a download
     gt, pred = photographs()
     with torch.no_grad():
         a, b = (image[None] / 255.0 for image in (gt, pred))
         expected = float(lpips_of_the_package(a, b, normalize=True))  # RGB, 0 to 1
         swapped = float(lpips_of_the_package(a.flip(1), b.flip(1), normalize=True))
-    config = dict(type='LPIPSMetric', net='alex', weights=str(files['alex']))
-    assert measured(config, gt, pred) == {'LPIPS-alex': pytest.approx(expected, rel=1e-4)}
+    config = dict(type='LPIPSMetric', net=net, weights=str(tmp_path / 'trunk.pth'))
+    key = f'LPIPS-{net}'
+    assert measured(config, gt, pred) == {key: pytest.approx(expected, rel=1e-4)}
     assert measured(config | dict(channel_order='rgb', prefix='p'), gt, pred) == {
-        'p/LPIPS-alex': pytest.approx(swapped, rel=1e-4)
+        f'p/{key}': pytest.approx(swapped, rel=1e-4)
     }
     assert swapped != pytest.approx(expected, rel=1e-2)
-    assert measured(config, gt, gt) == {'LPIPS-alex': 0}
+    assert measured(config, gt, gt) == {key: 0}
     # A stronger blur is farther away, whatever the trunk.
     worse = torch.nn.functional.avg_pool2d(pred[None].float(), 7, 1, 3)[0].to(torch.uint8)
-    assert measured(config, gt, worse)['LPIPS-alex'] > expected
+    assert measured(config, gt, worse)[key] > expected
     with pytest.raises(ValueError, match='resnet'):
         METRICS.build(dict(type='LPIPSMetric', net='resnet'))
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from mmagic.evaluation.metrics.metrics_utils import obtain_data
 from mmagic.registry import METRICS
-from scipy import linalg
 
 from glean_plus.inception import inception
 from glean_plus.metrics.base import PictureMetric
@@ -19,9 +18,9 @@ from glean_plus.metrics.base import PictureMetric
 def frechet_distance(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray) -> float:
     """Squared Frechet distance of two normal distributions: means (D,), covariances (D, D)."""
     # Tr sqrt(A B) = Tr sqrt(sqrt(A) B sqrt(A)): symmetric, so real, and no inverse is taken of singular covariances.
-    values, vectors = linalg.eigh(cov_a)
+    values, vectors = np.linalg.eigh(cov_a)
     root_a = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    root = np.sqrt(linalg.eigvalsh(root_a @ cov_b @ root_a).clip(0)).sum()
+    root = np.sqrt(np.linalg.eigvalsh(root_a @ cov_b @ root_a).clip(0)).sum()
     difference = mean_a - mean_b
     return float(difference @ difference + np.trace(cov_a) + np.trace(cov_b) - 2 * root)
 
