@@ -15,12 +15,27 @@ from glean_plus.inception import inception
 from glean_plus.metrics.base import PictureMetric
 
 
-def frechet_distance(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray) -> float:
-    """Squared Frechet distance of two normal distributions: means (D,), covariances (D, D)."""
-    # Tr sqrt(A B) = Tr sqrt(sqrt(A) B sqrt(A)): symmetric, so real, and no inverse is taken of singular covariances.
-    values, vectors = np.linalg.eigh(cov_a)
-    root_a = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    root = np.sqrt(np.linalg.eigvalsh(root_a @ cov_b @ root_a).clip(0)).sum()
+def frechet_distance(
+    mean_a: np.ndarray,
+    cov_a: np.ndarray,
+    mean_b: np.ndarray,
+    cov_b: np.ndarray,
+    root_a: np.ndarray | None = None,
+) -> float:
+    """Squared Frechet distance of two normal distributions.
+
+    Args:
+        mean_a: (D,).
+        cov_a: (D, D).
+        mean_b: (D,).
+        cov_b: (D, D).
+        root_a: (K, D) with ``root_a.T @ root_a`` = ``cov_a``, if one is known; the smaller K, the faster.
+    """
+    if root_a is None:
+        values, vectors = np.linalg.eigh(cov_a)
+        root_a = np.sqrt(values.clip(0))[:, None] * vectors.T
+    # Tr sqrt(A B) = Tr sqrt(R B R^T) with A = R^T R: symmetric, so real, and no covariance need be regular.
+    root = np.sqrt(np.linalg.eigvalsh(root_a @ cov_b @ root_a.T).clip(0)).sum()
     difference = mean_a - mean_b
     return float(difference @ difference + np.trace(cov_a) + np.trace(cov_b) - 2 * root)
 
@@ -103,7 +118,8 @@ class FIDMetric(_DistributionMetric):
 
     def distance(self, pred: np.ndarray, real: np.ndarray | None) -> float:
         known = self._known if real is None else dict(mu=real.mean(0), sigma=np.cov(real, rowvar=False))
-        return frechet_distance(pred.mean(0), np.cov(pred, rowvar=False), known['mu'], known['sigma'])
+        root = (pred - pred.mean(0)) / (len(pred) - 1) ** 0.5 if len(pred) < pred.shape[1] else None
+        return frechet_distance(pred.mean(0), np.cov(pred, rowvar=False), known['mu'], known['sigma'], root)
 
 
 @METRICS.register_module()
