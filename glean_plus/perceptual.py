@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glean_plus.shared import SharedNetwork, Weights
 from glean_plus.weights import WeightsError, read_state_dict
 from glean_plus.weights.strict import load_strict
 
@@ -121,8 +123,7 @@ class STLPIPS(nn.Module):
 
     def __init__(self, net: str = 'alex') -> None:
         super().__init__()
-        if net not in _TRUNKS:
-            raise ValueError(f'net must be one of {sorted(_TRUNKS)}, but is {net!r}.')
+        _check_net(net, _TRUNKS)
         self.scaling_layer = _Scaling()
         slices = _TRUNKS[net]()
         widths = [[module for module in part if isinstance(module, nn.Conv2d)][-1].out_channels for part in slices]
@@ -150,21 +151,50 @@ def _unit(x: Tensor) -> Tensor:
     return x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
 
 
-def lpips_network(net: str) -> nn.Module:
-    """The original LPIPS (Zhang et al., CVPR 2018), of the package ``lpips``; frozen.
+def stlpips(net: str = 'alex') -> SharedNetwork:
+    """A shared :class:`STLPIPS`."""
+    _check_net(net, _TRUNKS)
+    return SharedNetwork(STLPIPS, net)
 
-    Raises:
-        WeightsError: If its trunk, an ImageNet network of torchvision's, is not there and cannot be downloaded.
-    """
+
+# LPIPS' trunks, by the names that torchvision has for them.
+LPIPS_TRUNKS = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
+
+
+def _check_net(net: str, known: Collection[str]) -> None:
+    if net not in known:
+        raise ValueError(f'net must be one of {sorted(known)}, but is {net!r}.')
+
+
+def _lpips(net: str, weights: Weights) -> nn.Module:
     import lpips
-    from torchvision.models import get_model_weights
 
-    names = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
-    if net not in names:
-        raise ValueError(f'net must be one of {sorted(names)}, but is {net!r}.')
     # Its own way to the trunk is torchvision's download, which knows neither our cache nor our errors.
-    trunk = read_state_dict(get_model_weights(names[net]).IMAGENET1K_V1.url, 'features')
+    trunk = read_state_dict(weights, 'features')
     network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
     # Its keys have the slice before torchvision's number: slice2.3.weight is features.3.weight.
-    network.net.load_state_dict({key: trunk[key.split('.', 1)[1]] for key in network.net.state_dict()})
-    return network.requires_grad_(False).eval()
+    names = {key: key.split('.', 1)[1] for key in network.net.state_dict()}
+    state = {key: trunk[name] for key, name in names.items() if name in trunk}
+    load_strict(network.net, state, str(weights), f"LPIPS' trunk ({net})")
+    return network
+
+
+def lpips(net: str = 'alex', weights: Weights | None = None) -> SharedNetwork:
+    """The original LPIPS (Zhang et al., CVPR 2018), version 0.1, of the package ``lpips``, which carries its heads.
+
+    The network takes two batches (N, 3, H, W), RGB, -1 to 1, and gives distances (N, 1, 1, 1).
+
+    Args:
+        net: Trunk: ``alex`` (what is usually reported), ``vgg`` or ``squeeze``.
+        weights: State dict of torchvision's ``alexnet``, ``vgg16`` or ``squeezenet1_1``; None takes the published one,
+            a download of 233 MB, 528 MB or 5 MB.
+
+    Raises:
+        ValueError: On another trunk. Its weights are asked for when the network is.
+    """
+    _check_net(net, LPIPS_TRUNKS)
+    if weights is None:
+        from torchvision.models import get_model_weights
+
+        weights = get_model_weights(LPIPS_TRUNKS[net]).IMAGENET1K_V1.url
+    return SharedNetwork(_lpips, net, weights=weights)

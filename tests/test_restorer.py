@@ -179,6 +179,38 @@ def test_perceptual_network_is_built_only_for_training_and_never_saved() -> None
     assert not any('perceptual' in key for key in model.state_dict())
 
 
+class WantsInput(Forbidden):
+    wants_input = True
+
+    def forward(self, pred: torch.Tensor, gt: torch.Tensor, lq: torch.Tensor) -> torch.Tensor:
+        return lq.square().mean() + 0 * pred.sum()
+
+
+def test_further_losses_are_logged_by_name_and_move_the_generator() -> None:
+    for kind in (Forbidden, WantsInput):
+        MODELS.register_module(module=kind, name=f'{kind.__name__}Loss', force=True)
+    Forbidden.built = WantsInput.built = 0
+    configs = dict(identity=dict(type='ForbiddenLoss'), lr=dict(type='WantsInputLoss'),
+                   consistency=dict(type='LRConsistencyLoss', loss_weight=10.0))  # fmt: skip
+    model = restorer(losses=configs)
+    plain = restorer()
+    plain.load_state_dict(model.state_dict())
+    model.eval().test_step(dict(inputs=small()['inputs'], data_samples=small()['data_samples']))
+    assert Forbidden.built == WantsInput.built == 0
+    log, expected = model.train().train_step(small(), optimizers(model)), plain.train_step(small(), optimizers(plain))
+    model.train_step(small(seed=1), optimizers(model))
+    assert Forbidden.built == 1 and WantsInput.built == 1
+    assert log.keys() - expected.keys() == {'loss_identity', 'loss_lr', 'loss_consistency'}
+    lq = torch.stack(small()['inputs']) / 127.5 - 1
+    assert float(log['loss_lr']) == pytest.approx(float(lq.square().mean()), rel=1e-5)
+    assert float(log['loss_identity']) > 0
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    key = 'generator.decoder.last.0.weight'
+    assert not torch.equal(model.state_dict()[key], plain.state_dict()[key])
+    with pytest.raises(ValueError, match=r"cannot name \['gan', 'pix'\]"):
+        restorer(losses=dict(pix=dict(type='ForbiddenLoss'), gan=dict(type='ForbiddenLoss')))
+
+
 def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 

@@ -1,3 +1,7 @@
-from glean_plus.losses.perceptual import STLPIPSLoss, VGGFeatureLoss
+from glean_plus.losses.consistency import LRConsistencyLoss
+from glean_plus.losses.identity import IdentityLoss
+from glean_plus.losses.perceptual import BackboneFeatureLoss, LPIPSLoss, STLPIPSLoss, VGGFeatureLoss
 
-__all__ = ['STLPIPSLoss', 'VGGFeatureLoss']
+__all__ = [
+    'BackboneFeatureLoss', 'IdentityLoss', 'LPIPSLoss', 'LRConsistencyLoss', 'STLPIPSLoss', 'VGGFeatureLoss',
+]  # fmt: skip

@@ -12,7 +12,7 @@ from mmagic.registry import MODELS
 from mmagic.structures import DataSample
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from torch import Tensor, nn
+from torch import Tensor
 
 from glean_plus.engine.distributed import unwrapped
 from glean_plus.imresize import matlab_bicubic
@@ -22,6 +22,9 @@ from glean_plus.weights import select_prefix
 from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
 from glean_plus.weights.strict import check
 
+# What the log has as loss_<name>.
+OWN_LOSSES = {'pix', 'perceptual', 'style', 'gan', 'd_real', 'd_fake'}
+
 
 @MODELS.register_module()
 class GLEANRestorer(SRGAN):
@@ -30,7 +33,8 @@ class GLEANRestorer(SRGAN):
     What differs from MMagic's ``SRGAN``:
 
     * ``ema`` keeps an average of the generator, which validation and test use; a frozen bank is not copied for it.
-    * The perceptual loss' network is built at the first training step, so that a test needs none, and is not saved.
+    * The perceptual loss and the further ``losses`` are built at the first training step, so that a test needs none of
+      their networks, and are not saved.
     * One backward pass a step and network, so that gradient accumulation means the same for both.
     * ``step_counter`` is saved, so that ``disc_init_steps`` survives a resume.
     * A checkpoint that does not fit the generator is refused, where MMEngine would test random weights.
@@ -38,6 +42,9 @@ class GLEANRestorer(SRGAN):
     Args:
         generator: Config of :class:`GLEAN`, or of any network with ``init_weights`` and the same call.
         perceptual_loss: Config of a loss with call (prediction, truth) -> scalar, or (perceptual, style) as MMagic's.
+        losses: Configs of further losses of the generator by name, each with its own weight and a call (prediction,
+            truth) -> scalar, or (prediction, truth, input) if it says ``wants_input``, as ``LRConsistencyLoss``. The
+            log has each as ``loss_<name>``.
         ema: ``dict(decay=0.999, start=0)``: averages from its update ``start`` on, before which they follow
             it, with the decay rising to its value as (1 + n) / (10 + n) over the first n updates; None keeps none.
         **kwargs: As ``mmagic.models.SRGAN``: ``discriminator``, ``gan_loss``, ``pixel_loss``, ``train_cfg`` with
@@ -50,6 +57,7 @@ class GLEANRestorer(SRGAN):
         self,
         generator: Mapping[str, Any],
         perceptual_loss: Mapping[str, Any] | None = None,
+        losses: Mapping[str, Mapping[str, Any]] | None = None,
         ema: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -57,6 +65,9 @@ class GLEANRestorer(SRGAN):
         del self._buffers['step_counter']
         self.register_buffer('step_counter', torch.tensor(0), persistent=True)
         self._perceptual_cfg = perceptual_loss
+        self._loss_cfgs = dict(losses or {})
+        if taken := sorted(OWN_LOSSES & {*self._loss_cfgs}):
+            raise ValueError(f'`losses` cannot name {taken}: the log has losses of these names, {sorted(OWN_LOSSES)}.')
         channels_last = bool((self.train_cfg or {}).get('channels_last', False))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.ema_decay, self.ema_start = 0.0, 0
@@ -108,25 +119,37 @@ class GLEANRestorer(SRGAN):
 
     # ---- training
 
-    def _loss_networks(self, device: torch.device) -> nn.Module | None:
-        # Kept out of the module tree: its weights are no part of a checkpoint.
+    def _build_losses(self, device: torch.device) -> None:
+        # Kept out of the module tree: their weights are no part of a checkpoint.
         if self._perceptual_cfg is not None and self.perceptual_loss is None:
             self.__dict__['perceptual_loss'] = MODELS.build(self._perceptual_cfg).to(device).eval()
-        return self.perceptual_loss
+        if 'further_losses' not in self.__dict__:
+            self.__dict__['further_losses'] = {
+                name: MODELS.build(config).to(device).eval() for name, config in self._loss_cfgs.items()
+            }
 
-    def g_step(self, batch_outputs: Tensor, batch_gt_data: Tensor) -> dict[str, Tensor]:
-        """Losses of the generator: Eq. 5, 6 and 7, with their weights (Eq. 8)."""
+    def g_step(self, batch_outputs: Tensor, batch_gt_data: Tensor, lq: Tensor | None = None) -> dict[str, Tensor]:
+        """Losses of the generator: Eq. 5, 6 and 7, with their weights (Eq. 8), and the further ones.
+
+        Args:
+            batch_outputs: Predictions, (N, C, H, W).
+            batch_gt_data: Truth, the same.
+            lq: The generator's input, which only some of the further losses want.
+        """
         losses = {}
+        self._build_losses(batch_outputs.device)
         if self.pixel_loss:
             losses['loss_pix'] = self.pixel_loss(batch_outputs, batch_gt_data)
-        perceptual_loss = self._loss_networks(batch_outputs.device)
-        if perceptual_loss is not None:
-            result = perceptual_loss(batch_outputs, batch_gt_data)
+        if self.perceptual_loss is not None:
+            result = self.perceptual_loss(batch_outputs, batch_gt_data)
             percep, style = result if isinstance(result, tuple) else (result, None)
             if percep is not None:
                 losses['loss_perceptual'] = percep
             if style is not None:
                 losses['loss_style'] = style
+        for name, loss in self.further_losses.items():
+            inputs = (lq,) if getattr(loss, 'wants_input', False) else ()
+            losses[f'loss_{name}'] = loss(batch_outputs, batch_gt_data, *inputs)
         if self.gan_loss and self.discriminator:
             # Not through a distributed wrapper: its weights get no gradients here, which the wrapper would wait for.
             fake = unwrapped(self.discriminator)(batch_outputs)
@@ -167,7 +190,7 @@ class GLEANRestorer(SRGAN):
                 set_requires_grad(self.discriminator, False)
             with wrapper.optim_context(self.generator):
                 pred = self.generator(*inputs)
-                losses = self.g_step(pred, gt)
+                losses = self.g_step(pred, gt, lq)
             loss, log = self.parse_losses(losses)
             wrapper.update_params(loss)
             log_vars.update(log)

@@ -29,10 +29,10 @@ class Card:
 
     Args:
         name: By which the tools know it.
-        kind: ``bank`` or ``restorer``.
+        kind: ``bank``, ``restorer``, or ``network`` of a loss or metric.
         data: Training pictures and their size.
         licence: Of the weights and, where it limits their use, of the training pictures.
-        colour_order: ``rgb`` or ``bgr``, of the pictures that the network draws.
+        colour_order: ``rgb`` or ``bgr``, of the pictures that the network draws, or judges.
         value_range: Of those pictures; a generator without a last tanh may overshoot it.
         sha256: In hexadecimal: all of it, or the first digits if no more is published. Empty if none is.
         url: None for a file that is shipped with its card.
@@ -61,7 +61,7 @@ class Card:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for name, allowed in (('kind', ('bank', 'restorer')), ('colour_order', ('rgb', 'bgr'))):
+        for name, allowed in (('kind', ('bank', 'restorer', 'network')), ('colour_order', ('rgb', 'bgr'))):
             if getattr(self, name) not in allowed:
                 raise WeightsError(f'{name} of {self.name} must be one of {allowed}, but is {getattr(self, name)!r}.')
         if self.sha256 and not re.fullmatch('[0-9a-f]{8,64}', self.sha256):

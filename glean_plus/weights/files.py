@@ -12,17 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glean_plus.weights.cards import Card
 from glean_plus.weights.containers import read_content
 from glean_plus.weights.errors import WeightsError
 from glean_plus.weights.fetch import fetch, sha256
 
 
-def local_copy(source: str | os.PathLike[str]) -> Path:
-    """The file itself, or the cached download of a URL: see :func:`glean_plus.weights.fetch.fetch`.
+def local_copy(source: str | os.PathLike[str] | Card) -> Path:
+    """The file itself, or the cached download of a URL or card: see :func:`glean_plus.weights.fetch.fetch`.
 
     Raises:
         WeightsError: If the file is missing, or cannot be downloaded; the message says what to do by hand.
     """
+    if isinstance(source, Card):
+        return fetch(source)
     text = str(source)
     if text.startswith(('http://', 'https://')):
         return fetch(text)
@@ -32,11 +35,11 @@ def local_copy(source: str | os.PathLike[str]) -> Path:
     return path
 
 
-def read_state_dict(source: str | os.PathLike[str], prefix: str = '') -> dict[str, Tensor]:
+def read_state_dict(source: str | os.PathLike[str] | Card, prefix: str = '') -> dict[str, Tensor]:
     """Read the tensors of a weight file as they are, those below ``prefix`` if one is given.
 
     Args:
-        source: Path or URL.
+        source: Path, URL or card.
         prefix: Such as ``generator_ema``, without the dot; removed from the keys.
 
     Raises:

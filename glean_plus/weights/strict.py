@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -41,6 +42,15 @@ def check(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: s
             parts.append(f'Other shape: {_some(shapes)}.')
         parts.append('Check the checkpoint, its prefix and the sizes and channels in the config.')
         raise WeightsError(' '.join(parts))
+
+
+def with_batch_counts(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state``, and where it lacks them the counters of batch norms, which files of PyTorch 0.4 do not have.
+
+    PyTorch's own loading sets them to zero too; nothing in evaluation depends on them.
+    """
+    counts = {key: torch.tensor(0) for key in module.state_dict() if key.endswith('.num_batches_tracked')}
+    return counts | dict(state)
 
 
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], source: str, what: str) -> None:

@@ -1,0 +1,169 @@
+"""FID and KID: distances between the features of two sets of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmagic.evaluation.metrics.metrics_utils import obtain_data
+from mmagic.registry import METRICS
+
+from glean_plus.inception import inception
+from glean_plus.metrics.base import PictureMetric
+
+
+def frechet_distance(
+    mean_a: np.ndarray,
+    cov_a: np.ndarray,
+    mean_b: np.ndarray,
+    cov_b: np.ndarray,
+    root_a: np.ndarray | None = None,
+) -> float:
+    """Squared Frechet distance of two normal distributions.
+
+    Args:
+        mean_a: (D,).
+        cov_a: (D, D).
+        mean_b: (D,).
+        cov_b: (D, D).
+        root_a: (K, D) with ``root_a.T @ root_a`` = ``cov_a``, if one is known; the smaller K, the faster.
+    """
+    if root_a is None:
+        values, vectors = np.linalg.eigh(cov_a)
+        root_a = np.sqrt(values.clip(0))[:, None] * vectors.T
+    # Tr sqrt(A B) = Tr sqrt(R B R^T) with A = R^T R: symmetric, so real, and no covariance need be regular.
+    root = np.sqrt(np.linalg.eigvalsh(root_a @ cov_b @ root_a.T).clip(0)).sum()
+    difference = mean_a - mean_b
+    return float(difference @ difference + np.trace(cov_a) + np.trace(cov_b) - 2 * root)
+
+
+def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Unbiased squared maximum mean discrepancy with the kernel (x.y / D + 1)^3: features (N, D), (M, D)."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    dim, n, m = a.shape[1], len(a), len(b)
+    within_a, within_b, between = ((x @ y.T / dim + 1) ** 3 for x, y in ((a, a), (b, b), (a, b)))
+    return float(
+        (within_a.sum() - np.trace(within_a)) / (n * (n - 1))
+        + (within_b.sum() - np.trace(within_b)) / (m * (m - 1))
+        - 2 * between.mean()
+    )
+
+
+class _DistributionMetric(PictureMetric):
+    """Collects Inception features of the predictions, and of the truths unless a reference is given."""
+
+    lower_is_better = True
+
+    def __init__(self, metric: str, weights: str | None, reference: str | None, **kwargs: Any) -> None:
+        super().__init__(metric, **kwargs)
+        self.network = inception(weights)
+        self.reference = reference
+        self._known = self._read(Path(reference)) if reference else {}
+
+    needed: tuple[str, ...] = ()
+
+    def _read(self, path: Path) -> dict[str, np.ndarray]:
+        if not path.is_file():
+            raise ValueError(f'There is no reference {path}: an .npz file with {" and ".join(self.needed)}.')
+        with np.load(path, allow_pickle=False) as file:
+            if missing := [name for name in self.needed if name not in file]:
+                raise ValueError(f'The reference {path} lacks {missing}; it has {sorted(file)}.')
+            return {name: file[name].astype(np.float64) for name in self.needed}
+
+    def _features(self, image: Any) -> np.ndarray:
+        with torch.no_grad():
+            return self.network.on(self.device)(self.prepare_image(image))[0].cpu().numpy()
+
+    def process(self, data_batch: Sequence[dict], data_samples: Sequence[dict]) -> None:
+        for sample in data_samples:
+            result = dict(pred=self._features(obtain_data(sample['output'], self.pred_key)))
+            if not self.reference:
+                result['real'] = self._features(obtain_data(sample, self.gt_key))
+            self.results.append(result)
+
+    def compute_metrics(self, results: list[dict[str, np.ndarray]]) -> dict[str, float]:
+        if len(results) < 2:
+            raise ValueError(f'{self.metric} compares sets of pictures, but the test has {len(results)}.')
+        sets = {key: np.stack([result[key] for result in results]).astype(np.float64) for key in results[0]}
+        return {self.metric: self.distance(sets['pred'], sets.get('real'))}
+
+    def distance(self, pred: np.ndarray, real: np.ndarray | None) -> float:
+        raise NotImplementedError
+
+
+@METRICS.register_module()
+class FIDMetric(_DistributionMetric):
+    """FID (Heusel et al., 2017) of the predictions of a restoration test; lower is better. Key ``FID``.
+
+    MMagic's FID draws its own pictures from a generator's noise and so cannot judge a restorer. The network, its
+    weights and the resize are pytorch-fid's. Biased by the number of pictures: compare equal numbers only.
+
+    Args:
+        weights: Path or URL of pytorch-fid's Inception; None is a download of 91 MB.
+        reference: .npz with ``mu`` and ``sigma``, as pytorch-fid writes; None takes the truths of the test.
+        **kwargs: As :class:`PictureMetric`.
+
+    Raises:
+        ValueError: If the reference is missing or another.
+        WeightsError: At the first picture, if the weights cannot be had or do not fit.
+    """
+
+    needed = ('mu', 'sigma')
+
+    def __init__(self, weights: str | None = None, reference: str | None = None, **kwargs: Any) -> None:
+        super().__init__('FID', weights, reference, **kwargs)
+
+    def distance(self, pred: np.ndarray, real: np.ndarray | None) -> float:
+        known = self._known if real is None else dict(mu=real.mean(0), sigma=np.cov(real, rowvar=False))
+        root = (pred - pred.mean(0)) / (len(pred) - 1) ** 0.5 if len(pred) < pred.shape[1] else None
+        return frechet_distance(pred.mean(0), np.cov(pred, rowvar=False), known['mu'], known['sigma'], root)
+
+
+@METRICS.register_module()
+class KIDMetric(_DistributionMetric):
+    """KID (Binkowski et al., 2018), the mean over random subsets; lower is better, and no bias. Key ``KID``.
+
+    MMagic has none. Not multiplied by 1000.
+
+    Args:
+        weights: As :class:`FIDMetric`.
+        reference: .npz with ``features`` (N, 2048); None takes the truths of the test.
+        subsets: How many.
+        subset_size: Pictures in each; all of them, once, if there are no more.
+        seed: Of the choice.
+        **kwargs: As :class:`PictureMetric`.
+
+    Raises:
+        ValueError: If a number is too small, or the reference is missing or another.
+        WeightsError: At the first picture, if the weights cannot be had or do not fit.
+    """
+
+    needed = ('features',)
+
+    def __init__(
+        self,
+        weights: str | None = None,
+        reference: str | None = None,
+        subsets: int = 100,
+        subset_size: int = 1000,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        if subsets < 1 or subset_size < 2:
+            raise ValueError(f'KID wants subsets >= 1 and subset_size >= 2, but has {subsets} and {subset_size}.')
+        super().__init__('KID', weights, reference, **kwargs)
+        self.subsets, self.subset_size, self.seed = subsets, subset_size, seed
+
+    def distance(self, pred: np.ndarray, real: np.ndarray | None) -> float:
+        real = self._known['features'] if real is None else real
+        size = min(self.subset_size, len(pred), len(real))
+        if size == len(pred) == len(real):
+            return kernel_distance(pred, real)
+        random = np.random.default_rng(self.seed)
+        return float(np.mean([
+            kernel_distance(*(each[random.choice(len(each), size, replace=False)] for each in (pred, real)))
+            for _ in range(self.subsets)
+        ]))  # fmt: skip

@@ -1,0 +1,40 @@
+"""Whether it is still the same face."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmagic.registry import METRICS
+
+from glean_plus.identity import arcface, similarity
+from glean_plus.metrics.base import PictureMetric
+
+
+@METRICS.register_module()
+class IdentitySimilarity(PictureMetric):
+    """Cosine of the ArcFace embeddings of prediction and truth, -1 to 1 (paper Tables 3 and 7); higher is better.
+
+    The paper names neither network nor crop; these are pixel2style2pixel's, so that the numbers compare among
+    themselves and not with the paper's. Key ``ID``.
+
+    Args:
+        crop: ``ffhq`` for pictures aligned as FFHQ and CelebA-HQ, ``none`` for bare faces.
+        weights: State dict of IR-SE50; None is a download of 175 MB.
+        **kwargs: As :class:`PictureMetric`. ``gt_key='input'`` compares with the input, where there is no truth.
+
+    Raises:
+        ValueError: On another crop.
+        WeightsError: At the first picture, if the weights cannot be had or do not fit.
+    """
+
+    lower_is_better = False
+
+    def __init__(self, crop: str = 'ffhq', weights: str | None = None, **kwargs: Any) -> None:
+        super().__init__('ID', **kwargs)
+        self.network = arcface(crop, weights)
+
+    def process_image(self, gt: Any, pred: Any, mask: Any) -> float:
+        network = self.network.on(self.device)
+        with torch.no_grad():
+            return float(similarity(network(self.prepare_image(pred)), network(self.prepare_image(gt)))[0])
