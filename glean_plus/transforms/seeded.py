@@ -65,21 +65,22 @@ class SeededTransforms(BaseTransform):
         self.seed = seed
         self.fixed = fixed
 
-    def _entropy(self, results: Mapping[str, Any]) -> list[int]:
+    def _key(self, results: Mapping[str, Any]) -> tuple[int, ...]:
         if 'sample_idx' not in results:
             raise KeyError('SeededTransforms needs `sample_idx`, which the data sets of MMEngine and MMagic give.')
         index = results['sample_idx']
         if self.fixed:
-            return [self.seed, int(index)]
+            return (int(index),)
         if not isinstance(index, NumberedIndex):
             raise KeyError(
                 'SeededTransforms draws anew each time only with numbered indices: set '
                 "sampler=dict(type='NumberedSampler') in the data loader, or fixed=True for the same draws each time."
             )
-        return [self.seed, int(index), index.draw]
+        return int(index), index.draw
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
-        state = np.random.SeedSequence(self._entropy(results)).generate_state(8)
+        # A spawn key, and not more entropy: SeedSequence takes (0, 0) and (0, 0, 0) for the same entropy.
+        state = np.random.SeedSequence(self.seed, spawn_key=self._key(results)).generate_state(8)
         outer = np.random.get_state(), random.getstate()
         try:
             np.random.seed(state)
