@@ -14,6 +14,7 @@ from mmagic.datasets import BasicImageDataset
 from mmagic.registry import DATA_SAMPLERS, MODELS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 from scipy import ndimage, stats
@@ -237,7 +238,8 @@ def scaled_down(name: str, root: Path, work_dir: Path) -> Config:
     return config
 
 
-@pytest.mark.parametrize('name', BLIND)
+# One of each size and kind; the other two are these two's lines in the other combination.
+@pytest.mark.parametrize('name', ['glean_face_blind', 'lightglean_face_blind_1024'])
 def test_config_trains_and_restores_real_photographs(name: str, tmp_path: Path) -> None:
     """A folder of photographs of any size and without truth, from file to file."""
     from skimage import data
@@ -253,7 +255,14 @@ def test_config_trains_and_restores_real_photographs(name: str, tmp_path: Path) 
     runner.train()
     moved = {key for key, value in runner.model.generator.state_dict().items() if not torch.equal(value, before[key])}
     assert moved and not any(key.startswith('bank.') for key in moved)
-    metrics = runner.test()
+    metrics: dict[str, float] = {}
+
+    class Collect(Hook):
+        def after_test_epoch(self, runner: Any, metrics_of_a_set: Any = None, **kwargs: Any) -> None:
+            metrics.update(metrics_of_a_set or kwargs.get('metrics') or {})
+
+    runner.register_hook(Collect())
+    runner.test()  # MMagic's loop returns nothing
     assert set(metrics) == {'LFW_a/NIQE', 'CelebA/NIQE'}
     assert all(np.isfinite(value) and value > 0 for value in metrics.values())
     for written in ('Some_Body/face.png', '000001.png'):
