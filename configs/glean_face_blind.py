@@ -16,7 +16,7 @@ model = dict(
 
 load_gt = dict(type='LoadImageFromFile', key='gt', color_type='color', channel_order='rgb')
 load_img = dict(type='LoadImageFromFile', key='img', color_type='color', channel_order='rgb')
-pack = dict(type='PackInputs', meta_keys=['degradation'])
+pack = dict(type='PackInputs', meta_keys=['degradation', 'key'])
 copy_gt = dict(
     type='CopyValues',
     src_keys=['gt', 'gt_channel_order', 'gt_color_type'],

@@ -270,12 +270,12 @@ def test_config_trains_and_restores_real_photographs(name: str, tmp_path: Path) 
 
 
 def test_niqe_without_truth_is_mmagic_s_number() -> None:
-    from mmagic.evaluation.metrics import niqe
+    from mmagic.evaluation.metrics.niqe import niqe
     from mmagic.registry import METRICS
     from skimage import data
 
     image = torch.from_numpy(data.astronaut()[:288, :288, ::-1].copy()).permute(2, 0, 1).float()
     metric = METRICS.build(dict(type='NoReferenceNIQE'))
     metric.process(None, [dict(output=dict(pred_img=image))])
-    expected = niqe.niqe(image, crop_border=0, input_order='CHW', convert_to='gray')
+    expected = niqe(image, crop_border=0, input_order='CHW', convert_to='gray')
     assert metric.results == [dict(NIQE=pytest.approx(float(expected), rel=1e-6))]
