@@ -28,7 +28,7 @@ class NumberedIndex(int):
         numbered.draw = draw
         return numbered
 
-    def __getnewargs__(self) -> tuple[int, int]:  # workers get their indices pickled
+    def __getnewargs__(self) -> tuple[int, int]:  # type: ignore[override]  # workers get their indices pickled
         return int(self), self.draw
 
 
