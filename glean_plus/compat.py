@@ -196,7 +196,10 @@ def register_lazily() -> None:
     from mmagic import registry
     from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS
 
-    used = (registry.MODELS, registry.METRICS, registry.HOOKS, registry.TRANSFORMS, OPTIM_WRAPPERS, MODEL_WRAPPERS)
+    used = (
+        registry.MODELS, registry.METRICS, registry.HOOKS, registry.TRANSFORMS, registry.DATA_SAMPLERS, OPTIM_WRAPPERS,
+        MODEL_WRAPPERS,
+    )  # fmt: skip
     for each in used:
         if MODULES not in each._locations:
             each._locations.append(MODULES)

@@ -1,0 +1,70 @@
+# Blind restoration of faces (section 5.5): FFHQ -> LFW "A" and CelebA, to 512 px.
+#
+# Ours, where the paper is silent: the degraded picture, 64 to 512 px, is resized to 128 px. At the median r of 4.5 it
+# has 114 px a side, and GLEAN's input must be smaller than its output. The bank is GFPGAN's StyleGAN2 of FFHQ, 512 px,
+# in BasicSR's form (MMagic has published none of this size): put the file there. The discriminator starts from nothing.
+_base_ = './_base_/glean.py'
+
+in_size, out_size = 128, 512
+checkpoint = 'weights/StyleGAN2_512_Cmul1_FFHQ_B12G4_scratch_800k.pth'
+
+model = dict(
+    generator=dict(
+        in_size=in_size,
+        bank=dict(out_size=out_size, channel_multiplier=1, pretrained=dict(checkpoint=checkpoint))),
+    discriminator=dict(in_size=out_size, channel_multiplier=1))
+
+load_gt = dict(type='LoadImageFromFile', key='gt', color_type='color', channel_order='rgb')
+load_img = dict(type='LoadImageFromFile', key='img', color_type='color', channel_order='rgb')
+pack = dict(type='PackInputs', meta_keys=['degradation', 'key'])
+copy_gt = dict(
+    type='CopyValues',
+    src_keys=['gt', 'gt_channel_order', 'gt_color_type'],
+    dst_keys=['img', 'img_channel_order', 'img_color_type'])
+# Eq. 11, in its order. `eq11 + eq11` is a second-order degradation (narrow the limits then);
+# `[dict(type='Shuffled', transforms=eq11[:3]), eq11[3]]` shuffles what comes before JPEG.
+eq11 = [
+    dict(type='BlindBlur', limits=(0.2, 10)),
+    dict(type='BlindDownsample', limits=(1, 8)),
+    dict(type='BlindNoise', limits=(0, 25)),
+    dict(type='BlindJPEG', limits=(5, 50)),
+]
+flip = dict(type='Flip', keys=['gt'], flip_ratio=0.5, direction='horizontal')
+# Drawn anew each time a picture is seen, and the same for any number of workers.
+degrade_anew = dict(type='SeededTransforms', seed=0, transforms=[flip, copy_gt] + eq11)
+degrade_alike = dict(type='SeededTransforms', seed=0, fixed=True, transforms=[copy_gt] + eq11)
+gt_size = dict(type='SquareResize', key='gt', size=out_size)
+img_size = dict(type='SquareResize', key='img', size=in_size)
+
+train_dataloader = dict(
+    batch_size=8,
+    sampler=dict(_delete_=True, type='NumberedSampler', shuffle=True),
+    dataset=dict(
+        metainfo=dict(dataset_type='ffhq', task_name='blind'),
+        data_root='data/ffhq',
+        data_prefix=dict(gt='images'),
+        ann_file='meta_info_FFHQ_GT.txt',
+        pipeline=[load_gt, gt_size, degrade_anew, img_size, pack]))
+val_dataloader = dict(
+    dataset=dict(
+        metainfo=dict(dataset_type='celeba-hq', task_name='blind'),
+        data_root='data/CelebA-HQ',
+        ann_file='meta_info_CelebAHQ_val100_GT.txt',
+        pipeline=[load_gt, gt_size, degrade_alike, img_size, pack]))
+
+# Real photographs: no truth, any size, in folders of any depth.
+real = dict(type='BasicImageDataset', data_prefix=dict(img=''), recursive=True, pipeline=[load_img, img_size, pack])
+loader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False))
+test_dataloader = [
+    dict(dataset=dict(data_root='data/LFW_a', **real), **loader),
+    dict(dataset=dict(data_root='data/CelebA_500', **real), **loader),
+]
+test_evaluator = [
+    dict(type='Evaluator', metrics=[dict(type='NIQEMetric', prefix='LFW_a')]),
+    dict(type='Evaluator', metrics=[dict(type='NIQEMetric', prefix='CelebA')]),
+]

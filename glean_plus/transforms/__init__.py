@@ -1,0 +1,8 @@
+from glean_plus.transforms.degradation import BlindBlur, BlindDownsample, BlindJPEG, BlindNoise, Shuffled
+from glean_plus.transforms.seeded import NumberedSampler, SeededTransforms
+from glean_plus.transforms.square import SquareResize
+
+__all__ = [
+    'BlindBlur', 'BlindDownsample', 'BlindJPEG', 'BlindNoise', 'NumberedSampler', 'SeededTransforms', 'Shuffled',
+    'SquareResize',
+]  # fmt: skip

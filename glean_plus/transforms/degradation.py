@@ -1,0 +1,167 @@
+"""The four steps of blind restoration's degradation, y = JPEG_q((x * k_sigma) down r + n_delta) (section 5.5, Eq. 11).
+
+Each draws its value from numpy's global generator, as MMagic's transforms do, changes ``results[key]`` and appends
+``(name, value)`` to ``results['degradation']``, so that a picture can be explained. MMagic's own steps are not used:
+
+* ``RandomResize`` draws 1 / r uniformly, so that r would lie near 1 far too often.
+* ``RandomJPEGCompression`` rounds a uniform draw, which halves the chance of the two ends; it encodes whatever range
+  and type it is given, and takes RGB for BGR unless told.
+* ``RandomBlur`` has a kernel of a fixed size, and rounds to whole levels where the picture is uint8.
+* ``RandomNoise`` has the right units, but adds to what the step before left, and none of them tells what it drew.
+* ``DegradationsWithShuffle`` shuffles its own list in place, so that an order depends on all orders before it.
+
+Between the steps the picture is float32, 0 to 255; only JPEG rounds and clips it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from mmagic.registry import TRANSFORMS
+from mmcv.transforms import BaseTransform
+
+INTERPOLATIONS = {'bilinear': cv2.INTER_LINEAR, 'bicubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
+
+
+class DegradationStep(BaseTransform):
+    """One step: a value from ``limits``, uniformly, and what it does to a picture (H, W, C), float32, 0 to 255.
+
+    Args:
+        limits: Lowest and highest value.
+        key: Key of the picture.
+
+    Raises:
+        ValueError: If the limits are no ascending pair within :attr:`allowed`.
+    """
+
+    name: ClassVar[str] = ''
+    allowed: ClassVar[tuple[float, float]] = (0, np.inf)
+
+    def __init__(self, limits: Sequence[float], key: str = 'img') -> None:
+        low, high = self.allowed
+        if len(limits) != 2 or not low <= limits[0] <= limits[1] <= high:
+            raise ValueError(
+                f'{type(self).__name__}: limits of {self.name} must be (lowest, highest) within {low} to {high}, but '
+                f'are {tuple(limits)}.'
+            )
+        self.limits = (limits[0], limits[1])
+        self.key = key
+
+    def draw(self) -> float:
+        return float(np.random.uniform(*self.limits))
+
+    @abstractmethod
+    def apply(self, image: np.ndarray, value: float, channel_order: str) -> np.ndarray:
+        """The picture after this step with this value."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        value = self.draw()
+        image = np.asarray(results[self.key], dtype=np.float32)
+        order = results.get(f'{self.key}_channel_order', 'bgr')
+        results[self.key] = self.apply(image, value, order)
+        results['degradation'] = [*results.get('degradation', []), (self.name, value)]
+        return results
+
+
+@TRANSFORMS.register_module()
+class BlindBlur(DegradationStep):
+    """Gaussian blur of standard deviation sigma, in pixels of the picture; the kernel reaches to 4 sigma."""
+
+    name = 'sigma'
+    allowed = (1e-3, 1e3)
+
+    def __init__(self, limits: Sequence[float] = (0.2, 10), key: str = 'img') -> None:
+        super().__init__(limits, key)
+
+    def apply(self, image: np.ndarray, value: float, channel_order: str) -> np.ndarray:
+        side = 2 * int(np.ceil(4 * value)) + 1
+        return cv2.GaussianBlur(image, (side, side), value).reshape(image.shape)
+
+
+@TRANSFORMS.register_module()
+class BlindDownsample(DegradationStep):
+    """Shrinks both sides by the factor r, to whole pixels, at least one.
+
+    The paper names no interpolation; bilinear is GFPGAN's. It does not smooth: the blur is what comes before.
+    """
+
+    name = 'r'
+    allowed = (1, np.inf)
+
+    def __init__(
+        self, limits: Sequence[float] = (1, 8), interpolation: str = 'bilinear', key: str = 'img'
+    ) -> None:
+        super().__init__(limits, key)
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(f'interpolation must be one of {sorted(INTERPOLATIONS)}, but is {interpolation!r}.')
+        self.interpolation = INTERPOLATIONS[interpolation]
+
+    def apply(self, image: np.ndarray, value: float, channel_order: str) -> np.ndarray:
+        height, width, channels = image.shape
+        size = max(1, round(width / value)), max(1, round(height / value))
+        return cv2.resize(image, size, interpolation=self.interpolation).reshape(size[1], size[0], channels)
+
+
+@TRANSFORMS.register_module()
+class BlindNoise(DegradationStep):
+    """White Gaussian noise of standard deviation delta, in levels of 255, independent in each pixel and channel."""
+
+    name = 'delta'
+
+    def __init__(self, limits: Sequence[float] = (0, 25), key: str = 'img') -> None:
+        super().__init__(limits, key)
+
+    def apply(self, image: np.ndarray, value: float, channel_order: str) -> np.ndarray:
+        return image + np.float32(value) * np.random.standard_normal(image.shape).astype(np.float32)
+
+
+@TRANSFORMS.register_module()
+class BlindJPEG(DegradationStep):
+    """JPEG with a whole quality q, each from the lowest to the highest equally likely; the result is uint8.
+
+    Raises:
+        ValueError: Where the limits are no whole numbers from 1 to 100.
+    """
+
+    name = 'q'
+    allowed = (1, 100)
+
+    def __init__(self, limits: Sequence[int] = (5, 50), key: str = 'img') -> None:
+        super().__init__(limits, key)
+        if any(int(limit) != limit for limit in limits):
+            raise ValueError(f'BlindJPEG: limits of q must be whole numbers, but are {tuple(limits)}.')
+
+    def draw(self) -> int:
+        return int(np.random.randint(self.limits[0], self.limits[1] + 1))
+
+    def apply(self, image: np.ndarray, value: float, channel_order: str) -> np.ndarray:
+        step = -1 if channel_order.lower() == 'rgb' else 1  # OpenCV's encoder takes BGR
+        levels = np.ascontiguousarray(image.round().clip(0, 255).astype(np.uint8)[:, :, ::step])
+        written, code = cv2.imencode('.jpg', levels, [cv2.IMWRITE_JPEG_QUALITY, int(value)])
+        if not written:
+            raise RuntimeError(f'OpenCV cannot write a picture of shape {image.shape} as JPEG.')
+        decoded = cv2.imdecode(code, cv2.IMREAD_UNCHANGED).reshape(image.shape)
+        return np.ascontiguousarray(decoded[:, :, ::step])
+
+
+@TRANSFORMS.register_module()
+class Shuffled(BaseTransform):
+    """Runs transforms in an order drawn anew for each picture (degradation shuffling, Zhang et al., ICCV 2021).
+
+    Args:
+        transforms: Configs of the transforms.
+    """
+
+    def __init__(self, transforms: Sequence[Mapping[str, Any]]) -> None:
+        if not transforms:
+            raise ValueError('Shuffled needs at least one transform.')
+        self.transforms = [TRANSFORMS.build(dict(each)) for each in transforms]
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        for index in np.random.permutation(len(self.transforms)):
+            results = self.transforms[index](results)
+        return results

@@ -1,0 +1,269 @@
+"""Blind restoration's degradation (Eq. 11), its seeds, and the configs that use it."""
+
+from __future__ import annotations
+
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmagic.datasets import BasicImageDataset
+from mmagic.registry import DATA_SAMPLERS, MODELS, TRANSFORMS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from PIL import Image
+from scipy import ndimage, stats
+from torch.utils.data import DataLoader
+
+from glean_plus.transforms.seeded import NumberedIndex
+
+from conftest import CONFIGS
+
+EQ11 = [dict(type=name) for name in ('BlindBlur', 'BlindDownsample', 'BlindNoise', 'BlindJPEG')]
+BLIND = [f'{model}_face_blind{size}' for model in ('glean', 'lightglean') for size in ('', '_1024')]
+
+
+def seeded(transforms: list[dict], **options: Any) -> Any:
+    return TRANSFORMS.build(dict(type='SeededTransforms', transforms=transforms, **options))
+
+
+def picture(size: int = 48) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(size=(size, size, 3))
+    smooth = ndimage.gaussian_filter(noise, (3, 3, 0))
+    return (127 + smooth / np.abs(smooth).max() * 120).round().astype(np.uint8)
+
+
+def degrade(pipeline: Any, index: int = 0, size: int = 48) -> dict[str, Any]:
+    return pipeline(dict(img=picture(size), img_channel_order='rgb', sample_idx=index))
+
+
+def test_draws_of_2000_pictures_are_uniform_and_independent() -> None:
+    pipeline = seeded(EQ11, fixed=True)
+    drawn = [dict(degrade(pipeline, index, 8)['degradation']) for index in range(2000)]
+    limits = dict(sigma=(0.2, 10), r=(1, 8), delta=(0, 25), q=(5, 50))
+    assert [name for name, _ in degrade(pipeline)['degradation']] == list(limits)
+    values = {name: np.array([each[name] for each in drawn]) for name in limits}
+    for name, (low, high) in limits.items():
+        assert low <= values[name].min() and values[name].max() <= high
+        if name == 'q':
+            counts = np.bincount(values[name], minlength=51)[5:]
+            assert len(counts) == 46
+            assert stats.chisquare(counts).pvalue > 1e-3
+        else:
+            assert stats.kstest(values[name], stats.uniform(low, high - low).cdf).pvalue > 1e-3, name
+    correlation = np.corrcoef([values[name] for name in limits])
+    assert np.abs(correlation - np.eye(4)).max() < 0.08
+
+
+@pytest.mark.parametrize('sigma, r, delta, q', [(0.2, 1, 0, 50), (1.5, 2, 10, 30), (10, 3, 25, 5), (4, 4, 5, 20)])
+def test_picture_is_eq_11_s(sigma: float, r: float, delta: float, q: int) -> None:
+    """Against scipy's blur, a bilinear resize written out, and Pillow's JPEG."""
+    values = (sigma, r, delta, q)
+    steps = [dict(each, limits=(value, value)) for each, value in zip(EQ11, values)]
+    np.random.seed(3)
+    result = dict(img=picture(), img_channel_order='rgb')
+    for step in steps:
+        result = TRANSFORMS.build(step)(result)
+    np.random.seed(3)
+    np.random.uniform(size=3)  # sigma, r, delta
+    blurred = ndimage.gaussian_filter(picture().astype(float), (sigma, sigma, 0), mode='mirror', truncate=4)
+    side = 48 // r
+    grid = (np.arange(side) + 0.5) * r - 0.5
+    rows, columns = np.meshgrid(grid, grid, indexing='ij')
+    small = np.stack([ndimage.map_coordinates(blurred[..., c], (rows, columns), order=1, mode='nearest')
+                      for c in range(3)], axis=-1)
+    noisy = small + delta * np.random.standard_normal(small.shape)
+    file = io.BytesIO()
+    Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8)).save(file, 'JPEG', quality=q)
+    expected = np.asarray(Image.open(file)).astype(int)
+    difference = np.abs(result['img'].astype(int) - expected)
+    assert result['img'].shape == (side, side, 3)
+    assert result['img'].dtype == np.uint8
+    # A level that rounds the other way can move a coefficient of its block by a whole quantum.
+    assert difference.mean() < 0.5
+    assert np.mean(difference <= 1) > 0.95
+
+
+def test_noise_is_in_levels_of_255_and_is_not_clipped_before_jpeg() -> None:
+    noise = TRANSFORMS.build(dict(type='BlindNoise', limits=(20, 20)))
+    np.random.seed(0)
+    added = noise(dict(img=np.zeros((100, 100, 3), np.uint8)))['img']
+    assert abs(added.std() - 20) < 0.5
+    assert added.min() < -40
+    assert abs(np.corrcoef(added[..., 0].ravel(), added[..., 1].ravel())[0, 1]) < 0.05
+
+
+def test_seed_index_and_number_decide_and_the_outer_state_stays() -> None:
+    fixed = seeded(EQ11, fixed=True)
+    np.random.seed(5)
+    random.seed(5)
+    before = np.random.get_state()[1].copy(), random.getstate()
+    first = degrade(fixed)['img']
+    assert np.array_equal(np.random.get_state()[1], before[0]) and random.getstate() == before[1]
+    np.random.seed(6)
+    assert np.array_equal(degrade(fixed)['img'], first)
+    anew = seeded(EQ11)
+    others = [degrade(fixed, 1), degrade(seeded(EQ11, seed=1, fixed=True)), degrade(anew, NumberedIndex(0, 0)),
+              degrade(anew, NumberedIndex(0, 1))]  # fmt: skip
+    draws = {str(degrade(fixed)['degradation']), *(str(each['degradation']) for each in others)}
+    assert len(draws) == 5
+    with pytest.raises(KeyError, match='NumberedSampler'):
+        degrade(anew)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp('faces')
+    for index in range(5):
+        Image.fromarray(np.roll(picture(), index * 7, axis=0)).save(root / f'{index}.png')
+    return root
+
+
+def stream(folder: Path, workers: int, count: int = 12, seed: int = 0) -> list[tuple[bytes, bytes, str]]:
+    """What a loader gives: twice and more through the data set, its flips and degradations."""
+    load = dict(type='LoadImageFromFile', key='gt', channel_order='rgb')
+    flip = dict(type='Flip', keys=['gt'], flip_ratio=0.5, direction='horizontal')
+    copy = dict(type='CopyValues', src_keys=['gt', 'gt_channel_order'], dst_keys=['img', 'img_channel_order'])
+    pipeline = [load, dict(type='SeededTransforms', seed=seed, transforms=[flip, copy, *EQ11]),
+                dict(type='SquareResize', size=16), dict(type='PackInputs', meta_keys=['degradation'])]  # fmt: skip
+    dataset = BasicImageDataset(data_root=str(folder), data_prefix=dict(gt=''), pipeline=pipeline)
+    sampler = DATA_SAMPLERS.build(dict(type='NumberedSampler', seed=1), default_args=dict(dataset=dataset))
+    # Workers that have drawn something else before, as they have.
+    loader = DataLoader(dataset, 2, sampler=sampler, num_workers=workers, collate_fn=pseudo_collate,
+                        worker_init_fn=np.random.seed)  # fmt: skip
+    seen: list[tuple[bytes, bytes, str]] = []
+    for batch in loader:
+        for image, sample in zip(batch['inputs'], batch['data_samples']):
+            seen.append((image.numpy().tobytes(), sample.gt_img.numpy().tobytes(), str(sample.degradation)))
+        if len(seen) >= count:
+            return seen
+    return seen
+
+
+def test_same_bytes_with_0_and_with_2_workers(folder: Path) -> None:
+    alone = stream(folder, 0)
+    assert alone == stream(folder, 2)
+    assert len({image for image, _, _ in alone}) == len(alone) == 12  # new draws each time round
+    assert not {image for image, _, _ in alone} & {image for image, _, _ in stream(folder, 0, seed=1)}
+
+
+def test_second_order_and_shuffle() -> None:
+    twice = degrade(seeded(EQ11 + EQ11, fixed=True))
+    assert [name for name, _ in twice['degradation']] == ['sigma', 'r', 'delta', 'q'] * 2
+    assert len({value for _, value in twice['degradation']}) == 8
+    shuffled = seeded([dict(type='Shuffled', transforms=EQ11)], fixed=True)
+    orders = [tuple(name for name, _ in degrade(shuffled, index, 16)['degradation']) for index in range(200)]
+    assert len(set(orders)) == 24
+    assert orders[7] == tuple(name for name, _ in degrade(shuffled, 7, 16)['degradation'])  # whatever came before
+
+
+@pytest.mark.parametrize(
+    'config, message',
+    [
+        (dict(type='BlindBlur', limits=(0, 10)), 'sigma.*0.001'),
+        (dict(type='BlindDownsample', limits=(0.5, 8)), 'r must'),
+        (dict(type='BlindDownsample', interpolation='cubic'), 'cubic'),
+        (dict(type='BlindNoise', limits=(25, 0)), r'delta.*\(25, 0\)'),
+        (dict(type='BlindJPEG', limits=(5, 101)), 'q must'),
+        (dict(type='BlindJPEG', limits=(5, 50.5)), 'whole'),
+        (dict(type='SquareResize', size=0), 'size'),
+        (dict(type='Shuffled', transforms=[]), 'at least one'),
+        (dict(type='SeededTransforms', transforms=[], seed=-1), 'seed'),
+    ],
+)
+def test_bad_arguments_are_named(config: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TRANSFORMS.build(config)
+
+
+@pytest.mark.parametrize('shape', [(250, 250), (218, 178), (7, 30), (64, 64)])
+def test_any_size_becomes_the_input_s(shape: tuple[int, int]) -> None:
+    image = np.full((*shape, 3), 9, np.uint8)
+    image[:, : (shape[1] - min(shape)) // 2] = 255  # beside the middle square
+    result = TRANSFORMS.build(dict(type='SquareResize', size=64))(dict(img=image))['img']
+    assert result.shape == (64, 64, 3) and result.dtype == np.uint8 and (result == 9).all()
+
+
+@pytest.mark.parametrize('name', BLIND)
+def test_config_builds_as_published(name: str) -> None:
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    model = config.model.to_dict()
+    with torch.device('meta'):
+        generator = MODELS.build(model['generator'])
+        discriminator = MODELS.build(model['discriminator'])
+    out_size = 1024 if '1024' in name else 512
+    assert generator.out_size == discriminator.in_size == out_size == 4 * generator.in_size
+    assert generator.bank.start_res == (generator.in_size if name.startswith('light') else 4)
+    assert config.train_cfg.max_iters == 300_000 and config.train_dataloader.batch_size == 8
+    for loader in (config.train_dataloader, config.val_dataloader, *config.test_dataloader):
+        sizes = {each.key: each.size for each in loader.dataset.pipeline if each.type == 'SquareResize'}
+        assert sizes == dict(img=generator.in_size, gt=out_size) or sizes == dict(img=generator.in_size)
+
+
+def scaled_down(name: str, root: Path, work_dir: Path) -> Config:
+    """The config on small networks and pictures, 64 -> 256: NIQE needs some blocks of 96 px."""
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    channels = {4: 8, 8: 8, 16: 8, 32: 8, 64: 8, 128: 4, 256: 4}
+    model = config.model
+    for key in ('channel_multiplier', 'pretrained'):
+        del model.generator.bank[key]
+        model.discriminator.pop(key, None)
+    model.generator.in_size, model.discriminator.in_size = 64, 256
+    model.generator.bank.update(out_size=256, channels=channels, style_channels=8, num_mlps=1)
+    if name.startswith('light'):
+        model.generator.bank.start_res = 64
+    model.generator.encoder.update(num_rrdbs=1, rrdb_channels=8, growth_channels=4)
+    model.discriminator.channels = channels
+    model.perceptual_loss = None
+    for loader in (config.train_dataloader, *config.test_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
+        for step in loader.dataset.pipeline:
+            if step.type == 'SquareResize':
+                step.size = 256 if step.key == 'gt' else 64
+    config.train_dataloader.batch_size = 2
+    config.train_dataloader.dataset.update(data_root=str(root), ann_file='', data_prefix=dict(gt='train'))
+    for loader, part in zip(config.test_dataloader, ('LFW_a', 'CelebA')):
+        loader.dataset.data_root = str(root / part)
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+        config.pop(key)
+    config.train_cfg = dict(type='IterBasedTrainLoop', max_iters=1)
+    config.env_cfg.dist_cfg.backend = 'gloo'
+    config.experiment_name = f'{name}-small'
+    config.work_dir = str(work_dir)
+    return config
+
+
+# One of each size and kind; the other two are these two's lines in the other combination.
+@pytest.mark.parametrize('name', ['glean_face_blind', 'lightglean_face_blind_1024'])
+def test_config_trains_and_restores_real_photographs(name: str, tmp_path: Path) -> None:
+    """A folder of photographs of any size and without truth, from file to file."""
+    from skimage import data
+
+    for part in ('train', 'LFW_a/Some_Body', 'CelebA'):
+        (tmp_path / part).mkdir(parents=True)
+    for index in range(3):
+        Image.fromarray(np.roll(data.astronaut()[:256, :256], index, 0)).save(tmp_path / 'train' / f'{index}.png')
+    Image.fromarray(data.astronaut()[:250, 100:350]).save(tmp_path / 'LFW_a' / 'Some_Body' / 'face.jpg')
+    Image.fromarray(data.coffee()[:218, :178]).save(tmp_path / 'CelebA' / '000001.jpg')
+    runner = Runner.from_cfg(scaled_down(name, tmp_path, tmp_path / 'work'))
+    before = {key: value.clone() for key, value in runner.model.generator.state_dict().items()}
+    runner.train()
+    moved = {key for key, value in runner.model.generator.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved and not any(key.startswith('bank.') for key in moved)
+    metrics: dict[str, float] = {}
+
+    class Collect(Hook):
+        def after_test_epoch(self, runner: Any, metrics_of_a_set: Any = None, **kwargs: Any) -> None:
+            metrics.update(metrics_of_a_set or kwargs.get('metrics') or {})
+
+    runner.register_hook(Collect())
+    runner.test()  # MMagic's loop returns nothing
+    assert set(metrics) == {'LFW_a/NIQE', 'CelebA/NIQE'}
+    assert all(np.isfinite(value) and value > 0 for value in metrics.values())
+    for written in ('Some_Body/face.png', '000001.png'):
+        assert Image.open(tmp_path / 'work' / 'pictures' / written).size == (256, 256)
