@@ -18,7 +18,7 @@ def matlab_bicubic(image: Tensor, scale: float) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1).float().clamp(0, 255)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=8)  # tens of megabytes each where photographs are shrunk
 def _weights(in_size: int, out_size: int) -> Tensor:
     """(out, in): share of each sample in each resized one, float64; the ends are mirrored."""
     scale = out_size / in_size

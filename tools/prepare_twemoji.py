@@ -23,7 +23,6 @@ import io
 import os
 import random
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -137,26 +136,9 @@ def draw(name: str, size: int) -> np.ndarray:
     return np.asarray(square)
 
 
-def shrink(image: np.ndarray, scale: int) -> np.ndarray:
-    """MATLAB's imresize (bicubic, antialiased) by 1 / scale, uint8 to uint8."""
-    import torch
-
-    from glean_plus.imresize import matlab_bicubic
-
-    small = matlab_bicubic(torch.from_numpy(image.copy()).permute(2, 0, 1), 1 / scale)
-    return small.round().byte().permute(1, 2, 0).numpy()
-
-
-def save(image: np.ndarray, path: Path) -> None:
-    """Write a PNG whole or not at all."""
-    from PIL import Image
-
-    partial_path = path.with_suffix(f'.{os.getpid()}.part')
-    Image.fromarray(image).save(partial_path, format='PNG')
-    os.replace(partial_path, path)
-
-
 def prepare_one(name: str, root: Path, size: int, scales: tuple[int, ...]) -> str:
+    from glean_plus.data.pictures import save, shrink
+
     targets = [root / f'BIx{scale}_down' / f'{name}.png' for scale in scales]
     truth = root / 'GT' / f'{name}.png'
     if not all(path.exists() for path in [truth, *targets]):
@@ -168,11 +150,15 @@ def prepare_one(name: str, root: Path, size: int, scales: tuple[int, ...]) -> st
 
 
 def label_line(name: str, group: str) -> str:
-    return f'{name}.png {GROUPS.index(group)}\n'
+    from glean_plus.data import meta
+
+    return meta.label_line(name, GROUPS.index(group))
 
 
 def prepare(root: Path, size: int, scales: tuple[int, ...], workers: int) -> None:
-    from tqdm import tqdm
+    from glean_plus.data.meta import meta_line
+    from glean_plus.data.pictures import save_text
+    from glean_plus.data.pool import run_all
 
     rows = read_split()
     for folder in ['GT', *(f'BIx{scale}_down' for scale in scales)]:
@@ -184,16 +170,15 @@ def prepare(root: Path, size: int, scales: tuple[int, ...], workers: int) -> Non
     if stamp.exists() and stamp.read_text().strip() != str(size):
         sys.exit(f'{root} holds pictures of {stamp.read_text().strip()} px, not {size}; choose another folder.')
     stamp.write_text(f'{size}\n')
-    with ProcessPoolExecutor(workers) as pool:
-        list(tqdm(pool.map(work, names, chunksize=32), total=len(names), desc='Twemoji', unit='picture'))
+    run_all(work, names, workers, 'Twemoji')
 
     for side in ('train', 'test'):
         chosen = [(name, group) for name, _, group, row_side in rows if row_side == side]
-        people = [f'{name}.png ({size},{size},3)\n' for name, group in chosen if group in PEOPLE]
-        everything = [f'{name}.png ({size},{size},3) {GROUPS.index(group)}\n' for name, group in chosen]
-        (root / f'meta_info_Twemoji_people_{side}.txt').write_text(''.join(people))
-        (root / f'meta_info_Twemoji_all_{side}.txt').write_text(''.join(everything))
-        (root / f'labels_Twemoji_all_{side}.txt').write_text(''.join(label_line(*picture) for picture in chosen))
+        people = [meta_line(name, (size, size)) for name, group in chosen if group in PEOPLE]
+        everything = [meta_line(name, (size, size), GROUPS.index(group)) for name, group in chosen]
+        save_text(''.join(people), root / f'meta_info_Twemoji_people_{side}.txt')
+        save_text(''.join(everything), root / f'meta_info_Twemoji_all_{side}.txt')
+        save_text(''.join(label_line(*picture) for picture in chosen), root / f'labels_Twemoji_all_{side}.txt')
         print(f'{side}: {len(people)} of people, {len(everything)} of all groups')
     print(f'Written to {root}')
 

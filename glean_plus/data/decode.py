@@ -1,0 +1,101 @@
+"""Bytes -> RGB picture, or the reason why not."""
+
+from __future__ import annotations
+
+import functools
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from glean_plus.data.items import Item
+
+# A gray photograph that was saved as JPEG in colour is a level or two off.
+GRAY_TOLERANCE = 2
+
+
+class PictureError(Exception):
+    """A picture that is left out. `kind` is as in :class:`~glean_plus.data.items.Problem`."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(f'{kind}: {detail}')
+        self.kind = kind
+        self.detail = detail
+
+
+def open_database(path: str) -> Any:
+    """An lmdb database for reading; its folder may be read-only. It must not be open when the process forks."""
+    import lmdb
+
+    return lmdb.open(path, readonly=True, lock=False, readahead=False, meminit=False)
+
+
+_worker_database = functools.lru_cache(maxsize=1)(open_database)  # once a process, which never forks
+
+
+def read_bytes(item: Item) -> bytes:
+    """The encoded picture."""
+    if item.key is None:
+        return Path(item.path).read_bytes()
+    with _worker_database(item.path).begin() as transaction:
+        return transaction.get(item.key) or b''
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Any picture -> (H, W, 3) uint8 RGB, turned as its EXIF says, on white where it is transparent.
+
+    Raises:
+        PictureError: If the data are no picture, are cut short, or have more than 8 bits a channel.
+    """
+    if not data:
+        raise PictureError('unreadable', 'empty')
+    try:
+        if data[:6] == b'\x93NUMPY' or data[:2] == b'PK':
+            return from_numpy(data)
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
+        if picture.mode.startswith(('I', 'F')):
+            raise PictureError('unreadable', f'mode {picture.mode}: more than 8 bits a channel')
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode in ('LA', 'PA', 'RGBA', 'RGBa') or 'transparency' in picture.info:
+            picture = picture.convert('RGBA')
+            picture = Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture)
+        return np.asarray(picture.convert('RGB'))
+    except (PictureError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:  # its text has an address in memory
+        raise PictureError('unreadable', 'no picture in a known format') from error
+    except Exception as error:  # broken files make decoders raise anything
+        kind = 'truncated' if 'truncated' in str(error).lower() else 'unreadable'
+        raise PictureError(kind, f'{type(error).__name__}: {" ".join(str(error).split())}') from error
+
+
+def from_numpy(data: bytes) -> np.ndarray:
+    """The one array of a .npy or .npz file, uint8, ([1,] 3, H, W) or ([1,] H, W, 3), as CelebA-HQ is dumped."""
+    loaded = np.load(io.BytesIO(data), allow_pickle=False)
+    if isinstance(loaded, np.lib.npyio.NpzFile):
+        if len(loaded.files) != 1:
+            raise PictureError('unreadable', f'an .npz of {len(loaded.files)} arrays, not of one picture')
+        loaded = loaded[loaded.files[0]]
+    array = loaded[0] if loaded.ndim == 4 and len(loaded) == 1 else loaded
+    if array.ndim == 3 and array.shape[0] == 3:
+        array = array.transpose(1, 2, 0)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise PictureError('unreadable', f'an array of shape {loaded.shape} and type {loaded.dtype} is no picture')
+    return np.ascontiguousarray(array)
+
+
+def read(item: Item) -> np.ndarray:
+    """:func:`decode` of the item's file or database entry; a file that cannot be read is a PictureError, too."""
+    try:
+        data = read_bytes(item)
+    except OSError as error:
+        raise PictureError('unreadable', error.strerror or str(error)) from error
+    return decode(data)
+
+
+def is_gray(image: np.ndarray) -> bool:
+    """Whether the channels of (H, W, 3) uint8 are the same, to within the rounding of a JPEG file."""
+    return bool((image.max(axis=2) - image.min(axis=2)).max() <= GRAY_TOLERANCE)

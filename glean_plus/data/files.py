@@ -1,0 +1,82 @@
+"""Pictures below a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from glean_plus.data.items import DataError, Listing, Problem
+
+ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
+
+
+def folder_of(source: Path, candidates: Sequence[str], what: str) -> Path:
+    """The first of ``candidates`` that is a folder below ``source``.
+
+    Raises:
+        DataError: Where there is none, naming all.
+    """
+    for name in candidates:
+        if (source / name).is_dir():
+            return source / name
+    raise DataError(f'{what}: {source} has none of the folders {", ".join(candidates)}.')
+
+
+def walk(root: Path, folder: str = '') -> Iterator[os.DirEntry]:
+    """Entries that are files or links, of all folders below ``root``, sorted; links to folders are not followed.
+
+    Hidden files and folders are passed over: they are the litter of file managers, not pictures.
+    """
+    with os.scandir(root / folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.startswith('.'):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from walk(root, os.path.join(folder, entry.name))
+            else:
+                yield entry
+
+
+def pictures_below(
+    root: Path,
+    pattern: str = r'.*',
+    endings: Sequence[str] = ENDINGS,
+    base: Path | None = None,
+    note_others: bool = False,
+) -> tuple[list[str], Listing]:
+    """Files below ``root`` whose path, with `/`, matches ``pattern`` in full and ends like a picture.
+
+    Returns:
+        The paths, relative to ``root``, and a listing with the problems: links to folders, and links to files outside
+        ``root``, are not followed but named, relative to ``base`` (default: ``root``). With ``note_others`` it notes
+        how many files have been passed over for their ending.
+    """
+    expression = re.compile(pattern)
+    base, real_root = base or root, root.resolve()
+    paths, listing, ignored = [], Listing(), Counter[str]()
+    for entry in walk(root):
+        path = Path(entry.path).relative_to(root).as_posix()
+        if entry.is_symlink():
+            if os.path.isdir(entry.path):
+                listing.problems.append(Problem(shown(entry.path, base), 'link', 'a link to a folder is not followed'))
+                continue
+            if real_root not in Path(entry.path).resolve().parents:
+                listing.problems.append(Problem(shown(entry.path, base), 'link', f'leads out of {root}'))
+                continue
+        ending = os.path.splitext(path)[1].lower()
+        if ending not in endings:
+            ignored[ending or 'no ending'] += 1
+        elif expression.fullmatch(path):
+            paths.append(path)
+    if ignored and note_others:
+        counts = ', '.join(f'{count} {ending}' for ending, count in sorted(ignored.items()))
+        listing.notes.append(f'Files passed over for their ending: {counts}')
+    return paths, listing
+
+
+def shown(path: str | Path, base: Path) -> str:
+    """``path`` as it is reported: relative to the source folder, with `/`."""
+    return Path(path).relative_to(base).as_posix()

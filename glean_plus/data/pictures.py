@@ -1,0 +1,60 @@
+"""Low-resolution twins, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+def bad_scales(size: int, scales: Sequence[int]) -> list[int]:
+    """Those of ``scales`` that do not divide ``size``, or for which size * (1 / scale) is not exact enough."""
+    return [scale for scale in scales if scale < 2 or size % scale or math.ceil(size * (1 / scale)) * scale != size]
+
+
+def shrink(image: np.ndarray, scale: int) -> np.ndarray:
+    """MATLAB's imresize (bicubic, antialiased) by 1 / scale, uint8 to uint8."""
+    import torch
+
+    from glean_plus.imresize import matlab_bicubic
+
+    small = matlab_bicubic(torch.from_numpy(image.copy()).permute(2, 0, 1), 1 / scale)
+    return small.round().byte().permute(1, 2, 0).numpy()
+
+
+def save(image: np.ndarray, path: Path) -> None:
+    """Write a PNG whole or not at all."""
+    from PIL import Image
+
+    partial_path = path.with_suffix(f'.{os.getpid()}.part')
+    try:
+        Image.fromarray(image).save(partial_path, format='PNG')
+        os.replace(partial_path, path)
+    finally:
+        partial_path.unlink(missing_ok=True)
+
+
+def save_text(text: str, path: Path) -> None:
+    """Write a text file whole or not at all, in UTF-8."""
+    partial_path = path.with_name(f'{path.name}.{os.getpid()}.part')
+    try:
+        partial_path.write_text(text, encoding='utf-8', errors='surrogateescape')
+        os.replace(partial_path, path)
+    finally:
+        partial_path.unlink(missing_ok=True)
+
+
+def whole_files(folder: Path) -> set[str]:
+    """Files below ``folder`` that earlier runs finished, relative, with `/`; sweeps out what they left unfinished."""
+    found = set()
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            if name.endswith('.part'):
+                path.unlink(missing_ok=True)
+            elif path.stat().st_size:  # a crash of the machine, unlike that of a process, can leave a file empty
+                found.add(path.relative_to(folder).as_posix())
+    return found

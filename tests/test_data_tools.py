@@ -1,0 +1,637 @@
+"""tools/prepare_data.py: every data set in its real layout, broken pictures in it, killed and started again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+import pytest
+import torch
+from mmagic.registry import DATASETS
+from mmengine.config import Config
+from PIL import Image
+from scipy.io import savemat
+
+from glean_plus.data import SETS, DataError, Item, Settings, prepare
+from glean_plus.data.decode import PictureError, decode
+from glean_plus.data.fit import fit_to
+from glean_plus.data.items import refuse_doubles, safe_name
+from glean_plus.data.readers.lfw import surname
+
+from conftest import CONFIGS, ROOT, load_tool
+
+
+def photo(height: int, width: int, seed: int = 0, gray: bool = False) -> np.ndarray:
+    """Smooth colours, as in a photograph, (H, W, 3) uint8."""
+    small = np.random.default_rng(seed).integers(20, 236, (4, 5, 3), dtype=np.uint8)
+    if gray:
+        small[:] = small[..., :1]
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.BICUBIC))
+
+
+def encoded(image: np.ndarray, form: str = 'JPEG', **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, form, **options)
+    return file.getvalue()
+
+
+def put(path: Path, image: np.ndarray) -> bytes:
+    """Write a picture in the form of its ending."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = encoded(image, 'PNG' if path.suffix == '.png' else 'JPEG')
+    path.write_bytes(data)
+    return data
+
+
+def put_lmdb(folder: Path, entries: dict[str, bytes]) -> None:
+    folder.mkdir(parents=True)
+    with lmdb.open(str(folder), map_size=1 << 22) as environment, environment.begin(write=True) as transaction:
+        for key, value in entries.items():
+            transaction.put(key.encode(), value)
+
+
+def tool(*arguments: object) -> int:
+    return load_tool('prepare_data').main([*map(str, arguments), '--workers', '1'])
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def words(path: Path) -> list[str]:
+    return [line.split()[0] for line in path.read_text().splitlines()]
+
+
+def problems(out: Path) -> dict[str, str]:
+    """File -> problem."""
+    with open(out / 'problems.csv', newline='') as file:
+        return {row['file']: row['problem'] for row in csv.DictReader(file)}
+
+
+def tree(out: Path) -> dict[str, bytes]:
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob('*')) if path.is_file()}
+
+
+# ---- each set in its layout: what it is read as
+
+
+def ffhq(root: Path) -> None:
+    put(root / 'images1024x1024' / '00000' / '00003.png', photo(64, 64))
+    put(root / 'images1024x1024' / '01000' / '01000.png', photo(64, 64))
+    (root / 'images1024x1024' / 'LICENSE.txt').write_text('CC')
+
+
+def ffhq_flat(root: Path) -> None:
+    put(root / 'images1024x1024' / '00003.png', photo(64, 64))
+    put(root / 'images1024x1024' / '01000.png', photo(64, 64))
+
+
+def celeba_mask_hq(root: Path) -> None:
+    for number in (0, 1, 2, 10):
+        put(root / 'CelebA-HQ-img' / f'{number}.jpg', photo(64, 64, number))
+    put(root / 'CelebAMask-HQ-mask-anno' / '0' / '00000_hair.png', photo(64, 64))
+    (root / 'CelebA-HQ-to-CelebA-mapping.txt').write_text('idx\n')
+
+
+def celeba_hq_from_one(root: Path) -> None:
+    for number in (1, 2, 3, 11):
+        put(root / 'data1024x1024' / f'{number:05d}.jpg', photo(64, 64, number - 1))
+
+
+def celeba_hq_png(root: Path) -> None:
+    for number in (0, 1, 2, 10):
+        put(root / f'{number:05d}.png', photo(64, 64, number))
+
+
+def celeba_hq_arrays(root: Path) -> None:
+    root.mkdir()
+    for number in (0, 1, 2):
+        np.save(root / f'imgHQ{number:05d}.npy', photo(64, 64, number).transpose(2, 0, 1)[None])
+    np.savez(root / 'imgHQ00010.npz', photo(64, 64, 10))
+
+
+def lfw(root: Path) -> None:
+    for name in ('Aaron_Eckhart', 'Abdel_Aziz_Al-Hakim', 'Woody_Allen', 'George_W_Bush'):
+        put(root / 'lfw' / name / f'{name}_0001.jpg', photo(250, 250))
+    put(root / 'lfw' / 'Woody_Allen' / 'Woody_Allen_0002.jpg', photo(250, 250, 1))
+
+
+def celeba(root: Path) -> None:
+    for number in (1, 2, 3, 501):
+        put(root / 'Img' / 'img_align_celeba' / f'{number:06d}.jpg', photo(218, 178))
+    (root / 'Anno').mkdir()
+    (root / 'Anno' / 'list_landmarks_align_celeba.txt').write_text('4\n')
+
+
+KEYS = [f'{number:040x}' for number in (7, 3, 5)]
+
+
+def lsun(folder: str) -> Callable[[Path], None]:
+    """Objects are WebP, scenes JPEG."""
+
+    def make(root: Path) -> None:
+        form = 'JPEG' if '_' in folder else 'WEBP'
+        put_lmdb(root / folder, {key: encoded(photo(64, 80, seed), form) for seed, key in enumerate(KEYS)})
+
+    return make
+
+
+def cat(root: Path) -> None:
+    for folder, name in (('CAT_00', '00000001_000'), ('CAT_00', '00000001_005'), ('CAT_06', '00001450_002')):
+        put(root / folder / f'{name}.jpg', photo(64, 80))
+        (root / folder / f'{name}.jpg.cat').write_text('9 30 10 50 10 40 30 20 9 25 1 30 8 50 8 55 1 60 9 ')
+
+
+def cars(root: Path) -> None:
+    for folder in ('cars_train', 'cars_test'):
+        for number in (1, 2) if folder == 'cars_test' else (3,):
+            put(root / folder / f'{number:05d}.jpg', photo(64, 90))
+    (root / 'devkit').mkdir()
+    savemat(root / 'devkit' / 'cars_test_annos.mat', dict(annotations=np.zeros(1)))
+
+
+WNIDS = ['n01440764', 'n01443537', 'n15075141']
+
+
+def devkit(root: Path, ids: list[int]) -> None:
+    """ILSVRC2012_devkit_t12: IDs in an order of their own, and synsets that are no classes."""
+    classes = [(1, WNIDS[2], 'tissue', 0), (2, WNIDS[0], 'tench', 0), (3, WNIDS[1], 'goldfish', 0)]
+    rows = [*classes, (4, 'n00001740', 'entity', 9)]
+    types = [('ILSVRC2012_ID', 'O'), ('WNID', 'O'), ('words', 'O'), ('num_children', 'O')]
+    data = root / 'ILSVRC2012_devkit_t12' / 'data'
+    data.mkdir(parents=True)
+    savemat(data / 'meta.mat', dict(synsets=np.array(rows, dtype=types)[:, None]))
+    (data / 'ILSVRC2012_validation_ground_truth.txt').write_text(''.join(f'{each}\n' for each in ids))
+
+
+def imagenet(root: Path) -> None:
+    for wnid in reversed(WNIDS):
+        put(root / 'train' / wnid / f'{wnid}_18.JPEG', photo(64, 70))
+
+
+def imagenet_val_flat(root: Path) -> None:
+    for number in (1, 2, 3):
+        put(root / 'val' / f'ILSVRC2012_val_{number:08d}.JPEG', photo(64, 70))
+    devkit(root, [3, 1, 2])
+
+
+def imagenet_val_kaggle(root: Path) -> None:
+    for number in (1, 2, 3):
+        put(root / 'ILSVRC' / 'Data' / 'CLS-LOC' / 'val' / f'ILSVRC2012_val_{number:08d}.JPEG', photo(64, 70))
+    wnids = enumerate((WNIDS[1], WNIDS[2], WNIDS[0]), 1)
+    rows = ''.join(f'ILSVRC2012_val_{number:08d},{wnid} 1 2 3 4\n' for number, wnid in wnids)
+    (root / 'LOC_val_solution.csv').write_text('ImageId,PredictionString\n' + rows)
+    (root / 'LOC_synset_mapping.txt').write_text(''.join(f'{wnid} a, b\n' for wnid in WNIDS))
+
+
+def imagenet_val_folders(root: Path) -> None:
+    """A class without validation pictures, so that only the training folders tell the index."""
+    imagenet(root)
+    for number, wnid in ((1, WNIDS[1]), (2, WNIDS[2])):
+        put(root / 'val' / wnid / f'ILSVRC2012_val_{number:08d}.JPEG', photo(64, 70))
+
+
+def mine(root: Path) -> None:
+    for name in ('a/1.jpg', 'b/1.jpg', 'b/1.png', 'Größe 5 %.JPG', '写真/猫.jpeg'):
+        put(root / name, photo(64, 64))
+    put(root / '.thumbnails' / '1.jpg', photo(8, 8))
+    (root / 'notes.txt').write_text('x')
+
+
+SORTED = sorted(KEYS)
+HQ = ['00001', '00002', '00003', '00011']
+VAL = [f'{wnid}/ILSVRC2012_val_{number:08d}' for wnid, number in zip(WNIDS, (3, 1, 2))]
+LAYOUTS = [
+    ('ffhq', ffhq, ['00003', '01000']),
+    ('ffhq', ffhq_flat, ['00003', '01000']),
+    ('celeba-hq', celeba_mask_hq, HQ),
+    ('celeba-hq', celeba_hq_from_one, HQ),
+    ('celeba-hq', celeba_hq_png, HQ),
+    ('celeba-hq', celeba_hq_arrays, HQ),
+    ('lfw', lfw, ['Abdel_Aziz_Al-Hakim_0001', 'Woody_Allen_0001', 'Woody_Allen_0002']),
+    ('celeba', celeba, ['000001', '000002', '000003']),
+    ('lsun-cat', lsun('cat'), SORTED),
+    ('lsun-car', lsun('car'), SORTED),
+    ('lsun-bedroom', lsun('bedroom_train_lmdb'), SORTED),
+    ('lsun-bedroom-val', lsun('bedroom_val_lmdb'), SORTED),
+    ('lsun-tower', lsun('tower_train_lmdb'), SORTED),
+    ('lsun-tower-val', lsun('tower_val_lmdb'), SORTED),
+    ('cat', cat, ['00000001_000', '00000001_005', '00001450_002']),
+    ('cars', cars, ['00001', '00002']),
+    ('imagenet', imagenet, [f'{wnid}/{wnid}_18' for wnid in WNIDS]),
+    ('imagenet-val', imagenet_val_flat, VAL),
+    ('imagenet-val', imagenet_val_kaggle, VAL),
+    ('imagenet-val', imagenet_val_folders, VAL[1:]),
+    ('folder', mine, ['Größe%205%20%25', 'a/1', 'b/1.jpg', 'b/1.png', '写真/猫']),
+]  # fmt: skip
+
+
+def listed(name: str, root: Path, **options: Any) -> list[Item]:
+    from glean_plus.data.prepare import listing_of
+
+    return listing_of(root, Settings.of(name, **options)).items
+
+
+@pytest.mark.parametrize(('name', 'make', 'expected'), LAYOUTS, ids=lambda value: getattr(value, '__name__', None))
+def test_layout(name: str, make: Callable[[Path], None], expected: list[str], tmp_path: Path) -> None:
+    make(tmp_path / 'source')
+    items = listed(name, tmp_path / 'source', size=64, scales=[])
+    assert [item.name for item in items] == expected
+    if name.startswith('imagenet'):
+        assert all(WNIDS[item.label] == item.name.split('/')[0] for item in items)
+    if name == 'celeba-hq':  # the order of the pictures, whatever they are numbered from
+        from glean_plus.data.decode import read
+
+        expected_means = [photo(64, 64, seed).mean() for seed in (0, 1, 2, 10)]
+        assert np.allclose([read(item).mean() for item in items], expected_means, atol=0.5)
+
+
+def test_every_set_has_a_layout_here_and_the_folders_of_its_configs() -> None:
+    assert {name for name, _, _ in LAYOUTS} == set(SETS)
+    asked = set()
+    for path in CONFIGS.glob('glean_*.py'):
+        config = Config.fromfile(path)
+        for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+            for each in loader if isinstance(loader, list) else [loader]:
+                data = each.dataset
+                if 'twemoji' not in data.data_root:
+                    folders = data.data_prefix
+                    asked.add((data.data_root, data.get('ann_file'), folders.get('gt', ''), folders.get('img')))
+    made = {each.out: each for each in SETS.values()}
+    assert {root for root, *_ in asked} <= set(made)
+    for root, meta, gt, low in asked:
+        assert meta in (None, made[root].meta), root
+        assert made[root].gt == gt, root
+        assert low in (None, '', *(f'BIx{scale}_down' for scale in made[root].scales)), root
+        if meta is None:
+            assert made[root].gt == '' and made[root].size is None
+
+
+# ---- what becomes of a picture
+
+
+def test_pictures_are_cut_resized_and_shrunk_by_the_right_kernel(tmp_path: Path) -> None:
+    """Against torch's own antialiased bicubic, which has MATLAB's kernel and differs at the border only."""
+    image = photo(96, 160)
+    put(tmp_path / 'source' / 'a.png', image)
+    assert tool('folder', tmp_path / 'source', tmp_path / 'out', '--size', 64, '--scales', 4) == 0
+    made, low = pixels(tmp_path / 'out' / 'GT' / 'a.png'), pixels(tmp_path / 'out' / 'BIx4_down' / 'a.png')
+    for result, origin, size in ((made, image[:, 32:128], 64), (low, made, 16)):
+        origin = torch.from_numpy(origin.copy()).permute(2, 0, 1)[None].float()
+        expected = torch.nn.functional.interpolate(origin, (size, size), mode='bicubic', antialias=True)
+        error = np.abs(expected[0].permute(1, 2, 0).numpy() - result)[2:-2, 2:-2]
+        assert result.shape == (size, size, 3) and error.max() < 0.55
+    assert (tmp_path / 'out' / 'meta_info_GT.txt').read_text() == 'a.png (64,64,3)\n'
+
+
+def test_a_picture_of_the_right_size_stays_as_it_is() -> None:
+    image = photo(32, 32)
+    assert (fit_to(image, 32, 'crop') == image).all()
+
+
+def test_fits() -> None:
+    """A ramp from left to right shows what is used: all of it, the middle square, or the middle at 4:3."""
+    ramp = np.broadcast_to(np.linspace(0, 200, 400), (100, 400))[..., None].repeat(3, 2).round().astype(np.uint8)
+    middle, whole, wide = (fit_to(ramp, 64, fit) for fit in ('crop', 'squeeze', 'wide'))
+    for image, share in ((middle, 1 / 4), (whole, 1), (wide, 1 / 3)):
+        row = image[32, :, 0].astype(int)
+        assert abs(row[-3] - row[2] - 200 * share * 59 / 64) < 3
+    assert (wide[:8] == 0).all() and (wide[-8:] == 0).all() and wide[8:-8].min() > 50  # 64 x 48 within 64 x 64
+
+
+def test_decoding(tmp_path: Path) -> None:
+    image = photo(20, 30)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the camera was held upright
+    assert decode(encoded(image, 'JPEG', exif=turned)).shape == (30, 20, 3)
+    clear = np.dstack([image, np.zeros((20, 30), np.uint8)])
+    assert (decode(encoded(clear, 'PNG')) == 255).all()
+    assert (decode(encoded(image[..., 0], 'PNG')) == image[..., :1]).all()
+    assert decode(encoded(np.dstack([image, image[..., 0]]), 'PNG')).shape == (20, 30, 3)
+    cmyk = io.BytesIO()
+    Image.fromarray(image).convert('CMYK').save(cmyk, 'JPEG')
+    assert np.abs(decode(cmyk.getvalue()).astype(int) - image).mean() < 12
+    for data, kind in (
+        (b'', 'unreadable'), (b'<html>', 'unreadable'), (encoded(image)[:-200], 'truncated'),
+        (encoded(image, 'PNG')[:200], 'truncated'), (encoded(image, 'WEBP')[:60], 'unreadable'),
+        (encoded(image[..., 0].astype(np.uint16) * 256, 'PNG'), 'unreadable'),
+    ):  # fmt: skip
+        with pytest.raises(PictureError) as error:
+            decode(data)
+        assert error.value.kind == kind, data[:8]
+
+
+def test_names() -> None:
+    assert safe_name('ä/写 1\n.x') == 'ä/写%201%0A.x'
+    assert len({safe_name(name) for name in ('a b', 'a%20b', 'a\u00a0b', 'a\u2028b', 'a\udcffb')}) == 5
+    assert safe_name('a\udcffb') == 'a%FFb'
+    with pytest.raises(DataError, match='x/1.jpg and y/1.jpg would both become 1.png'):
+        refuse_doubles([Item('1', 'x/1.jpg', ''), Item('1', 'y/1.jpg', '')])
+    people = ['Woody_Allen', 'Abdel_Aziz_Al-Hakim', 'Aaron_Eckhart', 'Larry_Abel_Jr', 'Abdullah', 'George_W_Bush']
+    assert [surname(person) for person in people] == ['Allen', 'Al-Hakim', 'Eckhart', 'Abel', 'Abdullah', 'Bush']
+
+
+# ---- files that are left out
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    """Two good pictures and one of each fault."""
+    root = tmp_path / 'source'
+    put(root / 'good1.jpg', photo(70, 70))
+    put(root / 'sub' / 'good2.jpg', photo(64, 100, 1))
+    cut = put(root / 'cut.jpg', photo(64, 64, 2))
+    (root / 'cut.jpg').write_bytes(cut[: len(cut) // 2])
+    (root / 'empty.png').write_bytes(b'')
+    (root / 'page.jpg').write_text('<html>404</html>')
+    put(root / 'small.jpg', photo(63, 500, 3))
+    put(root / 'gray.jpg', photo(64, 64, 4, gray=True))
+    put(tmp_path / 'outside.jpg', photo(64, 64))
+    (root / 'link.jpg').symlink_to(tmp_path / 'outside.jpg')
+    (root / 'inside.jpg').symlink_to(root / 'good1.jpg')
+    (tmp_path / 'other').mkdir()
+    put(tmp_path / 'other' / '1.jpg', photo(64, 64))
+    (root / 'linked').symlink_to(tmp_path / 'other')
+    (root / 'loop').symlink_to(root)
+    return root
+
+
+FAULTS = {
+    'cut.jpg': 'truncated', 'empty.png': 'unreadable', 'page.jpg': 'unreadable', 'small.jpg': 'tiny',
+    'gray.jpg': 'gray', 'link.jpg': 'link', 'linked': 'link', 'loop': 'link',
+}  # fmt: skip
+
+
+def test_problems_are_named_and_nothing_is_half_written(faulty: Path, capsys: pytest.CaptureFixture) -> None:
+    out = faulty.parent / 'out'
+    ask = ('folder', faulty, out, '--size', 64, '--scales', 8)
+    assert tool(*ask) == 1
+    assert problems(out) == FAULTS
+    said = capsys.readouterr().out
+    assert all(f'  {name}: {problem}: ' in said for name, problem in FAULTS.items())
+    assert 'small.jpg: tiny: 500x63: 63 px used, below 64' in said and '--allow-problems 8' in said
+    assert not list(out.glob('meta_info*'))
+    good = {'good1.png', 'inside.png', 'sub/good2.png'}
+    assert {name for name in tree(out) if name.endswith('.png')} == {
+        f'{folder}/{name}' for folder in ('GT', 'BIx8_down') for name in good
+    }
+    assert tool(*ask, '--allow-problems', 7) == 1 and not list(out.glob('meta_info*'))
+    assert tool(*ask, '--allow-problems', 8) == 0
+    assert set(words(out / 'meta_info_GT.txt')) == good
+
+
+def test_check_reads_all_and_writes_nothing(faulty: Path, capsys: pytest.CaptureFixture) -> None:
+    before = tree(faulty.parent)
+    assert tool('folder', faulty, '--size', 64, '--check', '--keep-gray') == 1
+    said = capsys.readouterr().out
+    assert all(f'  {name}: {problem}: ' in said for name, problem in FAULTS.items())
+    assert tree(faulty.parent) == before
+    assert tool('folder', faulty, '--size', 64, '--check', '--allow-problems', 8) == 0
+
+
+def test_faults_in_a_database(tmp_path: Path) -> None:
+    good = encoded(photo(70, 70), 'WEBP')
+    entries = dict(good=good, cut=good[:60], empty=b'x', small=encoded(photo(32, 80), 'WEBP'),
+                   gray=encoded(photo(64, 64, gray=True), 'WEBP'))  # fmt: skip
+    put_lmdb(tmp_path / 'lsun' / 'cat', entries)
+    assert tool('lsun-cat', tmp_path / 'lsun', tmp_path / 'out', '--size', 64, '--scales', 8, '--no-keep-gray') == 1
+    assert problems(tmp_path / 'out') == dict(cut='unreadable', empty='unreadable', small='tiny', gray='gray')
+    assert list(tree(tmp_path / 'out' / 'GT')) == ['good.png']
+    data = tmp_path / 'lsun' / 'cat' / 'data.mdb'
+    (tmp_path / 'short').mkdir()
+    (tmp_path / 'short' / 'data.mdb').write_bytes(data.read_bytes()[:-4096])
+    with pytest.raises(DataError, match=r'has \d+ bytes, not \d+: download it again'):
+        listed('lsun-cat', tmp_path / 'short')
+    (tmp_path / 'short' / 'data.mdb').write_bytes(b'<html>' * 9999)
+    with pytest.raises(DataError, match='no lmdb database'):
+        listed('lsun-bedroom', tmp_path / 'short')
+
+
+# ---- options
+
+
+def test_options_choose_pictures(tmp_path: Path) -> None:
+    lfw(tmp_path / 'lfw')
+    assert [item.name for item in listed('lfw', tmp_path / 'lfw', subset='name')] == [
+        'Aaron_Eckhart_0001', 'Abdel_Aziz_Al-Hakim_0001']  # fmt: skip
+    assert len(listed('lfw', tmp_path / 'lfw', subset='all')) == 5
+    for number in range(105):
+        put(tmp_path / 'cat' / 'CAT_00' / f'{number:08d}_000.jpg', photo(4, 4))
+    assert len(listed('cat', tmp_path / 'cat')) == 100  # the paper's test set
+    assert len(listed('cat', tmp_path / 'cat', limit=3)) == 3
+    assert len(listed('cat', tmp_path / 'cat', limit=0)) == 105
+    names = tmp_path / 'meta_info_Cat100_GT.txt'
+    names.write_text('00000104_000.png (256,256,3)\n00000002_000.png (256,256,3)\n00000999_000.png (256,256,3)\n')
+    assert [item.name for item in listed('cat', tmp_path / 'cat', names=names)] == ['00000104_000', '00000002_000']
+    assert tool('cat', tmp_path / 'cat', tmp_path / 'out', '--names', names, '--min-size', 4) == 1
+    assert problems(tmp_path / 'out') == {'00000999_000.png': 'missing'}
+    assert pixels(tmp_path / 'out' / 'GT' / '00000104_000.png').shape == (256, 256, 3)  # enlarged, as asked
+
+
+def test_numbers_that_the_paper_takes_are_missed_by_number(tmp_path: Path) -> None:
+    for number in (1, 3, 4):
+        put(tmp_path / 'a' / f'{number:06d}.jpg', photo(64, 64))
+    assert tool('celeba', tmp_path / 'a', tmp_path / 'out', '--limit', 3) == 1
+    assert problems(tmp_path / 'out') == {'number 2': 'missing'}
+    assert {name for name in tree(tmp_path / 'out') if name.endswith('.png')} == {'000001.png', '000003.png'}
+
+
+def test_gray_is_kept_on_request(faulty: Path) -> None:
+    for name in FAULTS:
+        if name != 'gray.jpg':
+            (faulty / name).unlink()
+    assert tool('folder', faulty, faulty.parent / 'out', '--size', 64, '--keep-gray') == 0
+    assert 'gray.png' in words(faulty.parent / 'out' / 'meta_info_GT.txt')
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (('folder',), 'folder: give --size'),
+    (('cat', '--size', 100), '--scales [8, 16] do not divide --size 100'),
+    (('lfw', '--scales', 8), '--scales: lfw is restored as it is'),
+    (('lfw', '--fit', 'wide'), '--fit is of no use without --size'),
+    (('cat', '--fit', 'wide', '--size', 12, '--scales', 4), '--fit wide needs a --size that 8 divides'),
+    (('cat', '--subset', 'name'), '--subset is for lfw'),
+    (('cat', '--limit', -1), '--limit is -1'),
+    (('cat', '--min-size', 0), '--min-size is 0'),
+    (('cat', '--names', 'nowhere.txt'), '--names: nowhere.txt is no file'),
+    (('cat', '--check'), 'leave OUT away'),
+])  # fmt: skip
+def test_contradictions_are_refused(
+    options: tuple, message: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        tool(options[0], tmp_path, tmp_path / 'out', *options[1:])
+    assert error.value.code == 2 and message in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_wrong_place_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    source = tmp_path / 'source'
+    cat(source)
+    for name, where, out, message in (
+        ('cat', tmp_path / 'nowhere', tmp_path / 'out', 'is no folder'),
+        ('ffhq', source, tmp_path / 'out', 'No pictures of ffhq'),
+        ('imagenet', source, tmp_path / 'out', 'has none of the folders train, '),
+        ('lsun-cat', source, tmp_path / 'out', 'no data.mdb in'),
+        ('cat', source, source / 'out', 'lie in each other'),
+        ('cat', source, tmp_path, 'lie in each other'),
+    ):
+        assert tool(name, where, out) == 1
+        assert message in capsys.readouterr().err
+        assert not out.exists() or out == tmp_path
+    imagenet(tmp_path / 'flat')
+    put(tmp_path / 'flat' / 'val' / 'ILSVRC2012_val_00000001.JPEG', photo(64, 64))
+    assert tool('imagenet-val', tmp_path / 'flat', tmp_path / 'out') == 1
+    assert 'names their classes' in capsys.readouterr().err
+    put(tmp_path / 'full' / '1.png', photo(8, 8))
+    assert tool('cat', source, tmp_path / 'full') == 1
+    assert 'is not empty and has no prepared.json' in capsys.readouterr().err
+
+
+# ---- stopped and started again
+
+
+def test_other_settings_are_refused_and_scales_added(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    cat(tmp_path / 'cat')
+    ask = ('cat', tmp_path / 'cat', tmp_path / 'out', '--size', 64)
+    assert tool(*ask, '--scales', 8) == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'out').rglob('*.png')}
+    capsys.readouterr()
+    for other in (('--fit', 'squeeze'), ('--limit', 2), ('--min-size', 10), ('--no-keep-gray',), ('--size', 32)):
+        assert tool(*ask, '--scales', 8, *other) == 1
+        assert 'was prepared with' in capsys.readouterr().err
+    assert tool(*ask, '--scales', 16) == 0
+    assert '3 pictures in' in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert pixels(tmp_path / 'out' / 'BIx16_down' / '00000001_000.png').shape == (4, 4, 3)
+    assert json.loads((tmp_path / 'out' / 'prepared.json').read_text())['scales'] == [8, 16]
+
+
+def _run(source: Path, out: Path) -> None:
+    """In a process of its own."""
+    os.setpgid(0, 0)
+    sys.stderr = open(os.devnull, 'w')  # noqa: SIM115
+    prepare(source, out, Settings.of('folder', 128, [8]), workers=2)
+
+
+def test_killed_and_started_again_gives_what_an_undisturbed_run_does(tmp_path: Path) -> None:
+    """A real SIGKILL in the middle, several times; the workers end, too, and the second run only adds."""
+    source = tmp_path / 'source'
+    for number in range(60):
+        put(source / f'{number % 3}' / f'{number}.jpg', photo(700, 700, number))
+    (source / 'bad.jpg').write_bytes(b'no picture')
+    settings = Settings.of('folder', 128, [8])
+    whole, out = tmp_path / 'whole', tmp_path / 'out'
+    assert prepare(source, whole, settings, workers=2, allow_problems=1).pictures == 60
+    made: dict[str, int] = {}
+    for wanted in (3, 20):
+        process = multiprocessing.get_context('fork').Process(target=_run, args=(source, out))
+        process.start()
+        end = time.time() + 30
+        while len(list(out.rglob('GT/**/*.png'))) < wanted and process.is_alive() and time.time() < end:
+            time.sleep(0.002)
+        assert process.is_alive(), 'it was done before it could be killed'
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        while workers_of(process.pid) and time.time() < end:
+            time.sleep(0.01)
+        assert not workers_of(process.pid)
+        now = {str(path): path.stat().st_mtime_ns for path in out.rglob('*.png')}
+        assert now.items() >= made.items() and wanted <= len(list(out.rglob('GT/**/*.png'))) < 60
+        assert not list(out.glob('meta_info*'))
+        made = now
+    for name in made:  # every file that is there is whole
+        Image.open(name).load()
+    (out / 'GT' / '0' / '3.99.part').write_bytes(b'half')  # what a kill in the middle of a file leaves
+    report = prepare(source, out, settings, workers=2, allow_problems=1)
+    assert report.pictures == 60 and 0 < report.new < 60
+    assert {str(path): path.stat().st_mtime_ns for path in out.rglob('*.png')}.items() >= made.items()
+    assert tree(out) == tree(whole)
+
+
+def workers_of(group: int) -> bool:
+    """Whether a process of this process group lives."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_two_at_once_are_refused(tmp_path: Path) -> None:
+    from glean_plus.data.prepare import only_one
+
+    cat(tmp_path / 'cat')
+    (tmp_path / 'out').mkdir()
+    with only_one(tmp_path / 'out'), pytest.raises(DataError, match='by another process'):
+        prepare(tmp_path / 'cat', tmp_path / 'out', Settings.of('cat', 64, []))
+
+
+# ---- the configs read it
+
+
+def sample(config: Config, root: Path, size: int | None = None) -> dict[str, Any]:
+    """The first sample of the test set, and how many there are."""
+    loader = config.test_dataloader
+    data = (loader[0] if isinstance(loader, list) else loader).dataset
+    data.data_root = str(root)
+    dataset = DATASETS.build(data)
+    return dict(dataset[0], count=len(dataset))
+
+
+def test_a_config_reads_what_was_prepared(tmp_path: Path) -> None:
+    cat(tmp_path / 'cat')
+    assert tool('cat', tmp_path / 'cat', tmp_path / 'out', '--min-size', 64) == 0
+    for name, side in (('glean_cat_16x', 16), ('lightglean_cat_8x', 32)):
+        got = sample(Config.fromfile(CONFIGS / f'{name}.py'), tmp_path / 'out')
+        assert got['count'] == 3 and got['inputs'].shape == (3, side, side)
+        truth = pixels(tmp_path / 'out' / 'GT' / '00000001_000.png')
+        assert torch.equal(got['data_samples'].gt_img, torch.from_numpy(truth.copy()).permute(2, 0, 1))
+
+
+def test_the_blind_configs_read_photographs_as_they_are(tmp_path: Path) -> None:
+    lfw(tmp_path / 'source')
+    assert tool('lfw', tmp_path / 'source', tmp_path / 'out') == 0
+    source = decode((tmp_path / 'source' / 'lfw' / 'Woody_Allen' / 'Woody_Allen_0002.jpg').read_bytes())
+    assert (pixels(tmp_path / 'out' / 'Woody_Allen_0002.png') == source).all()
+    assert 'Woody_Allen_0001.png (250,250,3)' in (tmp_path / 'out' / 'meta_info_LFW_a.txt').read_text()
+    got = sample(Config.fromfile(CONFIGS / 'glean_face_blind.py'), tmp_path / 'out')
+    assert got['count'] == 3 and got['inputs'].shape == (3, 128, 128)
+
+
+def test_labels_of_imagenet(tmp_path: Path) -> None:
+    imagenet_val_flat(tmp_path / 'source')
+    out = tmp_path / 'out'
+    assert tool('imagenet-val', tmp_path / 'source', out, '--size', 64, '--scales', 4) == 0
+    lines = [f'{name}.png {label}' for label, name in enumerate(VAL)]
+    assert (out / 'labels_ImageNet_val_GT.txt').read_text().splitlines() == lines
+    meta = (out / 'meta_info_ImageNet_val_GT.txt').read_text().splitlines()
+    assert meta == [line.replace('.png ', '.png (64,64,3) ') for line in lines]
+    dataset = DATASETS.build(dict(
+        type='BasicConditionalDataset', data_root=str(out), data_prefix='GT', ann_file='labels_ImageNet_val_GT.txt',
+        pipeline=[dict(type='LoadImageFromFile', key='gt'), dict(type='PackInputs')]))  # fmt: skip
+    assert [dataset[index]['data_samples'].gt_label.label.item() for index in range(3)] == [0, 1, 2]
+
+
+def test_the_command_itself(tmp_path: Path) -> None:
+    """As a process, with names that no terminal can show."""
+    put(tmp_path / 'source' / os.fsdecode(b'\xff.jpg'), photo(64, 64))
+    (tmp_path / 'source' / os.fsdecode(b'\xfe.jpg')).write_bytes(b'')
+    command = [sys.executable, 'tools/prepare_data.py', 'folder', tmp_path / 'source', tmp_path / 'out', '--size', '32']
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    result = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert result.returncode == 1 and '1 unreadable' in result.stdout, result.stderr
+    assert '\\udcfe.jpg: unreadable: empty' in result.stdout
+    assert list(tree(tmp_path / 'out' / 'GT')) == ['%FF.png']
