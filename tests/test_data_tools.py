@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -15,14 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lmdb
 import numpy as np
 import pytest
 import torch
 from mmagic.registry import DATASETS
 from mmengine.config import Config
 from PIL import Image
-from scipy.io import savemat
 
 from glean_plus.data import SETS, DataError, Item, Settings, prepare
 from glean_plus.data.decode import PictureError, decode
@@ -31,39 +30,11 @@ from glean_plus.data.items import refuse_doubles, safe_name
 from glean_plus.data.readers.lfw import surname
 
 from conftest import CONFIGS, ROOT, load_tool
-
-
-def photo(height: int, width: int, seed: int = 0, gray: bool = False) -> np.ndarray:
-    """Smooth colours, as in a photograph, (H, W, 3) uint8."""
-    small = np.random.default_rng(seed).integers(20, 236, (4, 5, 3), dtype=np.uint8)
-    if gray:
-        small[:] = small[..., :1]
-    return np.asarray(Image.fromarray(small).resize((width, height), Image.BICUBIC))
-
-
-def encoded(image: np.ndarray, form: str = 'JPEG', **options: Any) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, form, **options)
-    return file.getvalue()
-
-
-def put(path: Path, image: np.ndarray) -> bytes:
-    """Write a picture in the form of its ending."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = encoded(image, 'PNG' if path.suffix == '.png' else 'JPEG')
-    path.write_bytes(data)
-    return data
-
-
-def put_lmdb(folder: Path, entries: dict[str, bytes]) -> None:
-    folder.mkdir(parents=True)
-    with lmdb.open(str(folder), map_size=1 << 22) as environment, environment.begin(write=True) as transaction:
-        for key, value in entries.items():
-            transaction.put(key.encode(), value)
+from layouts import LAYOUTS, VAL, WNIDS, cat, encoded, imagenet, imagenet_val_flat, lfw, photo, put, put_lmdb
 
 
 def tool(*arguments: object) -> int:
-    return load_tool('prepare_data').main([*map(str, arguments), '--workers', '1'])
+    return load_tool('prepare_data').main(['--workers', '1', *map(str, arguments)])
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -82,160 +53,6 @@ def problems(out: Path) -> dict[str, str]:
 
 def tree(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob('*')) if path.is_file()}
-
-
-# ---- each set in its layout: what it is read as
-
-
-def ffhq(root: Path) -> None:
-    put(root / 'images1024x1024' / '00000' / '00003.png', photo(64, 64))
-    put(root / 'images1024x1024' / '01000' / '01000.png', photo(64, 64))
-    (root / 'images1024x1024' / 'LICENSE.txt').write_text('CC')
-
-
-def ffhq_flat(root: Path) -> None:
-    put(root / 'images1024x1024' / '00003.png', photo(64, 64))
-    put(root / 'images1024x1024' / '01000.png', photo(64, 64))
-
-
-def celeba_mask_hq(root: Path) -> None:
-    for number in (0, 1, 2, 10):
-        put(root / 'CelebA-HQ-img' / f'{number}.jpg', photo(64, 64, number))
-    put(root / 'CelebAMask-HQ-mask-anno' / '0' / '00000_hair.png', photo(64, 64))
-    (root / 'CelebA-HQ-to-CelebA-mapping.txt').write_text('idx\n')
-
-
-def celeba_hq_from_one(root: Path) -> None:
-    for number in (1, 2, 3, 11):
-        put(root / 'data1024x1024' / f'{number:05d}.jpg', photo(64, 64, number - 1))
-
-
-def celeba_hq_png(root: Path) -> None:
-    for number in (0, 1, 2, 10):
-        put(root / f'{number:05d}.png', photo(64, 64, number))
-
-
-def celeba_hq_arrays(root: Path) -> None:
-    root.mkdir()
-    for number in (0, 1, 2):
-        np.save(root / f'imgHQ{number:05d}.npy', photo(64, 64, number).transpose(2, 0, 1)[None])
-    np.savez(root / 'imgHQ00010.npz', photo(64, 64, 10))
-
-
-def lfw(root: Path) -> None:
-    for name in ('Aaron_Eckhart', 'Abdel_Aziz_Al-Hakim', 'Woody_Allen', 'George_W_Bush'):
-        put(root / 'lfw' / name / f'{name}_0001.jpg', photo(250, 250))
-    put(root / 'lfw' / 'Woody_Allen' / 'Woody_Allen_0002.jpg', photo(250, 250, 1))
-
-
-def celeba(root: Path) -> None:
-    for number in (1, 2, 3, 501):
-        put(root / 'Img' / 'img_align_celeba' / f'{number:06d}.jpg', photo(218, 178))
-    (root / 'Anno').mkdir()
-    (root / 'Anno' / 'list_landmarks_align_celeba.txt').write_text('4\n')
-
-
-KEYS = [f'{number:040x}' for number in (7, 3, 5)]
-
-
-def lsun(folder: str) -> Callable[[Path], None]:
-    """Objects are WebP, scenes JPEG."""
-
-    def make(root: Path) -> None:
-        form = 'JPEG' if '_' in folder else 'WEBP'
-        put_lmdb(root / folder, {key: encoded(photo(64, 80, seed), form) for seed, key in enumerate(KEYS)})
-
-    return make
-
-
-def cat(root: Path) -> None:
-    for folder, name in (('CAT_00', '00000001_000'), ('CAT_00', '00000001_005'), ('CAT_06', '00001450_002')):
-        put(root / folder / f'{name}.jpg', photo(64, 80))
-        (root / folder / f'{name}.jpg.cat').write_text('9 30 10 50 10 40 30 20 9 25 1 30 8 50 8 55 1 60 9 ')
-
-
-def cars(root: Path) -> None:
-    for folder in ('cars_train', 'cars_test'):
-        for number in (1, 2) if folder == 'cars_test' else (3,):
-            put(root / folder / f'{number:05d}.jpg', photo(64, 90))
-    (root / 'devkit').mkdir()
-    savemat(root / 'devkit' / 'cars_test_annos.mat', dict(annotations=np.zeros(1)))
-
-
-WNIDS = ['n01440764', 'n01443537', 'n15075141']
-
-
-def devkit(root: Path, ids: list[int]) -> None:
-    """ILSVRC2012_devkit_t12: IDs in an order of their own, and synsets that are no classes."""
-    classes = [(1, WNIDS[2], 'tissue', 0), (2, WNIDS[0], 'tench', 0), (3, WNIDS[1], 'goldfish', 0)]
-    rows = [*classes, (4, 'n00001740', 'entity', 9)]
-    types = [('ILSVRC2012_ID', 'O'), ('WNID', 'O'), ('words', 'O'), ('num_children', 'O')]
-    data = root / 'ILSVRC2012_devkit_t12' / 'data'
-    data.mkdir(parents=True)
-    savemat(data / 'meta.mat', dict(synsets=np.array(rows, dtype=types)[:, None]))
-    (data / 'ILSVRC2012_validation_ground_truth.txt').write_text(''.join(f'{each}\n' for each in ids))
-
-
-def imagenet(root: Path) -> None:
-    for wnid in reversed(WNIDS):
-        put(root / 'train' / wnid / f'{wnid}_18.JPEG', photo(64, 70))
-
-
-def imagenet_val_flat(root: Path) -> None:
-    for number in (1, 2, 3):
-        put(root / 'val' / f'ILSVRC2012_val_{number:08d}.JPEG', photo(64, 70))
-    devkit(root, [3, 1, 2])
-
-
-def imagenet_val_kaggle(root: Path) -> None:
-    for number in (1, 2, 3):
-        put(root / 'ILSVRC' / 'Data' / 'CLS-LOC' / 'val' / f'ILSVRC2012_val_{number:08d}.JPEG', photo(64, 70))
-    wnids = enumerate((WNIDS[1], WNIDS[2], WNIDS[0]), 1)
-    rows = ''.join(f'ILSVRC2012_val_{number:08d},{wnid} 1 2 3 4\n' for number, wnid in wnids)
-    (root / 'LOC_val_solution.csv').write_text('ImageId,PredictionString\n' + rows)
-    (root / 'LOC_synset_mapping.txt').write_text(''.join(f'{wnid} a, b\n' for wnid in WNIDS))
-
-
-def imagenet_val_folders(root: Path) -> None:
-    """A class without validation pictures, so that only the training folders tell the index."""
-    imagenet(root)
-    for number, wnid in ((1, WNIDS[1]), (2, WNIDS[2])):
-        put(root / 'val' / wnid / f'ILSVRC2012_val_{number:08d}.JPEG', photo(64, 70))
-
-
-def mine(root: Path) -> None:
-    for name in ('a/1.jpg', 'b/1.jpg', 'b/1.png', 'Größe 5 %.JPG', '写真/猫.jpeg'):
-        put(root / name, photo(64, 64))
-    put(root / '.thumbnails' / '1.jpg', photo(8, 8))
-    (root / 'notes.txt').write_text('x')
-
-
-SORTED = sorted(KEYS)
-HQ = ['00001', '00002', '00003', '00011']
-VAL = [f'{wnid}/ILSVRC2012_val_{number:08d}' for wnid, number in zip(WNIDS, (3, 1, 2))]
-LAYOUTS = [
-    ('ffhq', ffhq, ['00003', '01000']),
-    ('ffhq', ffhq_flat, ['00003', '01000']),
-    ('celeba-hq', celeba_mask_hq, HQ),
-    ('celeba-hq', celeba_hq_from_one, HQ),
-    ('celeba-hq', celeba_hq_png, HQ),
-    ('celeba-hq', celeba_hq_arrays, HQ),
-    ('lfw', lfw, ['Abdel_Aziz_Al-Hakim_0001', 'Woody_Allen_0001', 'Woody_Allen_0002']),
-    ('celeba', celeba, ['000001', '000002', '000003']),
-    ('lsun-cat', lsun('cat'), SORTED),
-    ('lsun-car', lsun('car'), SORTED),
-    ('lsun-bedroom', lsun('bedroom_train_lmdb'), SORTED),
-    ('lsun-bedroom-val', lsun('bedroom_val_lmdb'), SORTED),
-    ('lsun-tower', lsun('tower_train_lmdb'), SORTED),
-    ('lsun-tower-val', lsun('tower_val_lmdb'), SORTED),
-    ('cat', cat, ['00000001_000', '00000001_005', '00001450_002']),
-    ('cars', cars, ['00001', '00002']),
-    ('imagenet', imagenet, [f'{wnid}/{wnid}_18' for wnid in WNIDS]),
-    ('imagenet-val', imagenet_val_flat, VAL),
-    ('imagenet-val', imagenet_val_kaggle, VAL),
-    ('imagenet-val', imagenet_val_folders, VAL[1:]),
-    ('folder', mine, ['Größe%205%20%25', 'a/1', 'b/1.jpg', 'b/1.png', '写真/猫']),
-]  # fmt: skip
 
 
 def listed(name: str, root: Path, **options: Any) -> list[Item]:
@@ -467,6 +284,7 @@ def test_gray_is_kept_on_request(faulty: Path) -> None:
     (('cat', '--min-size', 0), '--min-size is 0'),
     (('cat', '--names', 'nowhere.txt'), '--names: nowhere.txt is no file'),
     (('cat', '--check'), 'leave OUT away'),
+    (('cat', '--workers', 0), '--workers is 0'),
 ])  # fmt: skip
 def test_contradictions_are_refused(
     options: tuple, message: str, tmp_path: Path, capsys: pytest.CaptureFixture
@@ -527,14 +345,14 @@ def _run(source: Path, out: Path) -> None:
 
 
 def test_killed_and_started_again_gives_what_an_undisturbed_run_does(tmp_path: Path) -> None:
-    """A real SIGKILL in the middle, several times; the workers end, too, and the second run only adds."""
+    """A real SIGKILL in the middle, twice; the workers end, too, the next run only adds, and two work as one does."""
     source = tmp_path / 'source'
     for number in range(60):
         put(source / f'{number % 3}' / f'{number}.jpg', photo(700, 700, number))
     (source / 'bad.jpg').write_bytes(b'no picture')
     settings = Settings.of('folder', 128, [8])
     whole, out = tmp_path / 'whole', tmp_path / 'out'
-    assert prepare(source, whole, settings, workers=2, allow_problems=1).pictures == 60
+    assert prepare(source, whole, settings, workers=1, allow_problems=1).pictures == 60
     made: dict[str, int] = {}
     for wanted in (3, 20):
         process = multiprocessing.get_context('fork').Process(target=_run, args=(source, out))
@@ -547,7 +365,9 @@ def test_killed_and_started_again_gives_what_an_undisturbed_run_does(tmp_path: P
         process.join()
         while workers_of(process.pid) and time.time() < end:
             time.sleep(0.01)
-        assert not workers_of(process.pid)
+        if left := workers_of(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+        assert not left
         now = {str(path): path.stat().st_mtime_ns for path in out.rglob('*.png')}
         assert now.items() >= made.items() and wanted <= len(list(out.rglob('GT/**/*.png'))) < 60
         assert not list(out.glob('meta_info*'))
@@ -561,13 +381,15 @@ def test_killed_and_started_again_gives_what_an_undisturbed_run_does(tmp_path: P
     assert tree(out) == tree(whole)
 
 
-def workers_of(group: int) -> bool:
-    """Whether a process of this process group lives."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def workers_of(group: int) -> list[str]:
+    """Processes of this process group, but for those that have ended and are not collected yet (Linux)."""
+    found = []
+    for path in Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            state, _, its_group = path.read_text().rpartition(')')[2].split()[:3]
+            if int(its_group) == group and state not in 'ZX':
+                found.append(path.parent.name)
+    return found
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
