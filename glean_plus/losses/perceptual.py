@@ -110,7 +110,6 @@ class VGGFeatureLoss(FeatureLoss):
         criterion: str = 'mse',
         loss_weight: float = 1.0,
     ) -> None:
-        check_criterion(criterion)
         layer_weights = _layers(layer_weights)
         network = vgg_features(vgg_type, tuple(layer_weights), weights)
         super().__init__(network, layer_weights, norm_img, use_input_norm, criterion, loss_weight)
@@ -147,7 +146,6 @@ class BackboneFeatureLoss(FeatureLoss):
         criterion: str = 'mse',
         loss_weight: float = 1.0,
     ) -> None:
-        check_criterion(criterion)
         layer_weights = _layers(layer_weights)
         network = backbone_features(backbone, tuple(layer_weights), weights)
         super().__init__(network, layer_weights, norm_img, use_input_norm, criterion, loss_weight)

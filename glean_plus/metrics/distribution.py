@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,14 @@ class _DistributionMetric(PictureMetric):
     """Collects Inception features of the predictions, and of the truths unless a reference is given."""
 
     lower_is_better = True
+    #: What a reference file must have.
+    needed: tuple[str, ...]
 
     def __init__(self, metric: str, weights: str | None, reference: str | None, **kwargs: Any) -> None:
         super().__init__(metric, **kwargs)
         self.network = inception(weights)
         self.reference = reference
         self._known = self._read(Path(reference)) if reference else {}
-
-    needed: tuple[str, ...] = ()
 
     def _read(self, path: Path) -> dict[str, np.ndarray]:
         if not path.is_file():
@@ -90,8 +91,9 @@ class _DistributionMetric(PictureMetric):
         sets = {key: np.stack([result[key] for result in results]).astype(np.float64) for key in results[0]}
         return {self.metric: self.distance(sets['pred'], sets.get('real'))}
 
+    @abstractmethod
     def distance(self, pred: np.ndarray, real: np.ndarray | None) -> float:
-        raise NotImplementedError
+        """Between features (N, 2048) and (M, 2048); without the latter, to the reference."""
 
 
 @METRICS.register_module()
