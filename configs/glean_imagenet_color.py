@@ -12,7 +12,7 @@ checkpoint = (
 model = dict(
     generator=dict(
         in_size=size,
-        bank=dict(type='BigGANDeepBank', out_size=size, pretrained=dict(checkpoint=checkpoint, prefix='generator_ema'))),
+        bank=dict(type='BigGANDeepBank', out_size=size, pretrained=dict(checkpoint=checkpoint))),
     discriminator=dict(type='StyleGAN2BankDiscriminator', in_size=size))
 
 # Nothing to do on what prepare_data has made; photographs of any size are cut to the middle square.

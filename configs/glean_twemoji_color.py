@@ -1,5 +1,5 @@
-# Colorization of Twemoji, every group, 64 px, on the small BigGAN bank that was trained here. Everything is small, as in
-# glean_twemoji_4x.py, and the trunk is half as wide: it works at 64 px and not at 16. The discriminator starts from
+# Colorization of Twemoji, every group, 64 px, on the small BigGAN bank that was trained here. Everything is small, as
+# in glean_twemoji_4x.py, and the trunk is half as wide: it works at 64 px and not at 16. The discriminator starts from
 # nothing.
 _base_ = './_base_/glean_color.py'
 

@@ -12,7 +12,7 @@ import kornia.color
 import torch
 from torch import Tensor
 
-from glean_plus.models.ops import at_least_float32, full_precision
+from glean_plus.precision import at_least_float32, full_precision
 
 WHITE = (0.95047, 1.0, 1.08883)  # XYZ, as kornia's
 LINEAR_BELOW = 6 / 29  # of f, below which CIE's cube has a straight continuation
@@ -71,7 +71,9 @@ def tint(lightness: Tensor, ab: Sequence[float]) -> Tensor:
     """
     lightness = at_least_float32(lightness)
     colour = lightness.new_tensor(ab).view(1, 2, 1, 1).expand(len(lightness), -1, *lightness.shape[2:])
-    return 2 * lab_to_rgb(torch.cat([to_lab_lightness(lightness), colour], dim=1)) - 1
+    rgb = 2 * lab_to_rgb(torch.cat([to_lab_lightness(lightness), colour], dim=1)) - 1
+    # The white of Lab and that of the matrix differ in the fifth digit, enough for a rounded gray to be a level off.
+    return rgb if any(ab) else rgb.mean(dim=1, keepdim=True).expand_as(rgb)
 
 
 def to_lab_lightness(lightness: Tensor) -> Tensor:
