@@ -19,7 +19,8 @@ from glean_plus.weights.cards import hash_in_name
 from conftest import CONFIGS, ROOT
 
 EVERY = sorted(path.stem for path in CONFIGS.glob('*glean_*.py'))
-RESTORERS = [name for name in EVERY if 'blind' not in name]  # tests/test_degradation.py has those
+# tests/test_degradation.py and tests/test_colorization.py have the others.
+RESTORERS = [name for name in EVERY if not name.endswith('color') and 'blind' not in name]
 PUBLISHED = [name for name in RESTORERS if 'twemoji' not in name]
 FACES = [f'{model}_face_{scale}x' for model in ('glean', 'lightglean') for scale in (8, 16, 32, 64)]
 ROOMS = [f'{model}_{what}_16x' for model in ('glean', 'lightglean') for what in ('cat', 'car', 'bedroom', 'tower')]

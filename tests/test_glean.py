@@ -120,10 +120,12 @@ def test_another_size_is_refused_with_a_way_out() -> None:
         glean()(torch.randn(1, 3, 9, 7))
 
 
-@pytest.mark.parametrize(('in_size', 'start_res'), [(32, 4), (8, 16), (64, 4)])
+@pytest.mark.parametrize(('in_size', 'start_res'), [(8, 16), (64, 4), (12, 4)])
 def test_sizes_that_do_not_fit_are_refused(in_size: int, start_res: int) -> None:
     with pytest.raises(ValueError, match=f'in_size {in_size} does not fit'):
         glean(in_size, start_res)
+    with pytest.raises(ValueError, match='take ColorizationHead'):
+        glean(in_size=32)
 
 
 def test_config_is_not_edited_by_building() -> None:

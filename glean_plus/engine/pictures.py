@@ -52,7 +52,7 @@ class PictureHook(Hook):
     def before_test_epoch(self, runner: Runner) -> None:
         self._names: Counter[Path] = Counter()
         self._indices: Counter[int] = Counter()
-        self._rows: list[tuple[tuple[int, int], np.ndarray]] = []
+        self._rows: list[tuple[tuple[int, int], dict[str, np.ndarray]]] = []
         self._folder = Path(runner.work_dir) / 'pictures'
 
     def after_test_iter(
@@ -80,8 +80,9 @@ class PictureHook(Hook):
         rows = {place: row for part in gathered for place, row in part}
         if rows:
             path = Path(runner.work_dir) / 'comparison.png'
-            Image.fromarray(np.concatenate([rows[place] for place in sorted(rows)], axis=0)).save(path)
-            runner.logger.info(f'input | bicubic | prediction | truth: {path}')
+            pictures = [np.concatenate([*rows[place].values()], axis=1) for place in sorted(rows)]
+            Image.fromarray(np.concatenate(pictures, axis=0)).save(path)
+            runner.logger.info(f'{" | ".join(rows[min(rows)])}: {path}')
         if self.save_predictions:
             runner.logger.info(f'Predictions: {self._folder}')
 
@@ -94,13 +95,14 @@ class PictureHook(Hook):
     def _array(self, image: Tensor) -> np.ndarray:
         return np.ascontiguousarray(to_array(image)[:, :, :: self.step])
 
-    def _row(self, sample: Any, prediction: np.ndarray) -> np.ndarray:
+    def _row(self, sample: Any, prediction: np.ndarray) -> dict[str, np.ndarray]:
+        """Name of each column -> its picture."""
         height, width = prediction.shape[:2]
         lq = Image.fromarray(self._array(sample.input)).resize((width, height), Image.NEAREST)
-        row = [np.asarray(lq)]
+        row = dict(input=np.asarray(lq))
         if 'bicubic_img' in sample.output:
-            row.append(self._array(sample.output.bicubic_img))
-        row.append(prediction)
+            row['bicubic'] = self._array(sample.output.bicubic_img)
+        row['prediction'] = prediction
         if 'gt_img' in sample:
-            row.append(self._array(sample.gt_img))
-        return np.concatenate(row, axis=1)
+            row['truth'] = self._array(sample.gt_img)
+        return row

@@ -6,10 +6,12 @@ from glean_plus.models.decoder import GLEANDecoder
 from glean_plus.models.discriminator import StyleGAN2BankDiscriminator
 from glean_plus.models.encoder import GLEANEncoder
 from glean_plus.models.glean import GLEAN
+from glean_plus.models.heads import ColorizationHead
+from glean_plus.models.preprocessor import ColorizationDataPreprocessor
 from glean_plus.models.restorer import GLEANRestorer
 
 __all__ = [
-    'BigGANBank', 'BigGANBankDiscriminator', 'BigGANBankTrainer', 'BigGANDeepBank', 'GLEAN', 'GLEANDecoder',
-    'GLEANEncoder', 'GLEANRestorer', 'LatentBank', 'LearnedCodes', 'PredictedCodes', 'StyleGAN1Bank', 'StyleGAN2Bank',
-    'StyleGAN2BankDiscriminator', 'StyleGAN2BankTrainer',
+    'BigGANBank', 'BigGANBankDiscriminator', 'BigGANBankTrainer', 'BigGANDeepBank', 'ColorizationDataPreprocessor',
+    'ColorizationHead', 'GLEAN', 'GLEANDecoder', 'GLEANEncoder', 'GLEANRestorer', 'LatentBank', 'LearnedCodes',
+    'PredictedCodes', 'StyleGAN1Bank', 'StyleGAN2Bank', 'StyleGAN2BankDiscriminator', 'StyleGAN2BankTrainer',
 ]  # fmt: skip

@@ -10,8 +10,8 @@ from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.banks.biggan import Conv, SelfAttention
-from glean_plus.models.ops import full_precision
 from glean_plus.models.spectral_norm import SpectralEmbedding, SpectralLinear
+from glean_plus.precision import full_precision
 from glean_plus.weights import load_strict, read_pretrained
 
 # Size of the pictures -> width after each block, in units of base_channels.

@@ -36,7 +36,10 @@ class GLEANDecoder(nn.Module):
     ) -> None:
         super().__init__()
         if out_size <= in_size:
-            raise ValueError(f'out_size must be larger than in_size, but they are {out_size} and {in_size}.')
+            raise ValueError(
+                f'GLEANDecoder enlarges: out_size must be larger than in_size, but they are {out_size} and {in_size}. '
+                'For colorization, where they are equal, take ColorizationHead.'
+            )
         self.stages = nn.ModuleList()
         self.resolutions: list[int] = []
         res, width = in_size, channels[in_size]

@@ -37,8 +37,8 @@ class GLEANEncoder(nn.Module):
 
     Args:
         in_size: Nominal side of the input.
-        lowest_res: Resolution of the last feature: 4 for GLEAN, half the input for LightGLEAN, whose bank's first block
-            doubles it again.
+        lowest_res: Resolution of the last feature: 4 for GLEAN; for LightGLEAN half of where the bank starts, whose
+            first block doubles it again.
         channels: Width of the feature at each resolution; GLEAN takes the bank's.
         in_channels: Channels of the input.
         rrdb_channels: Width of the trunk.

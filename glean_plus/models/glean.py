@@ -28,13 +28,17 @@ class GLEAN(BaseModule):
     is GLEAN (Eq. 1-4); with one that starts at the input's resolution, learned codes and no fusion it is LightGLEAN
     (Eq. 10). Sizes and widths that follow from the bank are handed to the other parts, so a config states them once.
 
+    The bank may start below the input's resolution, too: the encoder goes down to half of where it starts. In
+    colorization in_size is out_size (appendix A), and a bank that starts there would be its last block alone.
+
     Args:
         in_size: Nominal side of the input, a resolution of the bank.
         bank: The latent bank or its config.
         encoder: The encoder or its config (default: ``GLEANEncoder`` with 23 RRDBs).
         codes: ``PredictedCodes`` or ``LearnedCodes``, or a config; None chooses predicted codes for a whole bank and
             learned ones for a bank that starts higher.
-        decoder: The decoder or its config.
+        decoder: The decoder or its config. Its ``resolutions`` are those whose bank features it is given beside f_0;
+            with ``wants_input``, it is given the input as well.
         fuse: Fuse encoder features into the bank by a convolution at every resolution up to the input's (S' of Eq. 3);
             None means: if the bank is whole.
         freeze_bank: Keep the bank's weights fixed (section 3.4). False is the paper's fine-tuning ablation.
@@ -60,17 +64,17 @@ class GLEAN(BaseModule):
         super().__init__()
         bank = _build(bank)
         whole = bank.start_res == 4
-        if in_size not in bank.channels or in_size >= bank.out_size or bank.start_res not in (4, in_size):
+        if in_size not in bank.resolutions:
             raise ValueError(
                 f'in_size {in_size} does not fit the bank, which makes {bank.out_size} px from {bank.start_res} on: '
-                'it must be a lower resolution of the bank, and the bank must start at 4 or at in_size.'
+                f'it must be one of its resolutions {list(bank.resolutions)}.'
             )
         if given_class and not any(bank.class_dims):
             raise ValueError(f'given_class=True needs a bank with classes, but {type(bank).__name__} has none.')
         self.in_size = in_size
         self.out_size = bank.out_size
         self.given_class = given_class
-        lowest_res = 4 if whole else in_size // 2
+        lowest_res = 4 if whole else bank.start_res // 2
         self.encoder = _build(
             encoder or dict(type='GLEANEncoder'), in_size=in_size, lowest_res=lowest_res, channels=bank.channels
         )
@@ -86,7 +90,7 @@ class GLEAN(BaseModule):
         if whole and not fuse and isinstance(self.codes, LearnedCodes):
             raise ValueError(
                 'With learned codes and without fusion, nothing of the picture reaches a bank that starts at 4: '
-                'set fuse=True, take PredictedCodes, or start the bank at in_size.'
+                'set fuse=True, take PredictedCodes, or start the bank higher.'
             )
         if fuse:
             for res in bank.resolutions:
@@ -134,7 +138,8 @@ class GLEAN(BaseModule):
         if label is not None:
             codes = self._with_class(codes, label)
         bank_features = self.retrieve(features, codes)
-        return self.decoder(features[self.in_size], bank_features)
+        inputs = (lq,) if getattr(self.decoder, 'wants_input', False) else ()
+        return self.decoder(features[self.in_size], bank_features, *inputs)
 
     def _given_dims(self, bank: LatentBank) -> Sequence[int]:
         """How much of each layer's code is given, not predicted or learned."""
@@ -150,19 +155,19 @@ class GLEAN(BaseModule):
         ]  # fmt: skip
 
     def retrieve(self, features: Mapping[int, Tensor], codes: list[Tensor | None]) -> dict[int, Tensor]:
-        """Walk through the bank: Eq. 3, or Eq. 10 where it starts at the input's resolution.
+        """Walk through the bank: Eq. 3, or Eq. 10 where it starts above 4.
 
         Returns:
-            g_i of every resolution above the input's.
+            g_i of the resolutions that the decoder takes.
         """
         g = None if self.bank.start_res == 4 else features[self.bank.start_res // 2]
-        above: dict[int, Tensor] = {}
+        taken: dict[int, Tensor] = {}
         for res in self.bank.resolutions:
             g = self.bank.step(res, codes, g)
             if res == 4:  # from the constant: one feature, where the codes are the same for all pictures
                 g = g.expand(len(features[self.in_size]), -1, -1, -1)
             if str(res) in self.fusions:
                 g = self.fusions[str(res)](torch.cat([g, features[res]], dim=1))
-            if res > self.in_size:
-                above[res] = g
-        return above
+            if res in self.decoder.resolutions:
+                taken[res] = g
+        return taken

@@ -7,11 +7,12 @@ Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from glean_plus.precision import full_precision
 
 # StyleGAN2's activation is sqrt(2) * leaky_relu(x, 0.2), which keeps the variance of a unit normal. As the leaky ReLU
 # is linear in positive factors, the sqrt(2) is put into the weights and biases before it wherever those are small.
@@ -73,16 +74,6 @@ class FIR(nn.Module):
     def __init__(self, gain: float = 1.0, taps: tuple[float, ...] = (1, 3, 3, 1)) -> None:
         super().__init__()
         self.register_buffer('kernel', fir_kernel(taps, gain))
-
-
-def full_precision(device: torch.device) -> AbstractContextManager[None]:
-    """No autocast inside; nothing to do on devices that have none, such as meta."""
-    return torch.autocast(device.type, enabled=False) if device.type in ('cpu', 'cuda') else nullcontext()
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Half-precision types to float32; others stay as they are."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def modulated_conv2d(

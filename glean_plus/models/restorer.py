@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
+from glean_plus.color import tint
 from glean_plus.engine.distributed import unwrapped
 from glean_plus.imresize import matlab_bicubic
 from glean_plus.models.ema import averaged_copy, update
@@ -49,8 +50,8 @@ class GLEANRestorer(SRGAN):
             it, with the decay rising to its value as (1 + n) / (10 + n) over the first n updates; None keeps none.
         **kwargs: As ``mmagic.models.SRGAN``: ``discriminator``, ``gan_loss``, ``pixel_loss``, ``train_cfg`` with
             ``disc_steps``, ``disc_repeat``, ``disc_init_steps`` and ``channels_last`` (train in that memory layout,
-            which is faster on CPUs and tensor cores), ``test_cfg`` with ``bicubic``, ``data_preprocessor``,
-            ``init_cfg``.
+            which is faster on CPUs and tensor cores), ``test_cfg`` with ``bicubic`` and ``constant_ab`` (see
+            :meth:`forward_inference`), ``data_preprocessor``, ``init_cfg``.
     """
 
     def __init__(
@@ -109,9 +110,17 @@ class GLEANRestorer(SRGAN):
         return (data_samples.gt_label.label.flatten(),)
 
     def forward_inference(self, inputs: Tensor, data_samples: Any = None, **kwargs: Any) -> DataSample:
-        """Predictions, 0 to 255; with ``test_cfg=dict(bicubic=True)`` also ``bicubic_img``, the input enlarged."""
+        """Predictions, 0 to 255, and what they are to beat, as ``test_cfg`` says.
+
+        With ``bicubic=True`` also ``bicubic_img``, the input enlarged. With ``constant_ab=dict(NAME=(a, b))``, for
+        inputs that are lightness, also ``NAME_img``, which has this one colour throughout; (0, 0) is gray.
+        """
         predictions = super().forward_inference(inputs, data_samples, **kwargs)
-        if (self.test_cfg or {}).get('bicubic'):
+        baselines = self.test_cfg or {}
+        for name, ab in baselines.get('constant_ab', {}).items():
+            pictures = self.data_preprocessor.destruct(tint(inputs, ab), data_samples, 'img')
+            predictions.set_tensor_data({f'{name}_img': pictures.cpu()})
+        if baselines.get('bicubic'):
             lq = self.data_preprocessor.destruct(inputs, data_samples, 'img').cpu()
             scale = predictions.pred_img.shape[-1] // lq.shape[-1]
             predictions.set_tensor_data({'bicubic_img': torch.stack([matlab_bicubic(image, scale) for image in lq])})
