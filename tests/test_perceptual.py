@@ -273,6 +273,22 @@ def test_lpips_loss_is_the_metric(alex: str) -> None:
     assert float(LPIPSLoss('alex', alex, loss_weight=2.0)(x, y)) == pytest.approx(2 * expected, rel=1e-4)
 
 
+@pytest.mark.parametrize('kind', ['LPIPS', 'ST-LPIPS'])
+def test_gradient_is_finite_where_no_feature_fires(kind: str, alex: str) -> None:
+    """The square root of 0 has none, and in the packages it is NaN."""
+    network = STLPIPS('alex') if kind == 'ST-LPIPS' else perceptual.lpips('alex', alex).on('cpu')
+    network = copy.deepcopy(network)
+    convolutions = [module for module in network.net.modules() if isinstance(module, torch.nn.Conv2d)]
+    convolutions[0].weight.data.abs_()
+    convolutions[0].bias.data.zero_()
+    x, y = reference_pictures()
+    x[:, :, :40] = -3  # below all that the scaling makes of black: only negative sums, so no feature there
+    x.requires_grad_()
+    assert (network.net(x)[0] == 0).all(dim=1).any()
+    network(x, y).sum().backward()
+    assert bool(x.grad.isfinite().all()) and x.grad.abs().sum() > 0
+
+
 def test_identity_loss_is_one_minus_the_metric(tmp_path: Path) -> None:
     network = Backbone(112, 50, 'ir_se', 0.6)
     torch.save(network.state_dict(), tmp_path / 'face.pth')

@@ -14,17 +14,25 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
-from glean_plus.color import tint
 from glean_plus.engine.distributed import unwrapped
-from glean_plus.imresize import matlab_bicubic
 from glean_plus.models.ema import averaged_copy, update
 from glean_plus.models.glean import GLEAN
+from glean_plus.models.references import build_references
 from glean_plus.weights import select_prefix
 from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
 from glean_plus.weights.strict import check
 
 # What the log has as loss_<name>.
 OWN_LOSSES = {'pix', 'perceptual', 'style', 'gan', 'd_real', 'd_fake'}
+
+
+def _classes(data_samples: DataSample | None, who: str, otherwise: str) -> tuple[Tensor]:
+    if data_samples is None or 'gt_label' not in data_samples:
+        raise ValueError(
+            f'{who}, but the data samples have no `gt_label`: use a data set that gives the class of each picture, '
+            f'as LabeledImageDataset does, or {otherwise}.'
+        )
+    return (data_samples.gt_label.label.flatten(),)
 
 
 @MODELS.register_module()
@@ -38,6 +46,7 @@ class GLEANRestorer(SRGAN):
       their networks, and are not saved.
     * One backward pass a step and network, so that gradient accumulation means the same for both.
     * ``step_counter`` is saved, so that ``disc_init_steps`` survives a resume.
+    * A discriminator with classes is given the class of each picture.
     * A checkpoint that does not fit the generator is refused, where MMEngine would test random weights.
 
     Args:
@@ -50,8 +59,8 @@ class GLEANRestorer(SRGAN):
             it, with the decay rising to its value as (1 + n) / (10 + n) over the first n updates; None keeps none.
         **kwargs: As ``mmagic.models.SRGAN``: ``discriminator``, ``gan_loss``, ``pixel_loss``, ``train_cfg`` with
             ``disc_steps``, ``disc_repeat``, ``disc_init_steps`` and ``channels_last`` (train in that memory layout,
-            which is faster on CPUs and tensor cores), ``test_cfg`` with ``bicubic`` and ``constant_ab`` (see
-            :meth:`forward_inference`), ``data_preprocessor``, ``init_cfg``.
+            which is faster on CPUs and tensor cores), ``test_cfg`` (what a test compares with, see
+            :func:`build_references`), ``data_preprocessor``, ``init_cfg``.
     """
 
     def __init__(
@@ -65,6 +74,7 @@ class GLEANRestorer(SRGAN):
         super().__init__(generator, perceptual_loss=None, **kwargs)
         del self._buffers['step_counter']
         self.register_buffer('step_counter', torch.tensor(0), persistent=True)
+        self.references = build_references(self.test_cfg or {})
         self._perceptual_cfg = perceptual_loss
         self._loss_cfgs = dict(losses or {})
         if taken := sorted(OWN_LOSSES & {*self._loss_cfgs}):
@@ -102,28 +112,23 @@ class GLEANRestorer(SRGAN):
         """The generator's arguments beside the input: the classes (N,) in ``gt_label``, where it wants them."""
         if not getattr(unwrapped(self.generator), 'given_class', False):
             return ()
-        if data_samples is None or 'gt_label' not in data_samples:
-            raise ValueError(
-                'The generator was built with given_class=True, but the data samples have no `gt_label`: '
-                'use a data set that gives the class of each picture, or build the generator without given_class.'
-            )
-        return (data_samples.gt_label.label.flatten(),)
+        return _classes(
+            data_samples, 'The generator was built with given_class=True', 'build the generator without given_class'
+        )
+
+    def _critic_labels(self, data_samples: DataSample) -> tuple[Tensor, ...]:
+        """The discriminator's arguments beside the pictures, real and restored alike."""
+        if self.discriminator is None or not getattr(unwrapped(self.discriminator), 'num_classes', 0):
+            return ()
+        return _classes(data_samples, 'The discriminator has classes', 'build the discriminator with num_classes=0')
 
     def forward_inference(self, inputs: Tensor, data_samples: Any = None, **kwargs: Any) -> DataSample:
-        """Predictions, 0 to 255, and what they are to beat, as ``test_cfg`` says.
-
-        With ``bicubic=True`` also ``bicubic_img``, the input enlarged. With ``constant_ab=dict(NAME=(a, b))``, for
-        inputs that are lightness, also ``NAME_img``, which has this one colour throughout; (0, 0) is gray.
-        """
+        """Predictions, 0 to 255, and beside ``pred_img`` one ``NAME_img`` of each reference in ``test_cfg``."""
         predictions = super().forward_inference(inputs, data_samples, **kwargs)
-        baselines = self.test_cfg or {}
-        for name, ab in baselines.get('constant_ab', {}).items():
-            pictures = self.data_preprocessor.destruct(tint(inputs, ab), data_samples, 'img')
+        scale = predictions.pred_img.shape[-1] // inputs.shape[-1]
+        for name, reference in self.references.items():
+            pictures = self.data_preprocessor.destruct(reference(inputs, scale), data_samples, 'img')
             predictions.set_tensor_data({f'{name}_img': pictures.cpu()})
-        if baselines.get('bicubic'):
-            lq = self.data_preprocessor.destruct(inputs, data_samples, 'img').cpu()
-            scale = predictions.pred_img.shape[-1] // lq.shape[-1]
-            predictions.set_tensor_data({'bicubic_img': torch.stack([matlab_bicubic(image, scale) for image in lq])})
         return predictions
 
     # ---- training
@@ -137,13 +142,20 @@ class GLEANRestorer(SRGAN):
                 name: MODELS.build(config).to(device).eval() for name, config in self._loss_cfgs.items()
             }
 
-    def g_step(self, batch_outputs: Tensor, batch_gt_data: Tensor, lq: Tensor | None = None) -> dict[str, Tensor]:
+    def g_step(
+        self,
+        batch_outputs: Tensor,
+        batch_gt_data: Tensor,
+        lq: Tensor | None = None,
+        critic_labels: tuple[Tensor, ...] = (),
+    ) -> dict[str, Tensor]:
         """Losses of the generator: Eq. 5, 6 and 7, with their weights (Eq. 8), and the further ones.
 
         Args:
             batch_outputs: Predictions, (N, C, H, W).
             batch_gt_data: Truth, the same.
             lq: The generator's input, which only some of the further losses want.
+            critic_labels: What the discriminator takes beside the pictures.
         """
         losses = {}
         self._build_losses(batch_outputs.device)
@@ -161,17 +173,22 @@ class GLEANRestorer(SRGAN):
             losses[f'loss_{name}'] = loss(batch_outputs, batch_gt_data, *inputs)
         if self.gan_loss and self.discriminator:
             # Not through a distributed wrapper: its weights get no gradients here, which the wrapper would wait for.
-            fake = unwrapped(self.discriminator)(batch_outputs)
+            fake = unwrapped(self.discriminator)(batch_outputs, *critic_labels)
             losses['loss_gan'] = self.gan_loss(fake.float(), target_is_real=True, is_disc=False)
         return losses
 
     def d_step_with_optim(
-        self, batch_outputs: Tensor, batch_gt_data: Tensor, optim_wrapper: OptimWrapperDict
+        self,
+        batch_outputs: Tensor,
+        batch_gt_data: Tensor,
+        optim_wrapper: OptimWrapperDict,
+        critic_labels: tuple[Tensor, ...] = (),
     ) -> dict[str, Tensor]:
         """Eq. 9, in one backward pass."""
         wrapper: OptimWrapper = optim_wrapper['discriminator']
         with wrapper.optim_context(self.discriminator):
-            real, fake = self.discriminator(batch_gt_data), self.discriminator(batch_outputs.detach())
+            real = self.discriminator(batch_gt_data, *critic_labels)
+            fake = self.discriminator(batch_outputs.detach(), *critic_labels)
             losses = dict(
                 loss_d_real=self.gan_loss(real.float(), target_is_real=True, is_disc=True),
                 loss_d_fake=self.gan_loss(fake.float(), target_is_real=False, is_disc=True),
@@ -191,6 +208,7 @@ class GLEANRestorer(SRGAN):
         lq = lq['img'] if isinstance(lq, dict) else lq
         lq, gt = (images.contiguous(memory_format=self.memory_format) for images in (lq, gt))
         inputs = (lq, *self._labels(data['data_samples']))
+        critic_labels = self._critic_labels(data['data_samples'])
         wrapper: OptimWrapper = optim_wrapper['generator']
         log_vars: dict[str, Tensor] = {}
 
@@ -199,7 +217,7 @@ class GLEANRestorer(SRGAN):
                 set_requires_grad(self.discriminator, False)
             with wrapper.optim_context(self.generator):
                 pred = self.generator(*inputs)
-                losses = self.g_step(pred, gt, lq)
+                losses = self.g_step(pred, gt, lq, critic_labels)
             loss, log = self.parse_losses(losses)
             wrapper.update_params(loss)
             log_vars.update(log)
@@ -212,7 +230,7 @@ class GLEANRestorer(SRGAN):
         if self.if_run_d():
             set_requires_grad(self.discriminator, True)
             for _ in range(self.disc_repeat):
-                log = self.d_step_with_optim(pred.detach(), gt, optim_wrapper)
+                log = self.d_step_with_optim(pred.detach(), gt, optim_wrapper, critic_labels)
             log_vars.update(log)
 
         log_vars.pop('loss', None)
