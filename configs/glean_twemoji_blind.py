@@ -50,3 +50,4 @@ metrics = [
 ]
 val_evaluator = dict(metrics=metrics)
 test_evaluator = dict(metrics=metrics)
+custom_hooks = [dict(type='PictureHook', compare=list(range(0, 235, 30)), references=['bicubic', 'bilateral'])]

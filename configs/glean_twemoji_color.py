@@ -67,4 +67,4 @@ optim_wrapper = dict(
 param_scheduler = dict(T_max=1000, end=1000)
 default_hooks = dict(checkpoint=dict(interval=500))
 # Pictures next to each other are one emoji's variants.
-custom_hooks = [dict(type='PictureHook', compare=list(range(0, 369, 45)))]
+custom_hooks = [dict(type='PictureHook', compare=list(range(0, 369, 45)), references=['mean'])]

@@ -67,3 +67,10 @@ def test_options_do_what_they_say(tmp_path: Path) -> None:
     assert np.asarray(Image.open(tmp_path / 'comparison.png'))[0, 16].tolist() == [200, 101, 0]
     with pytest.raises(ValueError, match='hsv'):
         PictureHook(channel_order='hsv')
+
+
+def test_columns_are_the_references_that_are_asked_for(tmp_path: Path) -> None:
+    each = sample('a')
+    each.output.set_tensor_data({'median_img': torch.full((3, 8, 8), 70.0)})
+    run(tmp_path, [each], compare=[0], channel_order='rgb', references=['median', 'bilateral'])
+    assert np.asarray(Image.open(tmp_path / 'comparison.png'))[0, ::8, 0].tolist() == [10, 70, 200, 255]

@@ -28,12 +28,14 @@ class PictureHook(Hook):
 
     ``<work_dir>/pictures/NAME.png`` is each prediction, in the folders of the input; a name that comes again, as in a
     test of two data sets, becomes ``NAME_2.png``. ``<work_dir>/comparison.png`` has, for the pictures whose index in
-    their data set is in ``compare``, a row: input (enlarged without smoothing) | bicubic, if the model adds it |
-    prediction | truth, if there is any.
+    their data set is in ``compare``, a row: input (enlarged without smoothing) | references | prediction | truth, if
+    there is any.
 
     Args:
         compare: Indices of test pictures, chosen before the results are known.
         save_predictions: Write each prediction.
+        references: Names of what the model adds to its predictions by its ``test_cfg``; those that it does not add are
+            left out.
         channel_order: ``rgb`` or ``bgr``, the order of a test's pictures. MMagic turns them all into BGR, whatever
             order they were loaded in.
     """
@@ -41,12 +43,17 @@ class PictureHook(Hook):
     priority = 'LOW'
 
     def __init__(
-        self, compare: Sequence[int] = (), save_predictions: bool = True, channel_order: str = 'bgr'
+        self,
+        compare: Sequence[int] = (),
+        save_predictions: bool = True,
+        channel_order: str = 'bgr',
+        references: Sequence[str] = ('bicubic',),
     ) -> None:
         if channel_order not in ('rgb', 'bgr'):
             raise ValueError(f"channel_order must be 'rgb' or 'bgr', but is {channel_order!r}.")
         self.compare = frozenset(compare)
         self.save_predictions = save_predictions
+        self.references = tuple(references)
         self.step = 1 if channel_order == 'rgb' else -1
 
     def before_test_epoch(self, runner: Runner) -> None:
@@ -100,8 +107,9 @@ class PictureHook(Hook):
         height, width = prediction.shape[:2]
         lq = Image.fromarray(self._array(sample.input)).resize((width, height), Image.NEAREST)
         row = dict(input=np.asarray(lq))
-        if 'bicubic_img' in sample.output:
-            row['bicubic'] = self._array(sample.output.bicubic_img)
+        for name in self.references:
+            if f'{name}_img' in sample.output:
+                row[name] = self._array(getattr(sample.output, f'{name}_img'))
         row['prediction'] = prediction
         if 'gt_img' in sample:
             row['truth'] = self._array(sample.gt_img)
