@@ -1,5 +1,5 @@
-# glean_twemoji_4x.py without its bank, to see what the bank adds. The decoder is wider, so that it computes as much: 1.08 G
-# multiply-adds, GLEAN 1.09 G. It trains 2.6 M parameters, GLEAN 6.3 M, most of which only steer the bank.
+# glean_twemoji_4x.py without its bank, to see what the bank adds. The decoder is wider, so that it computes as much:
+# 1.08 G multiply-adds, GLEAN 1.09 G. It trains 2.6 M parameters and GLEAN 6.3 M, most of which only steer the bank.
 _base_ = './glean_twemoji_4x.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# glean_twemoji_8x.py without its bank, to see what the bank adds. The decoder is wider, so that it computes as much: 0.81 G
-# multiply-adds, GLEAN 0.81 G. It trains 3.9 M parameters, GLEAN 6.6 M, most of which only steer the bank.
+# glean_twemoji_8x.py without its bank, to see what the bank adds. The decoder is wider, so that it computes as much:
+# 0.81 G multiply-adds, GLEAN 0.81 G. It trains 3.9 M parameters and GLEAN 6.6 M, most of which only steer the bank.
 _base_ = './glean_twemoji_8x.py'
 
 model = dict(
