@@ -109,7 +109,7 @@ def complexity(generator: Mapping[str, Any]) -> Complexity:
         lq = torch.zeros(1, model.in_channels, model.in_size, model.in_size)
 
     # The convolution of the RGB skip, (width + 3) -> 3, beside each fusion; MMagic has it, and throws its result away.
-    fusions = model.fusions if isinstance(model, GLEAN) else {}
+    fusions = list(model.fusions) if isinstance(model, GLEAN) else []
     rgb = [(width + 3) * 3 * 9 for width in (model.bank.channels[int(res)] for res in fusions)]
     rgb_flops = sum((weights + 3) * int(res) ** 2 for weights, res in zip(rgb, fusions))
 
