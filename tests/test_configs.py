@@ -32,11 +32,13 @@ def load(name: str) -> Config:
 
 
 def test_the_promised_configs_are_there() -> None:
-    assert set(FACES + ROOMS + ['glean_cat_8x', 'lightglean_cat_8x']) == set(PUBLISHED)
+    imagenet = [f'{model}_imagenet_{scale}x' for model in ('glean', 'lightglean') for scale in (4, 8)]
+    assert set(FACES + ROOMS + ['glean_cat_8x', 'lightglean_cat_8x'] + imagenet) == set(PUBLISHED)
     assert {f'{model}_twemoji_{scale}x' for model in ('glean', 'lightglean') for scale in (4, 8)} <= set(RESTORERS)
     twemoji = {f'{model}_twemoji_{scale}x' for model in ('esrganplus', 'bankfree') for scale in (4, 8)}
     table_4 = {f'esrganplus_{what}_16x' for what in ('face', 'cat', 'car', 'bedroom', 'tower')}
-    assert twemoji | table_4 | {'bankfree_cat_16x'} <= set(BASELINES)
+    table_6 = {f'esrganplus_imagenet_{scale}x' for scale in (4, 8)}
+    assert twemoji | table_4 | table_6 | {'bankfree_cat_16x'} <= set(BASELINES)
 
 
 def test_base_names_are_unique_and_not_mmagic_s() -> None:
@@ -87,7 +89,7 @@ def test_schedule_is_the_paper_s(name: str) -> None:
     assert config.train_cfg.max_iters == config.param_scheduler.T_max == 300_000
     assert config.param_scheduler.type == 'CosineAnnealingLR'
     assert [config.optim_wrapper[part].optimizer.lr for part in ('generator', 'discriminator')] == [1e-4, 1e-4]
-    assert config.train_dataloader.batch_size == (8 if 'face' in name else 16)
+    assert config.train_dataloader.batch_size == (8 if 'face' in name else 32 if 'imagenet' in name else 16)
     losses = (config.model.pixel_loss, config.model.perceptual_loss, config.model.gan_loss)
     assert [loss.loss_weight for loss in losses] == [1.0, 1e-2, 1e-2]
 
