@@ -142,8 +142,8 @@ def words(cls: type) -> frozenset[str]:
 def helpers(path: Path) -> tuple[set[str], list[str]]:
     """Names in a config file and its bases that are no keys of a runner, and complaints about those that nobody reads.
 
-    The file itself reads a name, or one that builds on it does, as ``_base_.NAME``. To assign a base's name anew changes
-    nothing in the base.
+    The file itself reads a name, or one that builds on it does, as ``_base_.NAME``. To assign a base's name anew
+    changes nothing in the base.
     """
     names: set[str] = set()
     complaints: list[str] = []

@@ -1,7 +1,7 @@
 """Any config of this package, small: tiny networks, two iterations, photographs where it looks for its data.
 
-Nothing else changes. Paths, prefixes and names are the config's own, below the current directory; what it would download
-lies in the cache, in the published form, with random weights.
+Nothing else changes. Paths, prefixes and names are the config's own, below the current directory; what it would
+download lies in the cache, in the published form, with random weights.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ from glean_plus.identity import ARCFACE
 from glean_plus.models.banks import LatentBank
 from glean_plus.weights import fetch
 from glean_plus.weights.cards import hash_in_name
-
-from config_keys import parameters
 
 SIZES = {'in_size', 'out_size', 'start_res', 'size'}
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -123,9 +121,8 @@ def _narrow(part: dict) -> None:
         rrdb_channels=8, growth_channels=4, mid_channels=8, num_rrdbs=1, num_blocks=1)  # fmt: skip
     cls = MODELS.get(part['type'])
     taken = inspect.signature(cls.__init__).parameters
-    # What has no default comes from elsewhere.
-    part.update({key: value for key, value in narrow.items()
-                 if key in parameters(cls) and key in taken and taken[key].default is not inspect.Parameter.empty})  # fmt: skip
+    optional = {key for key, each in taken.items() if each.default is not each.empty}  # others come from elsewhere
+    part.update({key: value for key, value in narrow.items() if key in optional})
 
 
 # ---- pictures
@@ -204,7 +201,10 @@ def put_checkpoints(model: dict) -> None:
 
 
 def put_networks(config: dict, cache: Path) -> None:
-    """Random weights of the networks of losses and metrics, in the published files' form, where downloads lie."""
+    """Random weights of the networks of losses and metrics, in the published files' form, where downloads lie.
+
+    FID's reference, which a user makes, is a normal distribution.
+    """
     asked = {each['type'] for _, each in typed(config)}
     makers = dict(
         VGGFeatureLoss=('https://x/vgg16-397923af.pth', lambda: small_vgg('vgg16')),
@@ -217,6 +217,9 @@ def put_networks(config: dict, cache: Path) -> None:
             with torch.device('meta'):
                 network = make()
             torch.save(randomized(network).state_dict(), path)
+    for _, metric in typed(config):
+        if metric['type'] == 'FIDMetric' and metric.get('reference'):
+            np.savez(metric['reference'], mu=np.zeros(2048, np.float32), sigma=np.eye(2048, dtype=np.float32))
 
 
 def small_vgg(vgg_type: str, weights: Any = None) -> nn.Module:
