@@ -64,9 +64,9 @@ test_dataloader = [
     dict(dataset=dict(data_root='data/LFW_a', **real), **loader),
     dict(dataset=dict(data_root='data/CelebA_500', **real), **loader),
 ]
-# Table 7: naturalness, likeness to FFHQ (ours: the paper does not say to what), and whether it still is the input's face.
-# FID wants FFHQ's statistics at the size of the results, made once by the package pytorch-fid:
-# `python -m pytorch_fid --save-stats FOLDER data/ffhq_512px_fid.npz`, FOLDER from `prepare_data ffhq` with `--size 512`.
+# Table 7: naturalness, likeness to FFHQ (ours: the paper does not say to what), and whether it is the input's face.
+# FID wants FFHQ's statistics at the size of the results, made once by the package pytorch-fid, of what
+# `prepare_data ffhq` with `--size 512` writes: `python -m pytorch_fid --save-stats IMAGES data/ffhq_512px_fid.npz`.
 naturalness = dict(type='NIQEMetric')
 likeness = dict(type='FIDMetric', reference='data/ffhq_512px_fid.npz')
 identity = dict(type='IdentitySimilarity', gt_key='input')
