@@ -118,11 +118,12 @@ def _narrow(part: dict) -> None:
     blocks = int(np.log2(part.get('in_size', 4))) - 1
     narrow = dict(
         channels={2**i: 8 for i in range(2, 11)}, style_channels=8, num_mlps=1, shared_dim=8, widths=[8] * blocks,
-        rrdb_channels=8, growth_channels=4, mid_channels=8, num_rrdbs=1, num_blocks=1)  # fmt: skip
+        rrdb_channels=8, growth_channels=4, mid_channels=8, last_channels=8, num_rrdbs=1, num_blocks=1)  # fmt: skip
     cls = MODELS.get(part['type'])
     taken = inspect.signature(cls.__init__).parameters
     optional = {key for key, each in taken.items() if each.default is not each.empty}  # others come from elsewhere
-    part.update({key: value for key, value in narrow.items() if key in optional})
+    left_out = {key for key, value in part.items() if value is None}
+    part.update({key: value for key, value in narrow.items() if key in optional - left_out})
 
 
 # ---- pictures
