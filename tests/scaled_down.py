@@ -95,7 +95,7 @@ def scaled_down(config: Config) -> dict[str, Any]:
     if 'val_cfg' in small:
         small['train_cfg'].update(val_interval=ITERATIONS)
     small['default_hooks']['logger'].update(interval=1)
-    small['default_hooks']['checkpoint'].update(interval=1)
+    small['default_hooks']['checkpoint'].update(interval=1, save_optimizer=False)
     return small
 
 
