@@ -13,6 +13,7 @@ from typing import Any
 from mmagic import registry
 from mmengine.config import Config
 from mmengine.dist import init_dist
+from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from mmengine.utils.dl_utils import set_multi_processing
@@ -38,8 +39,8 @@ CALLS = dict(
     mp_cfg=set_multi_processing, dist_cfg=init_dist, randomness=Runner.set_randomness,
     custom_imports=import_modules_from_strings,
 )  # fmt: skip
-# Plain dictionaries whose keys are the config's own: names in the log or of a result, layers.
-OWN_NAMES = {'layer_weights', 'losses', 'constant_ab', 'filename_tmpl'}
+# Plain dictionaries whose keys are the config's own: names in the log or of a result, layers, parts of parameters' names.
+OWN_NAMES = {'layer_weights', 'losses', 'constant_ab', 'filename_tmpl', 'custom_keys'}
 DEFAULT_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'}
 
 
@@ -96,6 +97,8 @@ def _plain(
         dataset = functools.reduce(lambda at, step: at[int(step) if step.isdecimal() else step],
                                    path.split('.')[:-1], whole)  # fmt: skip
         return {step.get('key') for step in dataset['pipeline'] if step['type'].startswith('Load')}
+    if 'paramwise_cfg' in steps and name != 'custom_keys':
+        return words(DefaultOptimWrapperConstructor)
     if name in BELOW or steps[0].endswith('_hooks'):
         return ()  # nothing is built without a type
     if name in OWN_NAMES or all(isinstance(key, int) for key in value):

@@ -55,6 +55,9 @@ def test_builds_as_published(name: str) -> None:
         assert bank.start_res == start
         fused = [res for res in bank.channels if res <= in_size] if name.startswith('glean') else []
         assert list(model.generator.fusions) == [str(res) for res in fused]
+    for network, options in config['optim_wrapper'].items():
+        for part in (options['paramwise_cfg'].get('custom_keys', {}) if 'paramwise_cfg' in options else ()):
+            assert any(part in parameter for parameter, _ in getattr(model, network).named_parameters()), part
     for loader in loaders(config):
         dataset = loader['dataset']
         low = dataset['data_prefix'].get('img') if isinstance(dataset['data_prefix'], dict) else None
@@ -82,6 +85,7 @@ MISTAKES = [
      'optim_wrapper.generator.optimizer.lerning_rate'),
     ('glean_twemoji_4x', '    discriminator=dict(type=\'BF16', '    discriminater=dict(type=\'BF16',
      'optim_wrapper.discriminater'),
+    ('glean_twemoji_color', 'lr_mult', 'lr_mul_', 'generator.paramwise_cfg.custom_keys.codes.lr_mul_'),
     ('glean_twemoji_4x', 'batch_size=16', 'batchsize=16', 'train_dataloader.batchsize'),
     ('glean_twemoji_4x', "data_prefix=dict(img='BIx4", "data_prefix=dict(lq='BIx4", 'dataset.data_prefix.lq'),
     ('glean_twemoji_4x', "data_root='data", "dataroot='data", 'train_dataloader.dataset.dataroot'),
