@@ -1,0 +1,18 @@
+"""GAN inversion: the baseline that searches a bank for the picture that would give the input (PULSE, and paper Eq. of
+section 2, "GAN Inversion").
+
+`spaces` has where the codes of a bank are searched, `tasks` what makes an input of a picture, `search` the optimisation
+itself, `restorer` all three of a config, `folder` pictures in, pictures and a report out, `scores` the config's metrics.
+"""
+
+from glean_plus.inversion.errors import InversionError
+from glean_plus.inversion.folder import Report, invert_folder
+from glean_plus.inversion.restorer import Inverter
+from glean_plus.inversion.search import Found, Settings, search
+from glean_plus.inversion.spaces import ClassSpace, Space, StyleSpace, space_of
+from glean_plus.inversion.tasks import Colorization, SuperResolution, Task
+
+__all__ = [
+    'ClassSpace', 'Colorization', 'Found', 'InversionError', 'Inverter', 'Report', 'Settings', 'Space', 'StyleSpace',
+    'SuperResolution', 'Task', 'invert_folder', 'search', 'space_of',
+]  # fmt: skip
