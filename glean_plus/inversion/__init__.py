@@ -1,8 +1,7 @@
-"""GAN inversion: the baseline that searches a bank for the picture that would give the input (PULSE, and paper Eq. of
-section 2, "GAN Inversion").
+"""GAN inversion: a bank is searched for the picture that would give the input (paper section 2; PULSE in its tables).
 
-`spaces` has where the codes of a bank are searched, `tasks` what makes an input of a picture, `search` the optimisation
-itself, `restorer` all three of a config, `folder` pictures in, pictures and a report out, `scores` the config's metrics.
+`spaces` has where the codes of a bank are searched, `tasks` what makes an input of a picture, `search` the optimisation,
+`restorer` all three of a config, `folder` pictures in, pictures and a report out, `scores` the config's metrics.
 """
 
 from glean_plus.inversion.errors import InversionError

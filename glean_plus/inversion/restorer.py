@@ -59,6 +59,19 @@ def draws_bgr(pretrained: Mapping[str, Any]) -> bool:
     return bool(cards) and cards[0].colour_order == 'bgr'
 
 
+def usable(device: str | torch.device) -> torch.device:
+    """The device.
+
+    Raises:
+        InversionError: If there is none of this name.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InversionError(f'The device {device} cannot be used: {reason}') from error
+
+
 class Inverter:
     """Searches the bank of a restorer for pictures that would give its inputs.
 
@@ -71,7 +84,8 @@ class Inverter:
         device: Where to search.
 
     Raises:
-        InversionError: If the config has no bank, no weights of it, or the bank no such space or class.
+        InversionError: If the config has no bank, no weights of it, the bank no such space or class, or the machine no
+            such device.
         WeightsError: If the weights cannot be had, or do not fit.
     """
 
@@ -85,7 +99,7 @@ class Inverter:
         device: str | torch.device = 'cpu',
     ) -> None:
         self.settings = settings or Settings()
-        self.device = torch.device(device)
+        self.device = usable(device)
         self.bank = whole_bank(generator).to(self.device)
         self.task = task_of(generator)
         self.space = space_of(self.bank, space, self.settings.seed, label)

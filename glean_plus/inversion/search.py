@@ -67,7 +67,8 @@ class Found:
         pictures: (N, 3, out_size, out_size), RGB, 0 to 1.
         objective: Mean squared error of the input that the found picture would give, for values of 0 to 1, and prior;
             (N,).
-        psnr: The first part of it, without the prior, in dB, (N,): LR-PSNR, or that of the lightness in colorization.
+        psnr: PSNR of the input that the found picture would give, in dB, (N,): LR-PSNR, or in colorization that of the
+            lightness. Without the prior, and of colours that there are: the bank draws some beyond 0 and 1.
         start_psnr: The same of the best of the random starts, (N,).
         steps: How many were done.
         seconds: For each picture.
@@ -81,6 +82,11 @@ class Found:
     steps: int
     seconds: float
     limited: bool
+
+
+def _psnr(task: Task, pictures: Tensor, inputs: Tensor) -> Tensor:
+    """Of the inputs that pictures would give, in dB, (N,)."""
+    return -10 * (task.degrade(pictures.clamp(0, 1)) - inputs).square().mean(dim=(1, 2, 3)).log10()
 
 
 def search(
@@ -125,10 +131,10 @@ def search(
             raise InversionError(f'The objective is not a number at step {step}: lower lr, which is {settings.lr}.')
         with torch.no_grad():
             if step == 0:
-                first, pictures, errors = error.detach().clone(), drawn.detach().clone(), error.detach().clone()
+                first = _psnr(task, drawn, targets).view(n, restarts).amax(dim=1)
+                pictures = drawn
             better = objective < best
             best = torch.where(better, objective, best)
-            errors = torch.where(better, error, errors)
             pictures = torch.where(better[:, None, None, None], drawn, pictures)
         if progress is not None:
             progress(step, float(best.view(n, restarts).amin(dim=1).mean()))
@@ -147,8 +153,8 @@ def search(
     return Found(
         pictures=task.result(pictures[chosen], inputs),
         objective=best[chosen],
-        psnr=-10 * errors[chosen].log10(),
-        start_psnr=-10 * first.view(n, restarts).amin(dim=1).log10(),
+        psnr=_psnr(task, pictures[chosen], inputs),
+        start_psnr=first,
         steps=step,
         seconds=(time.monotonic() - begin) / n,
         limited=limited,
