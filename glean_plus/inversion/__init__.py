@@ -1,6 +1,6 @@
 """GAN inversion: a bank is searched for the picture that would give the input (paper section 2; PULSE in its tables).
 
-`spaces` has where the codes of a bank are searched, `tasks` what makes an input of a picture, `search` the optimisation,
+`spaces` has where codes of a bank are searched, `tasks` what makes an input of a picture, `search` the optimisation,
 `restorer` all three of a config, `folder` pictures in, pictures and a report out, `scores` the config's metrics.
 """
 

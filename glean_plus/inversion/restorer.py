@@ -47,7 +47,7 @@ def task_of(generator: Mapping[str, Any]) -> Task:
         InversionError: If it takes another number of channels.
     """
     channels = (generator.get('encoder') or {}).get('in_channels', 3)
-    tasks = {3: SuperResolution, 1: Colorization}
+    tasks: dict[int, type[Task]] = {3: SuperResolution, 1: Colorization}
     if channels not in tasks:
         raise InversionError(f'The config takes inputs of {channels} channels; known are RGB and lightness, 3 and 1.')
     return tasks[channels](generator['in_size'])

@@ -18,6 +18,8 @@ class Task(Protocol):
     #: Side of an input.
     in_size: int
 
+    def __init__(self, in_size: int) -> None: ...
+
     def input_of(self, picture: np.ndarray) -> Tensor:
         """A file's picture, (in_size, in_size, 3) uint8 RGB -> input (C, in_size, in_size), 0 to 1."""
 
