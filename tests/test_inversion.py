@@ -24,7 +24,7 @@ from glean_plus.inversion.spaces import geodesic
 from glean_plus.transforms import SquareResize
 from glean_plus.weights import CATALOGUE, WeightsError
 
-from conftest import CONFIGS, ROOT, launch, load_tool, shake
+from conftest import ROOT, launch, load_tool, shake
 
 STYLE = dict(out_size=32, style_channels=16, num_mlps=2, channels={4: 24, 8: 16, 16: 12, 32: 8})
 CLASSES = dict(
@@ -353,6 +353,8 @@ def test_errors_by_name(config: Any, small: Path) -> None:
     ):
         with pytest.raises(SystemExit, match=message):
             invert(config('BigGANBank'), lq, out, *arguments)
+    with pytest.raises(SystemExit, match=r'no config nowhere\.py'):
+        invert('nowhere.py', lq, out)
     assert not out.exists()
     with pytest.raises(InversionError, match='has no bank'):
         Inverter(dict(type='RRDBNet'))
@@ -365,7 +367,7 @@ def test_the_command_restores_photographs(tmp_path: Path) -> None:
     (tmp_path / 'in').mkdir()
     for name, photograph in (('woman', data.astronaut()), ('coffee', data.coffee())):
         Image.fromarray(SquareResize(16).transform(dict(img=photograph))['img']).save(tmp_path / 'in' / f'{name}.png')
-    tool = [sys.executable, str(ROOT / 'tools' / 'invert.py'), str(CONFIGS / 'glean_twemoji_4x.py')]
+    tool = [sys.executable, str(ROOT / 'tools' / 'invert.py'), 'glean_twemoji_4x.py']  # by its name
     output = launch([*tool, 'in', 'out', '--steps', '15', '--lr', '0.3', '--restarts', '1'], tmp_path)
     assert 'out: 2 pictures' in output and 'objective=' in output and '30/30' in output
     assert {path.name for path in (tmp_path / 'out').iterdir()} == {'woman.png', 'coffee.png', 'report.csv'}

@@ -21,11 +21,21 @@ from glean_plus.inversion import InversionError, Inverter, Settings, invert_fold
 from glean_plus.inversion.scores import Scores
 from glean_plus.weights import WeightsError
 
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+
+
+def config_file(given: str) -> Path:
+    """A path, or the name of one of the project's own configs, as `mim train` takes it too."""
+    found = next((path for path in (Path(given), CONFIGS / given) if path.is_file()), None)
+    if found is None:
+        sys.exit(f'invert: there is no config {given}, neither as a path nor in {CONFIGS}.')
+    return found
+
 
 def parse_args() -> argparse.Namespace:
     default = Settings()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of a restorer, for super-resolution or colorization')
+    parser.add_argument('config', help='config of a restorer, path or name, for super-resolution or colorization')
     parser.add_argument('input', type=Path, help="picture, or folder of pictures, of the config's input size")
     parser.add_argument('out', type=Path, help='folder of the results')
     parser.add_argument('--space', choices=['w+', 'w', 'z'],
@@ -56,7 +66,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    config = Config.fromfile(args.config)
+    config = Config.fromfile(config_file(args.config))
     config.merge_from_dict(args.cfg_options or {})
     try:
         settings = Settings(args.steps, args.lr, args.restarts, args.prior, args.time_limit, args.seed)

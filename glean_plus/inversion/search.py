@@ -36,9 +36,9 @@ class Settings:
         InversionError: If a number is out of its range.
     """
 
-    steps: int = 400
-    lr: float = 0.1
-    restarts: int = 4
+    steps: int = 300
+    lr: float = 0.5
+    restarts: int = 1
     prior: float | None = None
     time_limit: float | None = None
     seed: int = 0
