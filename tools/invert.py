@@ -78,7 +78,7 @@ def main() -> None:
 
     mean = {name: sum(getattr(row, name) for row in rows) / len(rows)
             for name in ('lr_psnr', 'start_lr_psnr', 'seconds')}
-    print(f'{args.out}: {len(rows)} pictures, {mean["seconds"]:.1f} s each, LR-PSNR {mean["lr_psnr"]:.2f} dB '
+    print(f'{args.out}: {len(rows)} pictures, {mean["seconds"]:.1f} s each, {inverter.task.nearness} {mean["lr_psnr"]:.2f} dB '
           f'(random starts: {mean["start_lr_psnr"]:.2f} dB)')
     if limited := sum(row.stopped_by_limit for row in rows):
         print(f'The time limit of {args.time_limit:g} s stopped {limited} of them, after '

@@ -15,6 +15,8 @@ from glean_plus.imresize import matlab_resize
 class Task(Protocol):
     """Pictures are (N, 3, H, W), RGB, about 0 to 1."""
 
+    #: What the nearness of a found picture to its input is called, in dB.
+    nearness: str
     #: Side of an input.
     in_size: int
 
@@ -33,6 +35,8 @@ class Task(Protocol):
 class SuperResolution:
     """MATLAB's bicubic, as the data sets are made. Of a blind degradation it is the part that is known."""
 
+    nearness = 'LR-PSNR'
+
     def __init__(self, in_size: int) -> None:
         self.in_size = in_size
 
@@ -48,6 +52,8 @@ class SuperResolution:
 
 class Colorization:
     """L of Lab, as ``LabLightness``; a result has the colours that were found at the input's lightness."""
+
+    nearness = 'PSNR of lightness'
 
     def __init__(self, in_size: int) -> None:
         self.in_size = in_size
