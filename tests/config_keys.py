@@ -39,7 +39,7 @@ CALLS = dict(
     mp_cfg=set_multi_processing, dist_cfg=init_dist, randomness=Runner.set_randomness,
     custom_imports=import_modules_from_strings,
 )  # fmt: skip
-# Plain dictionaries whose keys are the config's own: names in the log or of a result, layers, parts of parameters' names.
+# Plain dictionaries whose keys are the config's own: names in the log or of a result, layers, parameters.
 OWN_NAMES = {'layer_weights', 'losses', 'constant_ab', 'filename_tmpl', 'custom_keys'}
 DEFAULT_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'}
 

@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
-import mmengine
 import numpy as np
 import pytest
 import torch
@@ -248,11 +247,6 @@ def without_downloads(cache: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(fetch, 'sha256', lambda path: hashes.get(Path(path).name) or hash_in_name(Path(path).name))
     patch.setattr(torchvision.models, 'get_model', lambda *args, **kw: SimpleNamespace(
         features=small_vgg(*args, **kw)['features']))  # fmt: skip
-
-
-def unformatted_configs(patch: pytest.MonkeyPatch) -> None:
-    """MMEngine formats a config with yapf each time it logs or saves one, five times a run: most of its time."""
-    patch.setattr(mmengine.config.config, 'FormatCode', lambda text, **options: (text, True))
 
 
 # ---- results

@@ -154,7 +154,6 @@ def test_trains_and_tests_on_photographs_from_file_to_file(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('LOCAL_RANK', '0')
     small_scale.without_downloads(cache, monkeypatch)
-    small_scale.unformatted_configs(monkeypatch)
     published = load(name)
     small = small_scale.scaled_down(published)
     model = small['model']
