@@ -2,7 +2,8 @@
 #
 # Ours, where the paper is silent: the degraded picture, 64 to 512 px, is resized to 128 px. At the median r of 4.5 it
 # has 114 px a side, and GLEAN's input must be smaller than its output. The bank is GFPGAN's StyleGAN2 of FFHQ, 512 px,
-# in BasicSR's form (MMagic has published none of this size): put the file there. The discriminator starts from nothing.
+# in BasicSR's form (MMagic has published none of this size): put the file there, from
+# https://github.com/TencentARC/GFPGAN/releases/tag/v0.1.0. The discriminator starts from nothing.
 _base_ = './_base_/glean.py'
 
 in_size, out_size = 128, 512
