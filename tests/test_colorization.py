@@ -362,8 +362,9 @@ def test_config_trains_and_colours_real_photographs(name: str, photographs: Path
     baselines = ('', 'gray/', 'mean/') if 'twemoji' in name else ('', 'gray/')
     assert set(collect.metrics) == {f'{prefix}{metric}' for prefix in baselines for metric in ('PSNR', 'SSIM')}
     assert_coloured(photographs, tmp_path / 'work')
-    # input | prediction | truth
-    assert np.asarray(Image.open(tmp_path / 'work' / 'comparison.png')).shape == (2 * 32, 3 * 32, 3)
+    # input | mean colour, where the config has one | prediction | truth
+    columns = 4 if 'mean/' in baselines else 3
+    assert np.asarray(Image.open(tmp_path / 'work' / 'comparison.png')).shape == (2 * 32, columns * 32, 3)
 
 
 def assert_coloured(photographs: Path, work_dir: Path) -> None:
@@ -390,6 +391,6 @@ def test_photographs_without_truth(photographs: Path, tmp_path: Path) -> None:
         config.pop(key)
     Runner.from_cfg(config).test()
     assert_coloured(photographs, tmp_path / 'work')
-    # input | prediction, and the input is gray.
+    # input | mean colour | prediction, and the input is gray.
     picture = np.asarray(Image.open(tmp_path / 'work' / 'comparison.png')).astype(int)
-    assert picture.shape == (2 * 32, 2 * 32, 3) and np.ptp(picture[:, :32], axis=2).max() == 0
+    assert picture.shape == (2 * 32, 3 * 32, 3) and np.ptp(picture[:, :32], axis=2).max() == 0
