@@ -11,7 +11,6 @@ import torch
 from mmagic.registry import MODELS, TRANSFORMS
 from mmagic.structures import DataSample
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from PIL import Image
@@ -334,11 +333,6 @@ def scaled_down(name: str, root: Path, work_dir: Path) -> Config:
     return config
 
 
-class Collect(Hook):
-    def after_test_epoch(self, runner: Runner, metrics: Any = None) -> None:
-        self.metrics = metrics
-
-
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     """Colour and gray ones of any size, as files of one and of three channels."""
@@ -356,11 +350,11 @@ def test_config_trains_and_colours_real_photographs(name: str, photographs: Path
     config = scaled_down(name, photographs, tmp_path / 'work')
     runner = Runner.from_cfg(config)
     runner.train()
-    collect = Collect()
-    runner.register_hook(collect)
+    hook = load_tool('test').Metrics()
+    runner.register_hook(hook)
     runner.test()
     baselines = ('', 'gray/', 'mean/') if 'twemoji' in name else ('', 'gray/')
-    assert set(collect.metrics) == {f'{prefix}{metric}' for prefix in baselines for metric in ('PSNR', 'SSIM')}
+    assert set(hook.values) == {f'{prefix}{metric}' for prefix in baselines for metric in ('PSNR', 'SSIM')}
     assert_coloured(photographs, tmp_path / 'work')
     # input | mean colour, where the config has one | prediction | truth
     columns = 4 if 'mean/' in baselines else 3
