@@ -141,8 +141,9 @@ def folder_source(
     paths, _ = pictures_below(folder)
     if not paths:
         raise InspectionError(f'There are no pictures in {folder}.')
-    chosen = Source((), paths).choose(indices, number)
-    paths = [paths[index] for index in chosen]
+    names = _unique([Path(path).stem for path in paths])
+    chosen = Source((), names).choose(indices, number)
+    paths, names = ([each[index] for index in chosen] for each in (paths, names))
     dataset = dict(_loaders(config, which)[0]['dataset'])
     prefixes = set(dataset.get('data_prefix') or ())
     if not prefixes or not prefixes <= {'img', 'gt'}:
@@ -174,7 +175,7 @@ def folder_source(
         data_prefix={prefix: prefix for prefix in sorted(prefixes)},
         ann_file='list.txt',
     )
-    return Source([DATASETS.build(dataset)], _unique([Path(path).stem for path in paths]))
+    return Source([DATASETS.build(dataset)], names)
 
 
 def _read(path: Path) -> np.ndarray:

@@ -26,7 +26,9 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; white-space: normal;
   min-width: 8.5rem; }
-tr.group th { font-weight: 600; padding-top: .8rem; }
+td[colspan] { text-align: left; }
+tr.group th { font-weight: 600; padding-top: .8rem; position: static; }
+tr.group span { position: sticky; left: .6rem; display: inline-block; max-width: calc(100vw - 4rem); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(9rem, 44%), 1fr)); gap: .7rem; }
 figure { margin: 0; } figcaption { font-size: .8rem; line-height: 1.3; } figcaption small { opacity: .75; }
 .tiles img, .none { width: 100%; aspect-ratio: 1; display: block; border-radius: 3px; }
@@ -53,7 +55,7 @@ def _table(lines: Sequence[Sequence[str]], switches: Sequence[Switch]) -> str:
     for switch, line in zip(switches, lines[1:]):
         if switch.group != group:
             group = switch.group
-            rows.append(f'<tr class="group"><th colspan="{len(line)}">{escape(GROUPS[group])}</th></tr>')
+            rows.append(f'<tr class="group"><th colspan="{len(line)}"><span>{escape(GROUPS[group])}</span></th></tr>')
         if switch.applies:
             cells = ''.join(f'<td>{escape(cell)}</td>' for cell in line)
         else:

@@ -28,6 +28,10 @@ from glean_plus.models.restorer import GLEANRestorer
 from glean_plus.version import __version__
 
 PAGE, NUMBERS, SUMMARY, GRIDS = 'index.html', 'numbers.csv', 'summary.json', 'grids'
+NOT_FUSED = dict(
+    bypass="the block of the bank as it is (S_i in place of S_i', Eq. 3)",
+    zeros='the convolution of the fusion takes zeros',
+)
 
 
 @dataclass(frozen=True)
@@ -190,10 +194,7 @@ class Inspection:
             'model': f'{self.model.in_size} -> {self.model.out_size} px, {type(bank).__name__} from {bank.start_res} on'
                      f', {fusions}, {parts}',
             'pictures': f'{len(table.rows)}, of which {len(sections)} are shown',
-            'not fused means': dict(
-                bypass='the block of the bank as it is (S_i in place of S_i\', Eq. 3)',
-                zeros='the convolution of the fusion takes zeros',
-            )[settings.fusion_off],
+            **({'not fused': NOT_FUSED[settings.fusion_off]} if len(self.model.fusions) else {}),
             'seed of the noise': str(settings.seed),
             'version': __version__,
         }  # fmt: skip
