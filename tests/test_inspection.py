@@ -18,6 +18,7 @@ import pytest
 import torch
 from mmagic.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import Tensor
 
@@ -332,6 +333,7 @@ def test_command_on_the_shipped_model(tiny_data: Path, tmp_path: Path) -> None:
 @pytest.fixture(scope='module')
 def tiny_model(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
     """A config of a GLEAN 8 -> 32 and a checkpoint of training, its average beside it."""
+    init_default_scope('mmagic')
     config = Config.fromfile(CONFIGS / 'glean_twemoji_4x.py')
     config.model.generator = generator('StyleGAN2', checkpoints['StyleGAN2'])
     config.model.discriminator.update(in_size=32, channels=CHANNELS, pretrained=None)

@@ -19,7 +19,7 @@ from glean_plus.analysis.inspection.grid import Group, Tile, draw_grid
 from glean_plus.analysis.inspection.inspector import Codes, Inspector
 from glean_plus.analysis.inspection.load import draws_bgr, load_restorer, own_picture_bank
 from glean_plus.analysis.inspection.page import page, picture_section
-from glean_plus.analysis.inspection.switches import GROUPS, MODEL
+from glean_plus.analysis.inspection.switches import GROUPS, MEAN, MODEL, NEXT, switches_of
 from glean_plus.analysis.inspection.table import CHANGE, PSNR, Scores, Table
 from glean_plus.data.pictures import save, save_text
 from glean_plus.engine.pictures import to_array
@@ -131,7 +131,11 @@ class Inspection:
             about: What the page says of config, checkpoint and pictures.
         """
         settings = self.settings
-        codes = [] if len(indices) < 2 else list(self._codes(source, indices))
+        exchanged = any(
+            switch.applies and switch.walk.codes in (NEXT, MEAN)
+            for switch in switches_of(self.model, self.own_picture, len(indices))
+        )
+        codes = list(self._codes(source, indices)) if exchanged else []
         mean = [_mean(layer) for layer in zip(*codes)] if codes else None
         inspector = Inspector(self.model, self.own_picture, mean, len(indices), settings.fusion_off, self.bgr)
         scores = Scores(settings.distance, settings.device)
