@@ -383,8 +383,9 @@ class BigGANBase(LatentBank):
         embedding = label if use_outside_embedding else self.class_embedding(label.flatten())
 
         codes = self.codes(noise, embedding)
-        feature = None
-        for res in self.resolutions:
+        first, *others = self.resolutions
+        feature = self.step(first, codes)
+        for res in others:
             feature = self.step(res, codes, feature)
         image = self.picture(codes, {self.out_size: feature})
         return dict(fake_img=image, noise_batch=noise, label=label) if return_noise else image

@@ -185,8 +185,9 @@ class StyleGAN2Bank(StyleBank):
 
     def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
         self._need('to_rgbs', 'pictures', 'rgb=True')
-        image: Tensor | None = None
-        for res in self.resolutions:
+        first, *others = self.resolutions
+        image = self.to_rgb(first, codes, features[first])
+        for res in others:
             image = self.to_rgb(res, codes, features[res], image)
         return image
 
