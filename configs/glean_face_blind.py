@@ -2,7 +2,8 @@
 #
 # Ours, where the paper is silent: the degraded picture, 64 to 512 px, is resized to 128 px. At the median r of 4.5 it
 # has 114 px a side, and GLEAN's input must be smaller than its output. The bank is GFPGAN's StyleGAN2 of FFHQ, 512 px,
-# in BasicSR's form (MMagic has published none of this size): put the file there. The discriminator starts from nothing.
+# in BasicSR's form (MMagic has published none of this size): put the file there, from
+# https://github.com/TencentARC/GFPGAN/releases/tag/v0.1.0. The discriminator starts from nothing.
 _base_ = './_base_/glean.py'
 
 in_size, out_size = 128, 512
@@ -64,7 +65,13 @@ test_dataloader = [
     dict(dataset=dict(data_root='data/LFW_a', **real), **loader),
     dict(dataset=dict(data_root='data/CelebA_500', **real), **loader),
 ]
+# Table 7: naturalness, likeness to FFHQ (ours: the paper does not say to what), and whether it is the input's face.
+# FID wants FFHQ's statistics at the size of the results, made once by the package pytorch-fid, of what
+# `prepare_data ffhq` with `--size 512` writes: `python -m pytorch_fid --save-stats IMAGES data/ffhq_512px_fid.npz`.
+naturalness = dict(type='NIQEMetric')
+likeness = dict(type='FIDMetric', reference='data/ffhq_512px_fid.npz')
+identity = dict(type='IdentitySimilarity', gt_key='input')
 test_evaluator = [
-    dict(type='Evaluator', metrics=[dict(type='NIQEMetric', prefix='LFW_a')]),
-    dict(type='Evaluator', metrics=[dict(type='NIQEMetric', prefix='CelebA')]),
+    dict(type='Evaluator', metrics=[dict(metric, prefix=photos) for metric in (naturalness, likeness, identity)])
+    for photos in ('LFW_a', 'CelebA')
 ]

@@ -61,8 +61,11 @@ val_evaluator = dict(metrics=metrics)
 test_evaluator = dict(metrics=metrics)
 
 train_cfg = dict(max_iters=1000, val_interval=500)
+# A BigGAN's layers multiply by what a code asks for and nothing normalises it, as StyleGAN2's demodulation does: at the
+# other parts' rate, the codes ran away after 200 iterations.
+slow_codes = dict(custom_keys={'codes': dict(lr_mult=0.1)})
 optim_wrapper = dict(
-    generator=dict(type='BF16OptimWrapper', optimizer=dict(lr=1e-3)),
+    generator=dict(type='BF16OptimWrapper', optimizer=dict(lr=5e-4), paramwise_cfg=slow_codes),
     discriminator=dict(type='BF16OptimWrapper', optimizer=dict(lr=4e-4)))
 param_scheduler = dict(T_max=1000, end=1000)
 default_hooks = dict(checkpoint=dict(interval=500))

@@ -36,5 +36,9 @@ train_dataloader = dict(
 val_dataloader = dict(dataset=dict(ann_file='meta_info_Twemoji_all_test.txt'))
 test_dataloader = val_dataloader
 
+# A BigGAN's layers multiply by what a code asks for and nothing normalises it, as StyleGAN2's demodulation does: at the
+# other parts' rate, the codes ran away after 200 iterations.
+slow_codes = dict(custom_keys={'codes': dict(lr_mult=0.1)})
+optim_wrapper = dict(generator=dict(optimizer=dict(lr=5e-4), paramwise_cfg=slow_codes))
 # Pictures next to each other are one emoji's variants.
 custom_hooks = [dict(type='PictureHook', compare=list(range(0, 369, 45)))]

@@ -30,6 +30,14 @@ def _scope_and_seed() -> None:
 
 
 @pytest.fixture(autouse=True, scope='session')
+def _unformatted_configs() -> Any:
+    """MMEngine formats a config with yapf each time it logs or saves one, five times a run: most of a short run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmengine.config.config.FormatCode', lambda text, **options: (text, True))
+        yield
+
+
+@pytest.fixture(autouse=True, scope='session')
 def _no_network() -> Any:
     """Any connection but loopback fails the test."""
     import socket
@@ -55,18 +63,19 @@ def load_tool(name: str) -> ModuleType:
     return module
 
 
-def draw_people(root: Path, sides: dict[str, slice]) -> Path:
-    """Some of the people groups' pictures of each side, as `prepare_twemoji` draws and lists them."""
+def draw_emoji(root: Path, sides: dict[str, slice], every_group: bool = False) -> Path:
+    """Some pictures of each side, of the people groups or of all, as `prepare_twemoji` draws and lists them."""
     tool = load_tool('prepare_twemoji')
     for folder in ('GT', 'BIx4_down', 'BIx8_down'):
         (root / folder).mkdir()
-    groups = {name: group for name, _, group, _ in tool.read_split() if group in tool.PEOPLE}
+    kept = tool.GROUPS if every_group else tool.PEOPLE
+    groups = {name: group for name, _, group, _ in tool.read_split() if group in kept}
     for side, part in sides.items():
         names = [name for name, _, _, where in tool.read_split() if where == side and name in groups][part]
         for name in names:
             tool.prepare_one(name, root, 64, (4, 8))
         lines = ''.join(f'{name}.png (64,64,3)\n' for name in names)
-        (root / f'meta_info_Twemoji_people_{side}.txt').write_text(lines)
+        (root / f'meta_info_Twemoji_{"all" if every_group else "people"}_{side}.txt').write_text(lines)
         labels = ''.join(tool.label_line(name, groups[name]) for name in names)
         (root / f'labels_Twemoji_all_{side}.txt').write_text(labels)
     return root
@@ -76,7 +85,7 @@ def draw_people(root: Path, sides: dict[str, slice]) -> Path:
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve training and four test pictures of the real set, in its layout."""
     sides = {'train': slice(None, 12 * 53, 53), 'test': slice(None, 4 * 53, 53)}
-    return draw_people(tmp_path_factory.mktemp('twemoji'), sides)
+    return draw_emoji(tmp_path_factory.mktemp('twemoji'), sides)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""Every config: it parses, it builds as published, and it loads its bank."""
+"""The configs of super-resolution: which there are, their schedule and their checkpoints.
+
+tests/test_every_config.py builds and runs them all.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ from glean_plus.weights.cards import hash_in_name
 
 from conftest import CONFIGS, ROOT
 
-EVERY = sorted(path.stem for path in CONFIGS.glob('*glean_*.py'))
+BASELINES = sorted(path.stem for kind in ('esrganplus', 'bankfree') for path in CONFIGS.glob(f'{kind}_*.py'))
+GLEANS = sorted(path.stem for path in CONFIGS.glob('*glean_*.py'))
 # tests/test_degradation.py and tests/test_colorization.py have the others.
-RESTORERS = [name for name in EVERY if not name.endswith('color') and 'blind' not in name]
+RESTORERS = [name for name in GLEANS if not name.endswith('color') and 'blind' not in name]
 PUBLISHED = [name for name in RESTORERS if 'twemoji' not in name]
 FACES = [f'{model}_face_{scale}x' for model in ('glean', 'lightglean') for scale in (8, 16, 32, 64)]
 ROOMS = [f'{model}_{what}_16x' for model in ('glean', 'lightglean') for what in ('cat', 'car', 'bedroom', 'tower')]
@@ -31,8 +35,13 @@ def load(name: str) -> Config:
 
 
 def test_the_promised_configs_are_there() -> None:
-    assert set(FACES + ROOMS + ['glean_cat_8x', 'lightglean_cat_8x']) == set(PUBLISHED)
+    imagenet = [f'{model}_imagenet_{scale}x' for model in ('glean', 'lightglean') for scale in (4, 8)]
+    assert set(FACES + ROOMS + ['glean_cat_8x', 'lightglean_cat_8x'] + imagenet) == set(PUBLISHED)
     assert {f'{model}_twemoji_{scale}x' for model in ('glean', 'lightglean') for scale in (4, 8)} <= set(RESTORERS)
+    twemoji = {f'{model}_twemoji_{scale}x' for model in ('esrganplus', 'bankfree') for scale in (4, 8)}
+    table_4 = {f'esrganplus_{what}_16x' for what in ('face', 'cat', 'car', 'bedroom', 'tower')}
+    table_6 = {f'esrganplus_imagenet_{scale}x' for scale in (4, 8)}
+    assert twemoji | table_4 | table_6 | {'bankfree_cat_16x'} <= set(BASELINES)
 
 
 def test_base_names_are_unique_and_not_mmagic_s() -> None:
@@ -43,24 +52,17 @@ def test_base_names_are_unique_and_not_mmagic_s() -> None:
     assert not set(ours) & theirs
 
 
-@pytest.mark.parametrize('name', RESTORERS)
-def test_builds_as_published(name: str) -> None:
-    """On the meta device: every key of the config is an argument, and the sizes fit each other."""
-    config = load(name)
-    model = config.model.to_dict()
-    with torch.device('meta'):
-        generator = MODELS.build(model['generator'])
-        discriminator = MODELS.build(model['discriminator'])
-    scale = int(name.split('_')[-1][:-1])
-    assert generator.in_size * scale == generator.out_size == discriminator.in_size
-    light = name.startswith('light')
-    assert generator.bank.start_res == (generator.in_size if light else 4)
-    assert len(generator.fusions) == (
-        0 if light else len([r for r in generator.bank.channels if r <= generator.in_size])
-    )
-    assert generator.bank.frozen
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        assert config[loader].dataset.data_prefix.img == f'BIx{scale}_down', loader
+@pytest.mark.parametrize('name', BASELINES)
+def test_baseline_differs_from_its_glean_in_the_generator_alone(name: str) -> None:
+    """Losses, discriminator, data, metrics and schedule are the same, so that the numbers can be compared."""
+    ours, glean = load(name), load('glean' + name[name.index('_'):])
+    ours_generator, generator = ours.model.pop('generator'), glean.model.pop('generator')
+    assert ours.to_dict() == glean.to_dict()
+    assert ours_generator.in_size == generator.in_size and ours_generator.out_size == generator.bank.out_size
+    # The twin has the widths and the trunk of the one it is compared with.
+    if name.startswith('bankfree'):
+        assert ours_generator.get('channels') == generator.bank.get('channels')
+        assert ours_generator.get('encoder', {}).get('num_rrdbs') == generator.encoder.get('num_rrdbs')
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
@@ -69,7 +71,7 @@ def test_schedule_is_the_paper_s(name: str) -> None:
     assert config.train_cfg.max_iters == config.param_scheduler.T_max == 300_000
     assert config.param_scheduler.type == 'CosineAnnealingLR'
     assert [config.optim_wrapper[part].optimizer.lr for part in ('generator', 'discriminator')] == [1e-4, 1e-4]
-    assert config.train_dataloader.batch_size == (8 if 'face' in name else 16)
+    assert config.train_dataloader.batch_size == (8 if 'face' in name else 32 if 'imagenet' in name else 16)
     losses = (config.model.pixel_loss, config.model.perceptual_loss, config.model.gan_loss)
     assert [loss.loss_weight for loss in losses] == [1.0, 1e-2, 1e-2]
 
@@ -129,7 +131,7 @@ def test_metafile_names_every_restorer() -> None:
     """mim searches and downloads by it."""
     models = yaml.safe_load((CONFIGS / 'metafile.yml').read_text())['Models']
     assert {(model['Name'], model['Config']) for model in models} == {
-        (name, f'configs/{name}.py') for name in EVERY
+        (name, f'configs/{name}.py') for name in GLEANS + BASELINES
     }
     released = {card.config: card.url for card in CATALOGUE.values() if card.kind == 'restorer'}
     assert {model['Name']: model['Weights'] for model in models if 'Weights' in model} == released

@@ -1,4 +1,4 @@
-"""Multi-class super-resolution: labelled pairs, a discriminator that is told the class, photographs in class folders."""
+"""Multi-class super-resolution: labelled pairs in class folders, and a discriminator that is told the class."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Parameters and FLOPs of a GLEAN, in the paper's accounting and in truth (paper Table 1)."""
+"""Parameters and FLOPs of a generator, in the paper's accounting and in truth (paper Tables 1 and 5)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,31 +12,39 @@ from mmagic.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from glean_plus.models.baselines import BankFreeGLEAN
 from glean_plus.models.glean import GLEAN
 
-PARTS = ('encoder', 'generator', 'decoder')
+# Arguments of the banks that leave out what only a GAN's generator needs.
+GAN_ARGUMENTS = ('mapping', 'embedding', 'rgb')
 
 
 @dataclass(frozen=True)
 class Complexity:
-    """Parameters by part, in units, and FLOPs.
+    """Parameters by part, in units, and FLOPs of one picture.
+
+    The parts are encoder, generator and decoder of a GLEAN, encoder and decoder of one without a bank, and of any other
+    network the generator, which is all of it.
 
     ``paper``: as the paper counts. Fusion convolutions, those of the RGB skip included, belong to the encoder; the
     generator is the mapping network and every block and ToRGB from its first resolution on; FLOPs are multiply-adds,
     biases and activations of plain convolution and linear layers, so the bank's modulated convolutions count nothing.
-    ``kept``: what the model really holds. ``macs``: multiply-adds of everything that a forward pass computes, the bank
-    included.
+    ``kept``: what the model really holds; ``trained``: those of it that training changes. ``macs``: multiply-adds of
+    everything that a forward pass computes, the bank included.
     """
 
+    in_size: int
+    out_size: int
     paper: Mapping[str, int]
     paper_flops: int
     kept: Mapping[str, int]
+    trained: int
     macs: int
 
 
 @dataclass(frozen=True)
 class Published:
-    """A column of the paper's Table 1, in millions and 1e9, with the tolerance of ours as a share of it."""
+    """A column of the paper's tables, in millions and 1e9, with the tolerance of ours as a share of it."""
 
     params: Mapping[str, float]
     flops: float
@@ -48,11 +57,29 @@ class Published:
         return sum(self.params.values())
 
 
-# Table 1, 64 -> 1024. It rounds GLEAN's sum up to 175.6M.
-TABLE_1 = {
+# Tables 1 and 5, 64 -> 1024. Table 1 rounds GLEAN's sum up to 175.6M. No depth of an ESRGAN has both numbers of Table 5
+# (see ESRGANPlus): its FLOPs are held.
+PUBLISHED = {
     'GLEAN': Published(dict(encoder=137.3, generator=30.4, decoder=7.9), 277.5, 0.002, 0.002),
     'LightGLEAN': Published(dict(encoder=23.7, generator=10.9, decoder=1.7), 98.24, None, 0.005),
+    'ESRGAN+': Published(dict(generator=23.97), 225.0, math.inf, 0.002),
 }
+
+
+def published_column(generator: Mapping[str, Any]) -> Published | None:
+    """The paper's numbers of a generator, None where it has none.
+
+    Args:
+        generator: The generator of a config.
+    """
+    kind, bank = generator['type'], generator.get('bank', {})
+    if (generator['in_size'], bank.get('out_size', generator.get('out_size'))) != (64, 1024):
+        return None
+    if kind == 'ESRGANPlus':
+        return PUBLISHED['ESRGAN+']
+    if kind == 'GLEAN' and bank['type'].startswith('StyleGAN2'):
+        return PUBLISHED['GLEAN' if bank.get('start_res', 4) == 4 else 'LightGLEAN']
+    return None
 
 
 def _count(parameters: Iterable[nn.Parameter]) -> int:
@@ -72,20 +99,19 @@ def _hook(add: Callable[[int], None]) -> Callable[[nn.Module, tuple[Tensor, ...]
 
 
 def complexity(generator: Mapping[str, Any]) -> Complexity:
-    """Count one picture through a GLEAN; nothing is allocated.
+    """Count one picture through a generator; nothing is allocated.
 
     Args:
-        generator: The generator of a config.
+        generator: The generator of a config: GLEAN, or a network with ``in_size``, ``out_size`` and ``in_channels``.
     """
     with torch.device('meta'):
-        model: GLEAN = MODELS.build(dict(generator)).eval()
-        bank_config = dict(generator['bank'])
-        whole = MODELS.build(bank_config | dict(mapping=True, rgb=True))
-        lq = torch.zeros(1, model.encoder.in_channels, model.in_size, model.in_size)
+        model: nn.Module = MODELS.build(dict(generator)).eval()
+        lq = torch.zeros(1, model.in_channels, model.in_size, model.in_size)
 
     # The convolution of the RGB skip, (width + 3) -> 3, beside each fusion; MMagic has it, and throws its result away.
-    rgb = [(width + 3) * 3 * 9 for width in (model.bank.channels[int(res)] for res in model.fusions)]
-    rgb_flops = sum((weights + 3) * int(res) ** 2 for weights, res in zip(rgb, model.fusions))
+    fusions = list(model.fusions) if isinstance(model, GLEAN) else []
+    rgb = [(width + 3) * 3 * 9 for width in (model.bank.channels[int(res)] for res in fusions)]
+    rgb_flops = sum((weights + 3) * int(res) ** 2 for weights, res in zip(rgb, fusions))
 
     flops = [rgb_flops]
     hooks = [module.register_forward_hook(_hook(flops.append)) for module in model.modules()]
@@ -97,14 +123,34 @@ def complexity(generator: Mapping[str, Any]) -> Complexity:
         with counter:
             model(lq)
 
-    encoder = _count([*model.encoder.parameters(), *model.codes.parameters(), *model.fusions.parameters()])
-    decoder = _count(model.decoder.parameters())
+    kept = _parts(model)
+    paper = dict(kept)
+    if isinstance(model, GLEAN):
+        bank = {key: value for key, value in generator['bank'].items() if key not in GAN_ARGUMENTS}
+        with torch.device('meta'):
+            paper['generator'] = _count(MODELS.build(bank).parameters())
+        paper['encoder'] += sum(rgb) + 3 * len(rgb)
     return Complexity(
-        paper=dict(encoder=encoder + sum(rgb) + 3 * len(rgb), generator=_count(whole.parameters()), decoder=decoder),
+        in_size=model.in_size,
+        out_size=model.out_size,
+        paper=paper,
         paper_flops=sum(flops),
-        kept=dict(encoder=encoder, generator=_count(model.bank.parameters()), decoder=decoder),
+        kept=kept,
+        trained=_count(parameter for parameter in model.parameters() if parameter.requires_grad),
         macs=counter.get_total_flops() // 2,
     )
+
+
+def _parts(model: nn.Module) -> dict[str, int]:
+    """Parameters of each part."""
+    if isinstance(model, GLEAN):
+        encoder = [*model.encoder.parameters(), *model.codes.parameters(), *model.fusions.parameters()]
+        parts = dict(encoder=encoder, generator=model.bank.parameters(), decoder=model.decoder.parameters())
+    elif isinstance(model, BankFreeGLEAN):
+        parts = dict(encoder=model.encoder.parameters(), decoder=model.decoder.parameters())
+    else:
+        parts = dict(generator=model.parameters())
+    return {name: _count(parameters) for name, parameters in parts.items()}
 
 
 def misses(result: Complexity, published: Published) -> list[str]:

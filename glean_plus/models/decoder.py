@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmagic.models.archs import PixelShufflePack
@@ -16,6 +16,8 @@ from glean_plus.models.ops import LRELU_SLOPE
 class GLEANDecoder(nn.Module):
     """d_0 = D_0(f_0), d_i = D_i([d_{i-1}, g_{N-1+i}]): 3x3 convolutions, each followed by a pixel shuffle but the last.
 
+    Its ``resolutions`` are those whose bank features it takes.
+
     Args:
         in_size: Nominal side of the input.
         out_size: Nominal side of the output.
@@ -23,6 +25,11 @@ class GLEANDecoder(nn.Module):
         out_channels: Channels of the picture.
         width_ratio: Width of d at each resolution as a share of the bank's: 1 in GLEAN, a quarter in LightGLEAN.
         last_channels: Width of a hidden layer before the output, as in MMagic's GLEAN; none if None, as in LightGLEAN.
+        bank_resolutions: Resolutions at which the bank's feature joins d, all above ``in_size`` if None. Where it does
+            not, d_i = D_i(d_{i-1}), and nothing of the bank's width is computed.
+
+    Raises:
+        ValueError: If the output is not larger than the input, or the decoder has no such resolution.
     """
 
     def __init__(
@@ -33,6 +40,7 @@ class GLEANDecoder(nn.Module):
         out_channels: int = 3,
         width_ratio: float = 1.0,
         last_channels: int | None = 64,
+        bank_resolutions: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if out_size <= in_size:
@@ -41,14 +49,23 @@ class GLEANDecoder(nn.Module):
                 'For colorization, where they are equal, take ColorizationHead.'
             )
         self.stages = nn.ModuleList()
+        self.stage_resolutions: list[int] = []
         self.resolutions: list[int] = []
         res, width = in_size, channels[in_size]
         while res < out_size:
             res *= 2
             out = max(1, round(channels[res] * width_ratio))
             self.stages.append(PixelShufflePack(width, out, 2, upsample_kernel=3))
-            self.resolutions.append(res)
-            width = out + channels[res]
+            self.stage_resolutions.append(res)
+            width = out
+            if bank_resolutions is None or res in bank_resolutions:
+                self.resolutions.append(res)
+                width += channels[res]
+        if unknown := sorted({*(bank_resolutions or ())} - {*self.resolutions}):
+            raise ValueError(
+                f'bank_resolutions has {unknown}, but a decoder from {in_size} to {out_size} has the resolutions '
+                f'{self.stage_resolutions}.'
+            )
         if last_channels is None:
             self.last = nn.Conv2d(width, out_channels, 3, 1, 1)
         else:
@@ -58,9 +75,12 @@ class GLEANDecoder(nn.Module):
                 nn.Conv2d(last_channels, out_channels, 3, 1, 1),
             )
 
-    def forward(self, f_0: Tensor, bank_features: Mapping[int, Tensor]) -> Tensor:
-        """f_0 (N, C, H, W) and the bank's features above the input's resolution -> the picture, about -1 to 1."""
+    def forward(self, f_0: Tensor, bank_features: Mapping[int, Tensor] | None = None) -> Tensor:
+        """f_0 (N, C, H, W) and the bank's features at :attr:`resolutions` -> the picture, about -1 to 1."""
+        bank_features = bank_features or {}
         d = f_0
-        for res, stage in zip(self.resolutions, self.stages):
-            d = torch.cat([stage(d), bank_features[res]], dim=1)
+        for res, stage in zip(self.stage_resolutions, self.stages):
+            d = stage(d)
+            if res in self.resolutions:
+                d = torch.cat([d, bank_features[res]], dim=1)
         return self.last(d)

@@ -1,4 +1,4 @@
-"""The exponential moving average of a GLEAN, without a second copy of the frozen bank."""
+"""The exponential moving average of a generator, without a second copy of a frozen bank."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import copy
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
-
-from glean_plus.models.glean import GLEAN
+from torch import Tensor, nn
 
 
-def averaged_copy(model: GLEAN) -> GLEAN:
+def averaged_copy(model: nn.Module) -> nn.Module:
     """A copy to hold the averages. A frozen bank is shared with ``model``, and not part of the copy's state dict."""
-    bank = model.bank
-    shared = bank.frozen
+    bank = getattr(model, 'bank', None)
+    shared = bank is not None and bank.frozen
     average = copy.deepcopy(model, memo={id(bank): bank} if shared else None)
     if shared:
         # A plain attribute, not a submodule: forward() finds it, state_dict(), parameters() and to() do not.
@@ -25,14 +23,14 @@ def averaged_copy(model: GLEAN) -> GLEAN:
     return average.eval()
 
 
-def _pairs(average: GLEAN, model: GLEAN) -> Iterator[tuple[Tensor, Tensor]]:
+def _pairs(average: nn.Module, model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
     current = model.state_dict()
     for key, value in average.state_dict().items():
         yield value, current[key]
 
 
 @torch.no_grad()
-def update(average: GLEAN, model: GLEAN, decay: float) -> None:
+def update(average: nn.Module, model: nn.Module, decay: float) -> None:
     """average <- decay * average + (1 - decay) * model, in place; decay 0 copies. Integers are copied."""
     for mean, value in _pairs(average, model):
         if decay and mean.is_floating_point():

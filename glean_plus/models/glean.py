@@ -104,6 +104,12 @@ class GLEAN(BaseModule):
         if freeze_bank:
             bank.freeze()
 
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input."""
+        channels: int = self.encoder.in_channels
+        return channels
+
     def init_weights(self) -> None:
         """Load the bank's pre-trained weights, if its config names any, and start learned codes at its mean codes."""
         super().init_weights()
