@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -127,6 +127,14 @@ class GLEAN(BaseModule):
         Raises:
             ValueError: On an input of another size than ``in_size``; on a label that is missing or not wanted.
         """
+        features, codes = self.encode(lq, label)
+        return self.decode(lq, features, self.retrieve(features, codes))
+
+    def encode(self, lq: Tensor, label: Tensor | None = None) -> tuple[dict[int, Tensor], list[Tensor | None]]:
+        """Features at each of the encoder's resolutions (Eq. 1), and the code of each layer (Eq. 2, or learned).
+
+        Args and errors are those of a call of the model.
+        """
         if (label is not None) != self.given_class:
             raise ValueError(
                 'This model was built with given_class=True and needs a label for each picture.'
@@ -143,7 +151,10 @@ class GLEAN(BaseModule):
         codes = self.codes(features[self.encoder.resolutions[-1]])
         if label is not None:
             codes = self._with_class(codes, label)
-        bank_features = self.retrieve(features, codes)
+        return features, codes
+
+    def decode(self, lq: Tensor, features: Mapping[int, Tensor], bank_features: Mapping[int, Tensor]) -> Tensor:
+        """The picture from f_0, the bank's features and, where the decoder wants it, the input (Eq. 4)."""
         inputs = (lq,) if getattr(self.decoder, 'wants_input', False) else ()
         return self.decoder(features[self.in_size], bank_features, *inputs)
 
@@ -160,20 +171,36 @@ class GLEAN(BaseModule):
             for code, class_dim in zip(codes, self.bank.class_dims)
         ]  # fmt: skip
 
-    def retrieve(self, features: Mapping[int, Tensor], codes: list[Tensor | None]) -> dict[int, Tensor]:
+    def retrieve(
+        self,
+        features: Mapping[int, Tensor],
+        codes: list[Tensor | None],
+        *,
+        fused: Collection[int] | None = None,
+        noises: Mapping[int, Sequence[Tensor]] | None = None,
+        wanted: Collection[int] | None = None,
+    ) -> dict[int, Tensor]:
         """Walk through the bank: Eq. 3, or Eq. 10 where it starts above 4.
 
+        Args:
+            features, codes: As :meth:`encode` gives them, or others in their place.
+            fused: Resolutions at which encoder features are fused, of those that have a fusion; elsewhere S_i takes
+                the place of S_i'. None fuses at all.
+            noises: Maps in place of the bank's fixed noise, as its ``draw_noises`` makes them.
+            wanted: Resolutions of the result; None gives the decoder's.
+
         Returns:
-            g_i of the resolutions that the decoder takes.
+            g_i at these resolutions.
         """
         g = None if self.bank.start_res == 4 else features[self.bank.start_res // 2]
+        wanted = self.decoder.resolutions if wanted is None else wanted
         taken: dict[int, Tensor] = {}
         for res in self.bank.resolutions:
-            g = self.bank.step(res, codes, g)
+            g = self.bank.step(res, codes, g, **(dict(noises=noises[res]) if noises else {}))
             if res == 4:  # from the constant: one feature, where the codes are the same for all pictures
                 g = g.expand(len(features[self.in_size]), -1, -1, -1)
-            if str(res) in self.fusions:
+            if str(res) in self.fusions and (fused is None or res in fused):
                 g = self.fusions[str(res)](torch.cat([g, features[res]], dim=1))
-            if res in self.decoder.resolutions:
+            if res in wanted:
                 taken[res] = g
         return taken

@@ -12,7 +12,7 @@ from mmagic.registry import MODELS
 from mmagic.structures import DataSample
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from glean_plus.engine.distributed import unwrapped
 from glean_plus.models.classes import classes_of
@@ -95,12 +95,17 @@ class GLEANRestorer(SRGAN):
 
     # ---- inference
 
+    @property
+    def tested(self) -> nn.Module:
+        """The network that a test uses: the moving average, or the generator where there is none."""
+        return self.generator_ema if self.with_ema else unwrapped(self.generator)
+
     def forward_tensor(self, inputs: Tensor, data_samples: Any = None, training: bool = False) -> Tensor:
         """(N, C, H, W) -> pictures of the moving average, or of the generator in training or without one."""
-        network = self.generator if training or not self.with_ema else self.generator_ema
-        return network(inputs, *self._labels(data_samples))
+        network = self.generator if training else self.tested
+        return network(inputs, *self.labels(data_samples))
 
-    def _labels(self, data_samples: DataSample | None) -> tuple[Tensor, ...]:
+    def labels(self, data_samples: DataSample | None) -> tuple[Tensor, ...]:
         """The generator's arguments beside the input: the classes (N,) in ``gt_label``, where it wants them."""
         if not getattr(unwrapped(self.generator), 'given_class', False):
             return ()
@@ -199,7 +204,7 @@ class GLEANRestorer(SRGAN):
         lq, gt = data['inputs'], self.extract_gt_data(data['data_samples'])
         lq = lq['img'] if isinstance(lq, dict) else lq
         lq, gt = (images.contiguous(memory_format=self.memory_format) for images in (lq, gt))
-        inputs = (lq, *self._labels(data['data_samples']))
+        inputs = (lq, *self.labels(data['data_samples']))
         critic_labels = self._critic_labels(data['data_samples'])
         wrapper: OptimWrapper = optim_wrapper['generator']
         log_vars: dict[str, Tensor] = {}

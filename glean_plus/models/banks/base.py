@@ -88,6 +88,27 @@ class LatentBank(nn.Module, ABC):
         """
 
     @abstractmethod
+    def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
+        """The bank's own picture, which GLEAN's decoder is otherwise there for; needs ``rgb=True``.
+
+        Args:
+            codes: As for :meth:`step`.
+            features: g_i (N, channels[res], res, res) by resolution, those of :attr:`resolutions`; a bank that draws
+                its picture from the last one needs no other.
+
+        Returns:
+            (N, out_channels, out_size, out_size), about -1 to 1. A StyleGAN2 that starts above 4 lacks the share of
+            its picture that the blocks below add.
+
+        Raises:
+            RuntimeError: If the bank was built without the layers for it.
+        """
+
+    def draw_noises(self, generator: torch.Generator | None = None) -> dict[int, list[Tensor]]:
+        """New noise maps of each block, (1, 1, res, res) each, by resolution; empty for a bank that has none."""
+        return {}
+
+    @abstractmethod
     def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:
         """The average code of each layer of the whole bank, (code_dims[k],): its most typical picture.
 

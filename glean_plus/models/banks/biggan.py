@@ -279,6 +279,16 @@ class BigGANBase(LatentBank):
             raise ValueError(f'This bank has the classes 0 to {self.num_classes - 1}, but is given {wrong}.')
         return self.shared_embedding(label)
 
+    def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
+        self._need_output_layer()
+        image = self.output_layer(features[self.out_size])
+        # Half precision has fewer levels than a picture.
+        return torch.tanh(image.to(torch.promote_types(image.dtype, torch.float32)))
+
+    def _need_output_layer(self) -> None:
+        if not hasattr(self, 'output_layer'):
+            raise RuntimeError('This bank was built without the output layer; build it with rgb=True to make pictures.')
+
     def codes(self, noise: Tensor, embedding: Tensor) -> list[Tensor]:
         """Noise (N, noise_size) and classes' embedding (N, shared_dim) -> the code of each layer."""
         parts = noise.chunk(len(self.code_dims), dim=1) if self.splits_noise else [noise] * len(self.code_dims)
@@ -356,8 +366,7 @@ class BigGANBase(LatentBank):
         """
         if self.start_res != 4:
             raise RuntimeError(f'This bank starts at {self.start_res} and makes no pictures; only a whole one does.')
-        if not hasattr(self, 'output_layer'):
-            raise RuntimeError('This bank was built without the output layer; build it with rgb=True to make pictures.')
+        self._need_output_layer()
         if num_batches < 1 and not (isinstance(noise, Tensor) and isinstance(label, Tensor)):
             raise ValueError(f'num_batches must be positive where noise or label is drawn, but is {num_batches}.')
         if not isinstance(noise, Tensor):
@@ -374,12 +383,11 @@ class BigGANBase(LatentBank):
         embedding = label if use_outside_embedding else self.class_embedding(label.flatten())
 
         codes = self.codes(noise, embedding)
-        feature = None
-        for res in self.resolutions:
+        first, *others = self.resolutions
+        feature = self.step(first, codes)
+        for res in others:
             feature = self.step(res, codes, feature)
-        image = self.output_layer(feature)
-        # Half precision has fewer levels than a picture.
-        image = torch.tanh(image.to(torch.promote_types(image.dtype, torch.float32)))
+        image = self.picture(codes, {self.out_size: feature})
         return dict(fake_img=image, noise_batch=noise, label=label) if return_noise else image
 
 

@@ -145,6 +145,13 @@ class StyleBank(LatentBank):
             feature = self._constant().expand(codes[0].shape[0], -1, -1, -1)
         return self._block(resolution, feature, [codes[layer] for layer in layers], noises)
 
+    def draw_noises(self, generator: torch.Generator | None = None) -> dict[int, list[Tensor]]:
+        noises: dict[int, list[Tensor]] = {}
+        for res in self.resolutions:
+            fixed = [getattr(self, f'injected_noise_{layer}') for layer in self._layers(res)]
+            noises[res] = [torch.randn(each.shape, generator=generator).to(each) for each in fixed]
+        return noises
+
     def _mapping_network(self) -> nn.Sequential:
         widths = [self.noise_size] + [self.style_channels] * self.num_mlps
         return nn.Sequential(

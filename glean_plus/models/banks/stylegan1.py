@@ -211,6 +211,10 @@ class StyleGAN1Bank(StyleBank):
         """Picture (N, out_channels, H, W) of ``resolution`` from its feature."""
         return at_least_float32(self.to_rgbs[str(self._index(resolution))](feature))
 
+    def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
+        self._need('to_rgbs', 'pictures', 'rgb=True')
+        return self.to_rgb(self.out_size, features[self.out_size])
+
     def forward(
         self,
         styles: Tensor | Sequence[Tensor] | Callable[[tuple[int, int]], Tensor] | None = None,

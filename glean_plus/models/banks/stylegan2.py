@@ -183,6 +183,14 @@ class StyleGAN2Bank(StyleBank):
         layer = self.to_rgb1 if index == 0 else self.to_rgbs[str(index - 1)]
         return layer(feature, codes[self._layers(resolution)[-1] + 1], skip)
 
+    def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
+        self._need('to_rgbs', 'pictures', 'rgb=True')
+        first, *others = self.resolutions
+        image = self.to_rgb(first, codes, features[first])
+        for res in others:
+            image = self.to_rgb(res, codes, features[res], image)
+        return image
+
     def forward(
         self,
         styles: Tensor | Sequence[Tensor] | Callable[[tuple[int, int]], Tensor] | None = None,

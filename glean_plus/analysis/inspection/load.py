@@ -1,0 +1,84 @@
+"""A config and a checkpoint -> the network that a test uses, and what draws its bank's own picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmagic.registry import MODELS
+from torch import Tensor
+
+from glean_plus.analysis.inspection.errors import InspectionError
+from glean_plus.models.banks import LatentBank
+from glean_plus.models.glean import GLEAN
+from glean_plus.models.restorer import GLEANRestorer
+from glean_plus.weights import CATALOGUE, WeightsError, read_state_dict
+from glean_plus.weights.files import local_copy
+
+
+def usable(device: str | torch.device) -> torch.device:
+    """The device.
+
+    Raises:
+        InspectionError: If there is none of this name.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InspectionError(f'The device {device} cannot be used: {reason}') from error
+
+
+def load_restorer(model: Mapping[str, Any], checkpoint: str, device: str | torch.device = 'cpu') -> GLEANRestorer:
+    """The restorer of a config, without its discriminator, with the weights of a checkpoint that a test would take.
+
+    Args:
+        model: ``model`` of the config.
+        checkpoint: Path or URL.
+        device: Where to run it.
+
+    Raises:
+        InspectionError: If the config has no GLEAN.
+        WeightsError: If the checkpoint cannot be read, or does not fit the model.
+    """
+    device = usable(device)
+    generator = model.get('generator') or {}
+    for config, wanted in ((model, GLEANRestorer), (generator, GLEAN)):
+        kind = MODELS.get(str(config.get('type')))
+        if not (isinstance(kind, type) and issubclass(kind, wanted)):
+            raise InspectionError(
+                f'A GLEAN in a GLEANRestorer can be inspected, but the model of the config is {model.get("type")} with '
+                f'{generator.get("type")}.'
+            )
+    restorer = MODELS.build(dict(model) | dict(discriminator=None))
+    state = read_state_dict(checkpoint)
+    taken: dict[str, Tensor] = {key: value for key, value in state.items() if not key.startswith('discriminator.')}
+    restorer.load_state_dict(taken, strict=False)  # it checks the generator's tensors itself
+    return restorer.to(device).eval()
+
+
+def own_picture_bank(generator: Mapping[str, Any], device: str | torch.device = 'cpu') -> LatentBank | str:
+    """The bank of a generator's config as it was pre-trained, with the layers that draw its own picture.
+
+    Returns:
+        The bank; or, where the config names no file, or one that is not there, a sentence about it.
+
+    Raises:
+        WeightsError: If there is a file, and it is another bank's.
+    """
+    bank: LatentBank = MODELS.build(dict(generator['bank']) | dict(rgb=True))
+    if bank.pretrained is None:
+        return 'the config names no file of the pre-trained bank: model.generator.bank.pretrained.checkpoint is not set'
+    try:
+        local_copy(bank.pretrained['checkpoint'])
+    except WeightsError as error:
+        return f'the pre-trained bank is not there: {error}'
+    bank.init_weights()
+    return bank.freeze().to(device)
+
+
+def draws_bgr(bank: LatentBank | str) -> bool:
+    """What the catalogue knows of a bank's order of colours; RGB of one that is not there."""
+    source = '' if isinstance(bank, str) else bank.pretrained['checkpoint']
+    return any(card.url == source and card.colour_order == 'bgr' for card in CATALOGUE.values())

@@ -1,0 +1,165 @@
+"""What can be switched off or exchanged in a GLEAN (paper section 6, Fig. 13-15), and what of it a model has.
+
+A walk through the bank is one thing, what is made of the bank's features another: switches that share a walk differ in
+the latter alone. Which switches there are follows from the model's parts; one that such a model usually has, but this
+one has not, is listed with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from glean_plus.models.banks import LatentBank, StyleGAN2Bank
+from glean_plus.models.codes import LearnedCodes
+from glean_plus.models.glean import GLEAN
+
+MODEL = 'model'
+GROUPS = {
+    MODEL: 'The model',
+    'encoder': 'Encoder features to the bank (Fig. 13)',
+    'own': "Without the decoder: the bank's own picture (Fig. 13, 15)",
+    'bank': 'Bank features to the decoder (Fig. 14)',
+    'codes': 'Codes and noise',
+}
+# What may take the place of a picture's codes.
+OWN, NEXT, MEAN, BANK = 'own', 'of the next picture', 'mean of the pictures', 'mean of the bank'
+
+
+class Walk(NamedTuple):
+    """How the bank is walked through; the default is the model's own way.
+
+    Attributes:
+        encoder_to: Highest resolution whose encoder feature enters the bank, 0 for none; None for all.
+        codes: ``OWN``, or what takes their place.
+        new_noise: Draw the noise maps anew.
+    """
+
+    encoder_to: int | None = None
+    codes: str = OWN
+    new_noise: bool = False
+
+
+AS_IT_IS = Walk()
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One way to run the model.
+
+    Attributes:
+        key: Short name, such as ``encoder_to_8``.
+        group: A key of ``GROUPS``.
+        label: What a reader sees.
+        walk: How the bank is walked through.
+        bank_to: Highest resolution whose bank feature reaches the decoder, 0 for none; None for all. The others are
+            zeros.
+        decoder: The picture is the decoder's; otherwise the bank's own.
+        note: What must be known to read its result.
+        reason: Why it does not apply to this model; empty if it does.
+    """
+
+    key: str
+    group: str
+    label: str
+    walk: Walk = AS_IT_IS
+    bank_to: int | None = None
+    decoder: bool = True
+    note: str = ''
+    reason: str = ''
+
+    @property
+    def applies(self) -> bool:
+        return not self.reason
+
+
+def entries(model: GLEAN) -> list[int]:
+    """Resolutions at which encoder features enter the bank: that of its start, if it starts above 4, and fusions."""
+    start = [] if model.bank.start_res == 4 else [model.bank.start_res // 2]
+    return sorted({*start, *(int(res) for res in model.fusions)})
+
+
+def switches_of(model: GLEAN, own_picture: LatentBank | str, count: int) -> list[Switch]:
+    """Every switch, in the order of the paper's figures; the first is the model as it is.
+
+    Args:
+        model: The model.
+        own_picture: What draws the bank's own picture, or why there is nothing.
+        count: How many pictures there are.
+    """
+    return [
+        Switch(MODEL, MODEL, 'output: all on'),
+        *_encoder(model),
+        *_own(model, own_picture),
+        *_bank(model),
+        *_codes(model, own_picture, count),
+        *_noise(model),
+    ]
+
+
+def _encoder(model: GLEAN) -> list[Switch]:
+    levels = entries(model)
+    off = Switch('encoder_off', 'encoder', 'encoder features off', Walk(encoder_to=0))
+    if not levels:
+        reason = 'no encoder feature enters this bank: it starts from its constant, and nothing is fused'
+        return [Switch(off.key, off.group, off.label, reason=reason)]
+    if not model.fusions:
+        note = f'the bank starts from zeros in place of the encoder feature at {levels[0]}'
+        reason = f'nothing is fused into this bank: the encoder feature at {levels[0]}, its start, is the only one'
+        return [
+            Switch(off.key, off.group, off.label, off.walk, note=note),
+            Switch('encoder_to', 'encoder', 'encoder features up to r', reason=reason),
+        ]
+    # In the paper 4 to 16 of an input of 64 are "coarse".
+    coarse = max([level for level in levels if level <= model.in_size // 4], default=0)
+    steps = [
+        Switch(f'encoder_to_{level}', 'encoder',
+               f'encoder features up to {level}' + (' (coarse)' if level == coarse else ''), Walk(encoder_to=level))
+        for level in levels[:-1]
+    ]  # fmt: skip
+    return [off, *steps]
+
+
+def _own(model: GLEAN, own_picture: LatentBank | str) -> list[Switch]:
+    note = 'nothing in training makes this a picture: the paper trained a variant without decoder for it'
+    if isinstance(own_picture, str):
+        return [Switch('own', 'own', "bank's own picture", reason=own_picture)]
+    if isinstance(model.bank, StyleGAN2Bank) and model.bank.start_res > 4:
+        note += f'; the share of the picture that blocks below {model.bank.start_res} add is not there'
+    whole = Switch('own', 'own', "bank's own picture", decoder=False, note=note)
+    parts = [
+        Switch(f'own_{each.key}', 'own', f'own picture, {each.label}', each.walk, decoder=False)
+        for each in _encoder(model) if each.applies
+    ]  # fmt: skip
+    return [*parts, whole]
+
+
+def _bank(model: GLEAN) -> list[Switch]:
+    levels = sorted(model.decoder.resolutions)
+    if not levels:
+        return [Switch('bank_off', 'bank', 'bank features off', reason='no bank feature reaches this decoder')]
+    off = Switch('bank_off', 'bank', 'bank features off', bank_to=0, note='zeros in their place')
+    if len(levels) == 1:
+        reason = f'the bank feature at {levels[0]} is the only one that the decoder takes'
+        return [off, Switch('bank_to', 'bank', 'bank features up to r', reason=reason)]
+    steps = [Switch(f'bank_to_{level}', 'bank', f'bank features up to {level}', bank_to=level) for level in levels[:-1]]
+    return [off, *steps]
+
+
+def _codes(model: GLEAN, own_picture: LatentBank | str, count: int) -> list[Switch]:
+    shared = isinstance(model.codes, LearnedCodes) and not model.given_class
+    reason = 'the codes are parameters, the same for every picture' if shared else ''
+    if not reason and count < 2:
+        reason = 'it needs two pictures or more'
+    bank_reason = own_picture if isinstance(own_picture, str) else ''
+    return [
+        Switch(f'codes_{key}', 'codes', f'codes: {codes}', Walk(codes=codes), reason=why)
+        for key, codes, why in (('next', NEXT, reason), ('mean', MEAN, reason), ('bank', BANK, bank_reason))
+    ]
+
+
+def _noise(model: GLEAN) -> Sequence[Switch]:
+    has_maps = bool(model.bank.draw_noises())
+    reason = '' if has_maps else f'{type(model.bank).__name__} has no noise maps: its noise is a part of the codes'
+    return [Switch('noise', 'codes', 'noise maps drawn anew', Walk(new_noise=True), reason=reason)]
