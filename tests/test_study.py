@@ -35,7 +35,7 @@ STUDIES = CONFIGS / 'studies'
 
 BODY = """
 title = 'Tiny'
-budget = dict(iters=6)
+budget = dict(iters=4)
 seeds = [0, 1]
 val_points = 2
 val_metrics = [dict(type='PSNR')]
@@ -44,7 +44,8 @@ reference = 'Random'
 groups = dict(file='groups.csv', picture='name', group='base')
 _loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 cfg_options = {
-    'model.perceptual_loss': None, 'train_dataloader.batch_size': 4, 'train_dataloader.num_workers': 0,
+    'model.perceptual_loss': None, 'model.generator.encoder.num_rrdbs': 1,
+    'train_dataloader.batch_size': 2, 'train_dataloader.num_workers': 0,
     'train_dataloader.persistent_workers': False, 'train_dataloader.dataset.data_root': DATA,
     'val_dataloader.num_workers': 0, 'val_dataloader.persistent_workers': False,
     'val_dataloader.dataset.data_root': DATA, 'test_dataloader.num_workers': 0,
@@ -216,12 +217,14 @@ def test_table_has_every_column_and_the_right_numbers(carried_out: SimpleNamespa
     assert (table['bicubic']['seeds'], table['bicubic']['parameters'], table['Light']['seeds']) == ('1', '', '2')
     light = [test['metrics']['PSNR'] for test in tests['Light']]
     assert table['Light']['PSNR ↑'] == f'{np.mean(light):.2f} ± {np.std(light, ddof=1):.2f}'
-    assert table['Light']['pictures seen'] == '24'  # 6 iterations of 4
+    assert table['Light']['pictures seen'] == '8'  # 4 iterations of 2
 
     config = read_study(carried_out.path).row('Light').config
     from mmengine.config import Config
 
-    generator = MODELS.build(Config.fromfile(config).model.generator.to_dict())
+    config = Config.fromfile(config)
+    config.model.generator.encoder.num_rrdbs = 1
+    generator = MODELS.build(config.model.generator.to_dict())
     parameters = sum(p.numel() for p in generator.parameters())
     trained = sum(p.numel() for p in generator.parameters() if p.requires_grad)
     assert trained < parameters
@@ -231,7 +234,7 @@ def test_table_has_every_column_and_the_right_numbers(carried_out: SimpleNamespa
 
     (wide,) = [line for line in csv.DictReader((out / 'table.csv').open()) if line['row'] == 'Light']
     assert float(wide['PSNR mean']) == pytest.approx(np.mean(light))
-    assert float(wide['parameters']) == parameters and float(wide['pictures seen']) == 24
+    assert float(wide['parameters']) == parameters and float(wide['pictures seen']) == 8
     # The paired test, from each picture's numbers.
     means = {
         label: {name: np.mean([test['per_picture']['PSNR'][name] for test in each])
@@ -254,18 +257,18 @@ def test_curves_are_of_every_seed(carried_out: SimpleNamespace) -> None:
     lines = list(csv.DictReader((carried_out.out / 'curves.csv').open()))
     psnr = [line for line in lines if line['name'] == 'PSNR']
     assert {(line['row'], line['seed'], line['iteration']) for line in psnr} == {
-        (row, seed, step) for row in ('Light', 'Random') for seed in '01' for step in ('3', '6')
+        (row, seed, step) for row in ('Light', 'Random') for seed in '01' for step in ('2', '4')
     }
     # Of the training that was killed, too: each iteration, and once.
     killed = [line for line in lines if (line['row'], line['seed']) == ('Light', '0')]
-    assert [line['iteration'] for line in killed if line['name'] == 'loss_pix'] == list('123456')
+    assert [line['iteration'] for line in killed if line['name'] == 'loss_pix'] == list('1234')
     with Image.open(carried_out.out / 'curves.png') as picture:
         assert min(picture.size) > 200
 
 
 def test_only_the_last_checkpoint_is_kept(carried_out: SimpleNamespace) -> None:
     for path in (carried_out.out / 'runs').glob('*/seed_*'):
-        assert [file.name for file in path.glob('*.pth')] == ['iter_6.pth'], path
+        assert [file.name for file in path.glob('*.pth')] == ['iter_4.pth'], path
 
 
 # ---- what is run, with runs that only pretend
@@ -278,7 +281,7 @@ def test_what_changed_is_run_again_and_nothing_else(tiny_data: Path, tmp_path: P
     assert first.names == ['bicubic', 'Light, seed 0', 'Random, seed 0', 'Light, seed 1', 'Random, seed 1']
 
     random = "'model.generator.bank.pretrained': None"
-    row = (random, f"{random}, 'model.generator.encoder.num_rrdbs': 1")
+    row = (random, f"{random}, 'model.generator.encoder.growth_channels': 8")
     changed = Launcher()
     assert study(write_study(tmp_path, tiny_data, row), out, changed) == 0
     assert changed.names == ['Random, seed 0', 'Random, seed 1']
@@ -331,17 +334,17 @@ def test_options_of_the_tool(tiny_data: Path, tmp_path: Path, capsys: Any) -> No
     assert '5 of 5 runs to do, about an unknown time' in capsys.readouterr().out
     assert study(path, out, launcher, '--dry-run', '--measure') == 0
     assert launcher.names == ['Light, seed 0', 'Random, seed 0']  # the measurements
-    # Four trainings of 6 iterations of 2 s.
-    assert '5 of 5 runs to do, about 48 s of training' in capsys.readouterr().out
+    # Four trainings of 4 iterations of 2 s.
+    assert '5 of 5 runs to do, about 32 s of training' in capsys.readouterr().out
     assert study(path, out, launcher, '--dry-run', '--jobs', '2') == 0
-    assert 'about 24 s of training' in capsys.readouterr().out
+    assert 'about 16 s of training' in capsys.readouterr().out
     assert study(path, out, launcher, '--report') == 0
     assert 'Not done yet' in (out / 'table.md').read_text()
 
     launcher = Launcher()
     assert study(path, out, launcher, '--rows', 'Random', '--seeds', '5', '--budget', 'images=9') == 0
     assert launcher.names == ['Random, seed 5']
-    assert json.loads((out / 'runs' / 'Random' / 'seed_5' / 'run.json').read_text())['iters'] == 2  # of 4 pictures
+    assert json.loads((out / 'runs' / 'Random' / 'seed_5' / 'run.json').read_text())['iters'] == 4  # of 2 pictures
     # Seconds are measured, and that is the study's only training where it is all that is asked for.
     launcher = Launcher()
     assert study(path, tmp_path / 'timed', launcher, '--rows', 'Light', '--budget', 'seconds=7', '--seeds', '0') == 0
@@ -387,9 +390,9 @@ def test_jobs_run_side_by_side_with_their_share_of_the_processors(tiny_data: Pat
 
 def test_schedule_is_stretched_to_the_budget(tiny_data: Path, tmp_path: Path) -> None:
     run = plan(read_study(write_study(tmp_path, tiny_data)), tmp_path)[1]
-    assert (run.config['train_cfg']['max_iters'], run.config['train_cfg']['val_interval']) == (6, 3)
+    assert (run.config['train_cfg']['max_iters'], run.config['train_cfg']['val_interval']) == (4, 2)
     scheduler = run.config['param_scheduler']
-    assert (scheduler['T_max'], scheduler['end']) == (6, 6)  # of 1000, as is the config's training
+    assert (scheduler['T_max'], scheduler['end']) == (4, 4)  # of 1000, as is the config's training
 
 
 def test_two_studies_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -401,10 +404,10 @@ def test_two_studies_do_not_share_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(('change', 'message'), [
     (("reference = 'Random'", "reference = 'Rendom'"), "reference 'Rendom' is none of the rows 'bicubic', 'Light'"),
-    (("budget = dict(iters=6)", 'budget = dict(iters=0)'), r'budget\.iters must be a positive whole number, but is 0'),
-    (("budget = dict(iters=6)", 'budget = dict(iters=2.5)'), r'budget\.iters must be a positive whole number'),
-    (("budget = dict(iters=6)", 'budget = dict(epochs=2)'), r'budget must have one of iters, images, seconds'),
-    (("budget = dict(iters=6)", 'budget = dict(images=3)'), "3 images is less than one iteration of 'Light'"),
+    (("budget = dict(iters=4)", 'budget = dict(iters=0)'), r'budget\.iters must be a positive whole number, but is 0'),
+    (("budget = dict(iters=4)", 'budget = dict(iters=2.5)'), r'budget\.iters must be a positive whole number'),
+    (("budget = dict(iters=4)", 'budget = dict(epochs=2)'), r'budget must have one of iters, images, seconds'),
+    (("budget = dict(iters=4)", 'budget = dict(images=1)'), "1 images is less than one iteration of 'Light'"),
     (("'Light': dict(config=_config)", "'Light': dict(config='nowhere.py')"), "'Light' has no config .*nowhere.py"),
     (("'Light': dict(config=_config)", "'Light': dict(cfg_options={})"), "'Light' lacks its config"),
     (("'Light': dict(config=_config)", "'Light': dict(config=_config, checkpoint='no.pth')"), 'no checkpoint .*no.pth'),

@@ -238,15 +238,16 @@ def _stretch(config: Config, iters: int) -> None:
 
 
 def _check_same(study: Study, configs: Mapping[str, Config]) -> None:
+    plain = {label: config.to_dict() for label, config in configs.items()}
     for key in dict.fromkeys((*study.same, 'test_dataloader')):
         first: tuple[str, str] | None = None
-        for label, config in configs.items():
+        for label, config in plain.items():
             if not study.rows[label].trained and key != 'test_dataloader':
                 continue
             value: Any = config
             for name in key.split('.'):
                 value = value.get(name) if isinstance(value, Mapping) else None
-            text = _canonical(value.to_dict() if isinstance(value, Config) else value)
+            text = _canonical(value)
             if first is not None and text != first[1]:
                 raise StudyError(f'`{key}` differs between the rows {first[0]!r} and {label!r}. It must be the same in '
                                  'all rows, so that they compare one thing, or not be in `same`.')  # fmt: skip
