@@ -9,4 +9,4 @@ model = dict(
         type='BankFreeGLEAN',
         in_size=_base_.in_size,
         out_size=_base_.out_size,
-        decoder=dict(width_ratio=1.72)))
+        decoder=dict(type='GLEANDecoder', width_ratio=1.72)))

@@ -9,5 +9,5 @@ model = dict(
         in_size=_base_.model.generator.in_size,
         out_size=_base_.out_size,
         channels=_base_.channels,
-        encoder=dict(num_rrdbs=2),
-        decoder=dict(width_ratio=1.82)))
+        encoder=dict(type='GLEANEncoder', num_rrdbs=2),
+        decoder=dict(type='GLEANDecoder', width_ratio=1.82)))

@@ -1,18 +1,11 @@
 # Pre-trains a small class-conditional BigGAN bank on the training split of all of Twemoji, 64 px; the classes are the
 # nine Unicode groups, in the order of tools/prepare_twemoji.py. Small by intent, as the StyleGAN2 bank beside it.
-_base_ = './_base_/runtime.py'
+_base_ = ['./_base_/runtime.py', './_base_/biggan_twemoji.py']
 
 model = dict(
     type='BigGANBankTrainer',
-    generator=dict(
-        type='BigGANBank',
-        out_size=64,
-        num_classes=9,
-        noise_size=100,
-        shared_dim=32,
-        channels={4: 128, 8: 128, 16: 96, 32: 48, 64: 32},
-        attention=[32]),
-    discriminator=dict(type='BigGANBankDiscriminator', in_size=64, widths=[16, 32, 64, 128, 256]),
+    generator=dict(type='BigGANBank', **_base_.architecture),
+    discriminator=dict(type='BigGANBankDiscriminator', in_size=64, widths=_base_.critic_widths),
     data_preprocessor=dict(type='DataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3),
     # The statistics of batch norm are averaged with the weights: GLEAN's frozen bank lives on them.
     ema_config=dict(type='RampUpEMA', ema_kimg=10, ema_rampup=0.05, batch_size=32, update_buffers=True),

@@ -2,8 +2,9 @@
 #
 # Ours, where the paper is silent: the degraded picture, 64 to 512 px, is resized to 128 px. At the median r of 4.5 it
 # has 114 px a side, and GLEAN's input must be smaller than its output. The bank is GFPGAN's StyleGAN2 of FFHQ, 512 px,
-# in BasicSR's form (MMagic has published none of this size): put the file there. The discriminator starts from nothing.
-_base_ = './_base_/glean.py'
+# in BasicSR's form (MMagic has published none of this size): put the file there, from
+# https://github.com/TencentARC/GFPGAN/releases/tag/v0.1.0. The discriminator starts from nothing.
+_base_ = ['./_base_/glean.py', './_base_/blind.py']
 
 in_size, out_size = 128, 512
 checkpoint = 'weights/StyleGAN2_512_Cmul1_FFHQ_B12G4_scratch_800k.pth'
@@ -14,13 +15,6 @@ model = dict(
         bank=dict(out_size=out_size, channel_multiplier=1, pretrained=dict(checkpoint=checkpoint))),
     discriminator=dict(in_size=out_size, channel_multiplier=1))
 
-load_gt = dict(type='LoadImageFromFile', key='gt', color_type='color', channel_order='rgb')
-load_img = dict(type='LoadImageFromFile', key='img', color_type='color', channel_order='rgb')
-pack = dict(type='PackInputs', meta_keys=['degradation', 'key'])
-copy_gt = dict(
-    type='CopyValues',
-    src_keys=['gt', 'gt_channel_order', 'gt_color_type'],
-    dst_keys=['img', 'img_channel_order', 'img_color_type'])
 # Eq. 11, in its order. `eq11 + eq11` is a second-order degradation (narrow the limits then);
 # `[dict(type='Shuffled', transforms=eq11[:3]), eq11[3]]` shuffles what comes before JPEG.
 eq11 = [
@@ -29,10 +23,9 @@ eq11 = [
     dict(type='BlindNoise', limits=(0, 25)),
     dict(type='BlindJPEG', limits=(5, 50)),
 ]
-flip = dict(type='Flip', keys=['gt'], flip_ratio=0.5, direction='horizontal')
 # Drawn anew each time a picture is seen, and the same for any number of workers.
-degrade_anew = dict(type='SeededTransforms', seed=0, transforms=[flip, copy_gt] + eq11)
-degrade_alike = dict(type='SeededTransforms', seed=0, fixed=True, transforms=[copy_gt] + eq11)
+degrade_anew = dict(type='SeededTransforms', seed=0, transforms=[_base_.flip, _base_.copy_gt] + eq11)
+degrade_alike = dict(type='SeededTransforms', seed=0, fixed=True, transforms=[_base_.copy_gt] + eq11)
 gt_size = dict(type='SquareResize', key='gt', size=out_size)
 img_size = dict(type='SquareResize', key='img', size=in_size)
 
@@ -44,16 +37,20 @@ train_dataloader = dict(
         data_root='data/ffhq',
         data_prefix=dict(gt='images'),
         ann_file='meta_info_FFHQ_GT.txt',
-        pipeline=[load_gt, gt_size, degrade_anew, img_size, pack]))
+        pipeline=[_base_.load_gt, gt_size, degrade_anew, img_size, _base_.pack]))
 val_dataloader = dict(
     dataset=dict(
         metainfo=dict(dataset_type='celeba-hq', task_name='blind'),
         data_root='data/CelebA-HQ',
         ann_file='meta_info_CelebAHQ_val100_GT.txt',
-        pipeline=[load_gt, gt_size, degrade_alike, img_size, pack]))
+        pipeline=[_base_.load_gt, gt_size, degrade_alike, img_size, _base_.pack]))
 
 # Real photographs: no truth, any size, in folders of any depth.
-real = dict(type='BasicImageDataset', data_prefix=dict(img=''), recursive=True, pipeline=[load_img, img_size, pack])
+real = dict(
+    type='BasicImageDataset',
+    data_prefix=dict(img=''),
+    recursive=True,
+    pipeline=[_base_.load_img, img_size, _base_.pack])
 loader = dict(
     batch_size=1,
     num_workers=4,
@@ -64,7 +61,13 @@ test_dataloader = [
     dict(dataset=dict(data_root='data/LFW_a', **real), **loader),
     dict(dataset=dict(data_root='data/CelebA_500', **real), **loader),
 ]
+# Table 7: naturalness, likeness to FFHQ (ours: the paper does not say to what), and whether it is the input's face.
+# FID wants FFHQ's statistics at the size of the results, made once by the package pytorch-fid, of what
+# `prepare_data ffhq` with `--size 512` writes: `python -m pytorch_fid --save-stats IMAGES data/ffhq_512px_fid.npz`.
+naturalness = dict(type='NIQEMetric')
+likeness = dict(type='FIDMetric', reference='data/ffhq_512px_fid.npz')
+identity = dict(type='IdentitySimilarity', gt_key='input')
 test_evaluator = [
-    dict(type='Evaluator', metrics=[dict(type='NIQEMetric', prefix='LFW_a')]),
-    dict(type='Evaluator', metrics=[dict(type='NIQEMetric', prefix='CelebA')]),
+    dict(type='Evaluator', metrics=[dict(metric, prefix=photos) for metric in (naturalness, likeness, identity)])
+    for photos in ('LFW_a', 'CelebA')
 ]

@@ -34,3 +34,10 @@ test_dataloader = [
     dict(dataset=dict(data_root='data/LFW_a', **real), **_base_.loader),
     dict(dataset=dict(data_root='data/CelebA_500', **real), **_base_.loader),
 ]
+likeness = dict(type='FIDMetric', reference='data/ffhq_1024px_fid.npz')
+test_evaluator = [
+    dict(
+        type='Evaluator',
+        metrics=[dict(metric, prefix=photos) for metric in (_base_.naturalness, likeness, _base_.identity)])
+    for photos in ('LFW_a', 'CelebA')
+]

@@ -33,17 +33,11 @@ train_dataloader = dict(
         data_root='data/imagenet_train',
         data_prefix=dict(img='BIx4_down'),
         ann_file='labels_ImageNet_GT.txt'))
-test_dataloader = dict(
-    dataset=dict(
-        metainfo=dict(dataset_type='imagenet', task_name='sisr'),
-        data_root='data/imagenet_val',
-        data_prefix=dict(img='BIx4_down'),
-        ann_file='meta_info_ImageNet_val_GT.txt'))
+held_out = dict(
+    metainfo=dict(dataset_type='imagenet', task_name='sisr'),
+    data_root='data/imagenet_val',
+    data_prefix=dict(img='BIx4_down'),
+    ann_file='meta_info_ImageNet_val_GT.txt')
+test_dataloader = dict(dataset=held_out)
 # 100 of the about 49,000 pictures, which are sorted by class.
-val_dataloader = dict(
-    dataset=dict(
-        metainfo=dict(dataset_type='imagenet', task_name='sisr'),
-        data_root='data/imagenet_val',
-        data_prefix=dict(img='BIx4_down'),
-        ann_file='meta_info_ImageNet_val_GT.txt',
-        indices=list(range(0, 48_000, 480))))
+val_dataloader = dict(dataset=dict(**held_out, indices=list(range(0, 48_000, 480))))

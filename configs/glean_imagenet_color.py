@@ -24,17 +24,11 @@ train_dataloader = dict(
         data_root='data/imagenet_train',
         ann_file='meta_info_ImageNet_GT.txt',
         pipeline=[_base_.load, square, _base_.flip, _base_.lightness, _base_.pack]))
-test_dataloader = dict(
-    dataset=dict(
-        metainfo=dict(dataset_type='imagenet', task_name='colorization'),
-        data_root='data/imagenet_val',
-        ann_file='meta_info_ImageNet_val_GT.txt',
-        pipeline=[_base_.load, square, _base_.lightness, _base_.pack]))
+held_out = dict(
+    metainfo=dict(dataset_type='imagenet', task_name='colorization'),
+    data_root='data/imagenet_val',
+    ann_file='meta_info_ImageNet_val_GT.txt',
+    pipeline=[_base_.load, square, _base_.lightness, _base_.pack])
+test_dataloader = dict(dataset=held_out)
 # 100 of the about 49,000 pictures, which are sorted by class.
-val_dataloader = dict(
-    dataset=dict(
-        metainfo=dict(dataset_type='imagenet', task_name='colorization'),
-        data_root='data/imagenet_val',
-        ann_file='meta_info_ImageNet_val_GT.txt',
-        indices=list(range(0, 48_000, 480)),
-        pipeline=[_base_.load, square, _base_.lightness, _base_.pack]))
+val_dataloader = dict(dataset=dict(**held_out, indices=list(range(0, 48_000, 480))))

@@ -3,7 +3,7 @@
 # The paper's ranges are for pictures of 512 px and more. Here sigma, which is in pixels, is 64 / 512 of it, and r ends
 # at 4, where 16 px remain, not 8: a block of JPEG. Noise and JPEG are the paper's. The degraded picture, 16 to 64 px,
 # is resized to 32: at the median r of 2.5 it has 26.
-_base_ = './glean_twemoji_4x.py'
+_base_ = ['./glean_twemoji_4x.py', './_base_/blind.py']
 
 in_size, out_size = 32, 64
 
@@ -12,21 +12,14 @@ in_size, out_size = 32, 64
 filters = dict(bicubic=True, median=3, bilateral=dict(side=7, sigma_color=0.2, sigma_space=2.5))
 model = dict(generator=dict(in_size=in_size), test_cfg=filters)
 
-load = dict(type='LoadImageFromFile', key='gt', color_type='color', channel_order='rgb')
-pack = dict(type='PackInputs', meta_keys=['degradation', 'key'])
-copy_gt = dict(
-    type='CopyValues',
-    src_keys=['gt', 'gt_channel_order', 'gt_color_type'],
-    dst_keys=['img', 'img_channel_order', 'img_color_type'])
 eq11 = [
     dict(type='BlindBlur', limits=(0.025, 1.25)),
     dict(type='BlindDownsample', limits=(1, 4)),
     dict(type='BlindNoise', limits=(0, 25)),
     dict(type='BlindJPEG', limits=(5, 50)),
 ]
-flip = dict(type='Flip', keys=['gt'], flip_ratio=0.5, direction='horizontal')
-degrade_anew = dict(type='SeededTransforms', seed=0, transforms=[flip, copy_gt] + eq11)
-degrade_alike = dict(type='SeededTransforms', seed=0, fixed=True, transforms=[copy_gt] + eq11)
+degrade_anew = dict(type='SeededTransforms', seed=0, transforms=[_base_.flip, _base_.copy_gt] + eq11)
+degrade_alike = dict(type='SeededTransforms', seed=0, fixed=True, transforms=[_base_.copy_gt] + eq11)
 gt_size = dict(type='SquareResize', key='gt', size=out_size)
 img_size = dict(type='SquareResize', key='img', size=in_size)
 
@@ -35,18 +28,18 @@ train_dataloader = dict(
     dataset=dict(
         metainfo=dict(task_name='blind'),
         data_prefix=dict(_delete_=True, gt='GT'),
-        pipeline=[load, gt_size, degrade_anew, img_size, pack]))
+        pipeline=[_base_.load_gt, gt_size, degrade_anew, img_size, _base_.pack]))
 val_dataloader = dict(
     dataset=dict(
         metainfo=dict(task_name='blind'),
         data_prefix=dict(_delete_=True, gt='GT'),
-        pipeline=[load, gt_size, degrade_alike, img_size, pack]))
+        pipeline=[_base_.load_gt, gt_size, degrade_alike, img_size, _base_.pack]))
 test_dataloader = val_dataloader
 
 metrics = [
-    dict(type=metric, **options, **whose)
+    dict(**metric, **whose)
     for whose in [{}, *(dict(pred_key=f'{name}_img', prefix=name) for name in ('bicubic', 'median', 'bilateral'))]
-    for metric, options in (('PSNR', {}), ('SSIM', {}), ('STLPIPSMetric', dict(net='vgg')))
+    for metric in (dict(type='PSNR'), dict(type='SSIM'), dict(type='STLPIPSMetric', net='vgg'))
 ]
 val_evaluator = dict(metrics=metrics)
 test_evaluator = dict(metrics=metrics)

@@ -1,7 +1,7 @@
 # Colorization of Twemoji, every group, 64 px, on the small BigGAN bank that was trained here. Everything is small, as
 # in glean_twemoji_4x.py, and the trunk is half as wide: it works at 64 px and not at 16. The discriminator starts from
 # nothing.
-_base_ = './_base_/glean_color.py'
+_base_ = ['./_base_/glean_color.py', './_base_/biggan_twemoji.py']
 
 size = 64
 checkpoint = '{{ fileDirname }}/weights/biggan_twemoji_64px.safetensors'
@@ -9,14 +9,7 @@ checkpoint = '{{ fileDirname }}/weights/biggan_twemoji_64px.safetensors'
 model = dict(
     generator=dict(
         in_size=size,
-        bank=dict(
-            out_size=size,
-            noise_size=100,
-            num_classes=9,
-            shared_dim=32,
-            channels={4: 128, 8: 128, 16: 96, 32: 48, 64: 32},
-            attention=[32],
-            pretrained=dict(checkpoint=checkpoint, prefix='generator_ema')),
+        bank=dict(**_base_.architecture, pretrained=dict(checkpoint=checkpoint, prefix='generator_ema')),
         encoder=dict(num_rrdbs=2, rrdb_channels=32, growth_channels=16),
         decoder=dict(mid_channels=32)),
     discriminator=dict(
@@ -47,25 +40,16 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 metrics = [
-    dict(type='PSNR'),
-    dict(type='SSIM'),
-    dict(type='STLPIPSMetric', net='vgg'),
-    dict(type='PSNR', pred_key='gray_img', prefix='gray'),
-    dict(type='SSIM', pred_key='gray_img', prefix='gray'),
-    dict(type='STLPIPSMetric', net='vgg', pred_key='gray_img', prefix='gray'),
-    dict(type='PSNR', pred_key='mean_img', prefix='mean'),
-    dict(type='SSIM', pred_key='mean_img', prefix='mean'),
-    dict(type='STLPIPSMetric', net='vgg', pred_key='mean_img', prefix='mean'),
+    dict(**metric, **whose)
+    for whose in ({}, dict(pred_key='gray_img', prefix='gray'), dict(pred_key='mean_img', prefix='mean'))
+    for metric in (dict(type='PSNR'), dict(type='SSIM'), dict(type='STLPIPSMetric', net='vgg'))
 ]
 val_evaluator = dict(metrics=metrics)
 test_evaluator = dict(metrics=metrics)
 
 train_cfg = dict(max_iters=1000, val_interval=500)
-# A BigGAN's layers multiply by what a code asks for and nothing normalises it, as StyleGAN2's demodulation does: at the
-# other parts' rate, the codes ran away after 200 iterations.
-slow_codes = dict(custom_keys={'codes': dict(lr_mult=0.1)})
 optim_wrapper = dict(
-    generator=dict(type='BF16OptimWrapper', optimizer=dict(lr=5e-4), paramwise_cfg=slow_codes),
+    generator=dict(type='BF16OptimWrapper', optimizer=dict(lr=5e-4), paramwise_cfg=_base_.slow_codes),
     discriminator=dict(type='BF16OptimWrapper', optimizer=dict(lr=4e-4)))
 param_scheduler = dict(T_max=1000, end=1000)
 default_hooks = dict(checkpoint=dict(interval=500))

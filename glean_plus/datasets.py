@@ -37,18 +37,21 @@ class LabeledImageDataset(BasicImageDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         lines = list_from_file(self.ann_file, backend_args=self.backend_args)
-        labels = [self._label(line, number) for number, line in enumerate(lines, 1) if line.strip()]
+        self._entries = [self._entry(line, number) for number, line in enumerate(lines, 1) if line.strip()]
         pictures: list[dict[str, Any]] = super().load_data_list()
+        labels = [label for _, label in self._entries]
+        del self._entries  # of ImageNet, a million of them
         return [dict(picture, gt_label=label) for picture, label in zip(pictures, labels)]
 
     def _get_path_list_from_ann(self) -> list[str]:
-        lines = list_from_file(self.ann_file, backend_args=self.backend_args)
-        return [line.rsplit(maxsplit=1)[0].replace('/', os.sep) for line in lines if line.strip()]
+        """What :meth:`load_data_list` of the base asks for; the base's own would cut a path at its first space."""
+        return [path for path, _ in self._entries]
 
-    def _label(self, line: str, number: int) -> int:
+    def _entry(self, line: str, number: int) -> tuple[str, int]:
+        """Path and class of a line of the list."""
         words: Sequence[str] = line.rsplit(maxsplit=1)
         if len(words) == 2 and words[1].isdecimal() and int(words[1]) < self.num_classes:
-            return int(words[1])
+            return words[0].replace('/', os.sep), int(words[1])
         raise ValueError(
             f'{Path(self.ann_file)}, line {number}: {line!r} is not a path and a class from 0 to '
             f'{self.num_classes - 1}. `prepare_data` writes such lists as labels_*.txt.'

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -148,8 +147,8 @@ class STLPIPS(nn.Module):
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Each pixel's features scaled to length 1; where they are all 0, they stay so, with gradient 0 and not NaN."""
-    return x / (x.square().sum(dim=1, keepdim=True).clamp(min=1e-20).sqrt() + 1e-10)
+    """Each pixel's features scaled to length 1."""
+    return x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
 
 
 def stlpips(net: str = 'alex') -> SharedNetwork:
@@ -190,22 +189,6 @@ def _check_net(net: str, known: Collection[str]) -> None:
         raise ValueError(f'net must be one of {sorted(known)}, but is {net!r}.')
 
 
-class _LPIPS(nn.Module):
-    """A network of the package ``lpips`` whose gradient is finite everywhere.
-
-    Where all features of a pixel are 0, the package's own forward pass has a gradient of NaN.
-    """
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.scaling_layer, self.net, self.lins = network.scaling_layer, network.net, network.lins
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        pairs = zip(self.net(self.scaling_layer(x)), self.net(self.scaling_layer(y)), self.lins)
-        distances = [head((_unit(a) - _unit(b)).square()).mean(dim=(2, 3), keepdim=True) for a, b, head in pairs]
-        return torch.stack(distances).sum(dim=0)
-
-
 def _lpips(net: str, weights: Weights) -> nn.Module:
     import lpips
 
@@ -216,7 +199,7 @@ def _lpips(net: str, weights: Weights) -> nn.Module:
     names = {key: key.split('.', 1)[1] for key in network.net.state_dict()}
     state = {key: trunk[name] for key, name in names.items() if name in trunk}
     load_strict(network.net, state, str(weights), f"LPIPS' trunk ({net})")
-    return _LPIPS(network)
+    return network
 
 
 def lpips(net: str = 'alex', weights: Weights | None = None) -> SharedNetwork:

@@ -30,6 +30,14 @@ def _scope_and_seed() -> None:
 
 
 @pytest.fixture(autouse=True, scope='session')
+def _unformatted_configs() -> Any:
+    """MMEngine formats a config with yapf each time it logs or saves one, five times a run: most of a short run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmengine.config.config.FormatCode', lambda text, **options: (text, True))
+        yield
+
+
+@pytest.fixture(autouse=True, scope='session')
 def _no_network() -> Any:
     """Any connection but loopback fails the test."""
     import socket

@@ -89,7 +89,7 @@ def test_every_set_has_a_layout_here_and_the_folders_of_its_configs() -> None:
     made = {each.out: each for each in SETS.values()}
     assert {root for root, *_ in asked} <= set(made)
     for root, meta, gt, low in asked:
-        assert meta in (None, made[root].meta), root
+        assert meta in (None, made[root].meta, made[root].labels), root
         assert made[root].gt == gt, root
         assert low in (None, '', *(f'BIx{scale}_down' for scale in made[root].scales)), root
         if meta is None:

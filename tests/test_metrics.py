@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import multiprocessing
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -276,6 +277,16 @@ def test_niqe_equals_other_implementations() -> None:
 
 
 PYIQA = {'ycbcr': 2.6255178426464605, 'yiq': 2.5720785436149978}
+
+
+def test_niqe_leaves_flat_blocks_out_quietly() -> None:
+    """As over-exposed sky: they have no statistics, and the number is that of the rest."""
+    picture = torch.from_numpy(data.chelsea()).permute(2, 0, 1).contiguous()[:, :288, :384]
+    picture[:, :96, :96] = 255
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', RuntimeWarning)
+        found = measured(dict(type='NIQEMetric'), picture, picture)['NIQE']
+    assert 1 < found < 10
 
 
 def test_niqe_names_what_it_cannot_do() -> None:

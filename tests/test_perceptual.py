@@ -275,7 +275,7 @@ def test_lpips_loss_is_the_metric(alex: str) -> None:
 
 @pytest.mark.parametrize('kind', ['LPIPS', 'ST-LPIPS'])
 def test_gradient_is_finite_where_no_feature_fires(kind: str, alex: str) -> None:
-    """The square root of 0 has none, and in the packages it is NaN."""
+    """The square root of 0 has none; the ReLU in front of it, whose gradient is 0 there, keeps that to itself."""
     network = STLPIPS('alex') if kind == 'ST-LPIPS' else perceptual.lpips('alex', alex).on('cpu')
     network = copy.deepcopy(network)
     convolutions = [module for module in network.net.modules() if isinstance(module, torch.nn.Conv2d)]

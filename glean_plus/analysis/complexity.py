@@ -115,13 +115,11 @@ def complexity(generator: Mapping[str, Any]) -> Complexity:
 
     flops = [rgb_flops]
     hooks = [module.register_forward_hook(_hook(flops.append)) for module in model.modules()]
-    with torch.no_grad():
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
         model(lq)
-        for hook in hooks:
-            hook.remove()
-        counter = FlopCounterMode(display=False)
-        with counter:
-            model(lq)
+    for hook in hooks:
+        hook.remove()
 
     kept = _parts(model)
     paper = dict(kept)

@@ -34,10 +34,10 @@ class PictureHook(Hook):
     Args:
         compare: Indices of test pictures, chosen before the results are known.
         save_predictions: Write each prediction.
-        references: Names of what the model adds to its predictions by its ``test_cfg``; those that it does not add are
-            left out.
         channel_order: ``rgb`` or ``bgr``, the order of a test's pictures. MMagic turns them all into BGR, whatever
             order they were loaded in.
+        references: Names of what the model adds to its predictions by its ``test_cfg``; those that it does not add are
+            left out.
     """
 
     priority = 'LOW'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,4 +62,7 @@ class NIQEMetric(PictureMetric):
             image = image.expand(3, -1, -1)
         if self.order == 'rgb':
             image = image.flip(0)
-        return float(niqe(image.numpy(), self.crop_border, input_order='CHW', convert_to=self.convert_to))
+        with warnings.catch_warnings():
+            # Of flat blocks, which have no statistics; the function leaves them out.
+            warnings.filterwarnings('ignore', 'Mean of empty slice|invalid value encountered', RuntimeWarning)
+            return float(niqe(image.numpy(), self.crop_border, input_order='CHW', convert_to=self.convert_to))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from glean_plus.engine.distributed import unwrapped
 from glean_plus.models.augment import DiffAugment
+from glean_plus.models.classes import classes_of
 
 
 class BankTrainer(BaseGAN):
@@ -129,10 +130,7 @@ class BigGANBankTrainer(BankTrainer, BigGAN):
     """
 
     def _labels(self, data_samples: Any) -> tuple[Tensor, ...]:
-        label = self.data_sample_to_label(data_samples)
-        if label is None:
-            raise ValueError('The data samples have no `gt_label`: use a data set that gives the class of a picture.')
-        return (label.flatten(),)
+        return (classes_of(data_samples, 'The bank has classes'),)
 
     def _draw(self, data_samples: Any) -> Tensor:
         (label,) = self._labels(data_samples)

@@ -15,6 +15,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
 from glean_plus.engine.distributed import unwrapped
+from glean_plus.models.classes import classes_of
 from glean_plus.models.ema import averaged_copy, update
 from glean_plus.models.glean import GLEAN
 from glean_plus.models.references import build_references
@@ -24,15 +25,6 @@ from glean_plus.weights.strict import check
 
 # What the log has as loss_<name>.
 OWN_LOSSES = {'pix', 'perceptual', 'style', 'gan', 'd_real', 'd_fake'}
-
-
-def _classes(data_samples: DataSample | None, who: str, otherwise: str) -> tuple[Tensor]:
-    if data_samples is None or 'gt_label' not in data_samples:
-        raise ValueError(
-            f'{who}, but the data samples have no `gt_label`: use a data set that gives the class of each picture, '
-            f'as LabeledImageDataset does, or {otherwise}.'
-        )
-    return (data_samples.gt_label.label.flatten(),)
 
 
 @MODELS.register_module()
@@ -112,15 +104,15 @@ class GLEANRestorer(SRGAN):
         """The generator's arguments beside the input: the classes (N,) in ``gt_label``, where it wants them."""
         if not getattr(unwrapped(self.generator), 'given_class', False):
             return ()
-        return _classes(
-            data_samples, 'The generator was built with given_class=True', 'build the generator without given_class'
-        )
+        who, otherwise = 'The generator was built with given_class=True', 'build the generator without given_class'
+        return (classes_of(data_samples, who, otherwise),)
 
     def _critic_labels(self, data_samples: DataSample) -> tuple[Tensor, ...]:
         """The discriminator's arguments beside the pictures, real and restored alike."""
         if self.discriminator is None or not getattr(unwrapped(self.discriminator), 'num_classes', 0):
             return ()
-        return _classes(data_samples, 'The discriminator has classes', 'build the discriminator with num_classes=0')
+        who, otherwise = 'The discriminator has classes', 'build the discriminator with num_classes=0'
+        return (classes_of(data_samples, who, otherwise),)
 
     def forward_inference(self, inputs: Tensor, data_samples: Any = None, **kwargs: Any) -> DataSample:
         """Predictions, 0 to 255, and beside ``pred_img`` one ``NAME_img`` of each reference in ``test_cfg``."""

@@ -160,6 +160,11 @@ class StyleBank(LatentBank):
 
     def mean_code(self, num_samples: int = 4096, seed: int = 0) -> Tensor:
         """The average output of the mapping network, (style_channels,)."""
+        return self.sample_codes(num_samples, seed).mean(dim=0)
+
+    @torch.no_grad()
+    def sample_codes(self, num_samples: int = 4096, seed: int = 0) -> Tensor:
+        """What the mapping network makes of normal noise, (num_samples, style_channels). Same seed, same codes."""
         mapping = getattr(self, 'style_mapping', None) or self._loaded_mapping
         if mapping is None:
             raise RuntimeError(
@@ -167,15 +172,14 @@ class StyleBank(LatentBank):
             )
         first = next(mapping.parameters())
         noise = torch.randn(num_samples, self.noise_size, generator=torch.Generator().manual_seed(seed))
-        with torch.no_grad():
-            return mapping(noise.to(first)).mean(dim=0)
+        return mapping(noise.to(first))
 
     def whole(self) -> StyleBank:
         build: Callable[..., StyleBank] = type(self)
         return build(
             self.out_size, style_channels=self.style_channels, noise_size=self.noise_size,
-            out_channels=self.out_channels, num_mlps=self.num_mlps, channels=self.channels,
-            **self.variant,
+            out_channels=self.out_channels, num_mlps=self.num_mlps, channels=self.channels, lr_mlp=self.lr_mlp,
+            mix_prob=self.mix_prob, **self.variant,
         )  # fmt: skip
 
     def load(self, state: Mapping[str, Tensor], source: str) -> None:

@@ -1,0 +1,25 @@
+"""The class of each picture, for networks that are told it."""
+
+from __future__ import annotations
+
+from mmagic.structures import DataSample
+from torch import Tensor
+
+
+def classes_of(data_samples: DataSample | None, who: str, otherwise: str = '') -> Tensor:
+    """``gt_label`` of a batch, (N,).
+
+    Args:
+        data_samples: The batch, stacked.
+        who: What wants the classes, for the error.
+        otherwise: What else could be done than to give them, for the error.
+
+    Raises:
+        ValueError: If the data have no classes.
+    """
+    if data_samples is None or 'gt_label' not in data_samples:
+        raise ValueError(
+            f'{who}, but the data samples have no `gt_label`: use a data set that gives the class of each picture, '
+            f'as LabeledImageDataset does{otherwise and f", or {otherwise}"}.'
+        )
+    return data_samples.gt_label.label.flatten()
