@@ -157,6 +157,29 @@ def stlpips(net: str = 'alex') -> SharedNetwork:
     return SharedNetwork(STLPIPS, net)
 
 
+class STLPIPSFeatures(nn.Module):
+    """The last features of ST-LPIPS' trunk, averaged over the picture, to compare sets of pictures by.
+
+    Args:
+        net: ``alex`` (256 features) or ``vgg`` (512).
+    """
+
+    def __init__(self, net: str) -> None:
+        super().__init__()
+        self.network = STLPIPS(net)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W), RGB, -1 to 1 -> (N, features); not resized."""
+        scaling = self.network.scaling_layer
+        return self.network.net((x - scaling.shift) / scaling.scale)[-1].mean(dim=(2, 3))
+
+
+def stlpips_features(net: str) -> SharedNetwork:
+    """A shared :class:`STLPIPSFeatures`."""
+    _check_net(net, _TRUNKS)
+    return SharedNetwork(STLPIPSFeatures, net)
+
+
 # LPIPS' trunks, by the names that torchvision has for them.
 LPIPS_TRUNKS = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
 

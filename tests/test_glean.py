@@ -91,6 +91,18 @@ def test_glean_is_equation_3() -> None:
     torch.testing.assert_close(model(x), model.decoder(features[8], {16: g_16, 32: g_32}))
 
 
+def test_bank_may_start_at_twice_the_input() -> None:
+    """Its first block is given f_0 itself, and the encoder has no further stage."""
+    model = glean(8, 16)
+    x = torch.randn(2, 3, 8, 8)
+    features = model.encoder(x)
+    assert list(features) == [8] and len(model.fusions) == 0
+    codes = model.codes(features[8])
+    g_16 = model.bank.step(16, codes, features[8])
+    g_32 = model.bank.step(32, codes, g_16)
+    torch.testing.assert_close(model(x), model.decoder(features[8], {16: g_16, 32: g_32}))
+
+
 @pytest.mark.parametrize(('in_size', 'start_res'), [(8, 4), (16, 16)])
 def test_bank_can_be_fine_tuned(in_size: int, start_res: int) -> None:
     model = glean(in_size, start_res, freeze_bank=False)
@@ -120,7 +132,7 @@ def test_another_size_is_refused_with_a_way_out() -> None:
         glean()(torch.randn(1, 3, 9, 7))
 
 
-@pytest.mark.parametrize(('in_size', 'start_res'), [(8, 16), (64, 4), (12, 4)])
+@pytest.mark.parametrize(('in_size', 'start_res'), [(8, 32), (64, 4), (12, 4)])
 def test_sizes_that_do_not_fit_are_refused(in_size: int, start_res: int) -> None:
     with pytest.raises(ValueError, match=f'in_size {in_size} does not fit'):
         glean(in_size, start_res)

@@ -370,6 +370,37 @@ def test_fid_and_kid_of_a_test(files: dict[str, Path], tmp_path: Path) -> None:
         kid(subset_size=1)
 
 
+@pytest.mark.parametrize(('net', 'width'), [('alex', 256), ('vgg', 512)])
+def test_distances_on_features_that_need_no_download(net: str, width: int) -> None:
+    """The trunk's last features, by its modules one after the other, averaged; under a name of their own."""
+    from glean_plus.perceptual import STLPIPS
+
+    gt, pred = photographs(64)
+    pairs = [(gt.roll(i * 9, dims=2), pred.roll(i * 9, dims=2)) for i in range(3)]
+    network = STLPIPS(net)
+    sides = []
+    for side in zip(*pairs):
+        x = (torch.stack(side) / 127.5 - 1 - network.scaling_layer.shift) / network.scaling_layer.scale
+        for part in network.net.children():
+            for module in part:
+                x = module(x)
+        sides.append(x.mean(dim=(2, 3)).double().numpy())
+    real, fake = sides
+    assert real.shape == (3, width)
+    x, y = ((each - each.mean(0)) / 2**0.5 for each in (fake, real))
+    trace = (x**2).sum() + (y**2).sum() - 2 * np.linalg.norm(x @ y.T, 'nuc')
+    expected = dict(FID=np.sum((fake.mean(0) - real.mean(0)) ** 2) + trace, KID=kernel_distance(fake, real))
+    for name, number in expected.items():
+        metric = METRICS.build(dict(type=f'{name}Metric', features=f'stlpips-{net}', channel_order='rgb'))
+        metric.process(None, [dict(gt_img=a, output=dict(pred_img=b)) for a, b in pairs])
+        result = metric.compute_metrics(metric.results)
+        assert result == {f'{name}-ST-LPIPS-{net}': pytest.approx(number, rel=1e-3, abs=1e-6)}
+        with pytest.raises(ValueError, match='brings its own'):
+            METRICS.build(dict(type=f'{name}Metric', features=f'stlpips-{net}', weights='x.pth'))
+        with pytest.raises(ValueError, match="features must be one of 'inception', .*'resnet'"):
+            METRICS.build(dict(type=f'{name}Metric', features='resnet'))
+
+
 def test_missing_inception_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('GLEAN_PLUS_CACHE', str(tmp_path))
     monkeypatch.setenv('GLEAN_PLUS_OFFLINE', '1')

@@ -14,6 +14,7 @@ from mmagic.registry import METRICS
 
 from glean_plus.inception import inception
 from glean_plus.metrics.base import PictureMetric
+from glean_plus.perceptual import stlpips_features
 
 
 def frechet_distance(
@@ -53,16 +54,32 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     )
 
 
+# What pictures are compared by, beside Inception: they need no download, and their distances have another name.
+OFFLINE_FEATURES = {'stlpips-alex': 'alex', 'stlpips-vgg': 'vgg'}
+
+
 class _DistributionMetric(PictureMetric):
-    """Collects Inception features of the predictions, and of the truths unless a reference is given."""
+    """Collects features of the predictions, and of the truths unless a reference is given."""
 
     lower_is_better = True
     #: What a reference file must have.
     needed: tuple[str, ...]
 
-    def __init__(self, metric: str, weights: str | None, reference: str | None, **kwargs: Any) -> None:
+    def __init__(
+        self, metric: str, weights: str | None, reference: str | None, features: str, **kwargs: Any
+    ) -> None:
+        if features not in ('inception', *OFFLINE_FEATURES):
+            known = ', '.join(map(repr, ('inception', *OFFLINE_FEATURES)))
+            raise ValueError(f'features must be one of {known}, but is {features!r}.')
+        if features == 'inception':
+            self.network = inception(weights)
+        elif weights is not None:
+            raise ValueError(f"weights are Inception's; features={features!r} brings its own, but has {weights!r}.")
+        else:
+            net = OFFLINE_FEATURES[features]
+            metric = f'{metric}-ST-LPIPS-{net}'
+            self.network = stlpips_features(net)
         super().__init__(metric, **kwargs)
-        self.network = inception(weights)
         self.reference = reference
         self._known = self._read(Path(reference)) if reference else {}
 
@@ -93,7 +110,7 @@ class _DistributionMetric(PictureMetric):
 
     @abstractmethod
     def distance(self, pred: np.ndarray, real: np.ndarray | None) -> float:
-        """Between features (N, 2048) and (M, 2048); without the latter, to the reference."""
+        """Between features (N, D) and (M, D), D = 2048 of Inception; without the latter, to the reference."""
 
 
 @METRICS.register_module()
@@ -106,17 +123,25 @@ class FIDMetric(_DistributionMetric):
     Args:
         weights: Path or URL of pytorch-fid's Inception; None is a download of 91 MB.
         reference: .npz with ``mu`` and ``sigma``, as pytorch-fid writes; None takes the truths of the test.
+        features: ``inception``; or ``stlpips-alex``, ``stlpips-vgg``, ST-LPIPS' trunk, which needs no download. The
+            distance then is no FID, and its key is ``FID-ST-LPIPS-alex`` or ``FID-ST-LPIPS-vgg``.
         **kwargs: As :class:`PictureMetric`.
 
     Raises:
-        ValueError: If the reference is missing or another.
+        ValueError: If the reference is missing or another, or the features are unknown or given weights.
         WeightsError: At the first picture, if the weights cannot be had or do not fit.
     """
 
     needed = ('mu', 'sigma')
 
-    def __init__(self, weights: str | None = None, reference: str | None = None, **kwargs: Any) -> None:
-        super().__init__('FID', weights, reference, **kwargs)
+    def __init__(
+        self,
+        weights: str | None = None,
+        reference: str | None = None,
+        features: str = 'inception',
+        **kwargs: Any,
+    ) -> None:
+        super().__init__('FID', weights, reference, features, **kwargs)
 
     def distance(self, pred: np.ndarray, real: np.ndarray | None) -> float:
         known = self._known if real is None else dict(mu=real.mean(0), sigma=np.cov(real, rowvar=False))
@@ -133,13 +158,14 @@ class KIDMetric(_DistributionMetric):
     Args:
         weights: As :class:`FIDMetric`.
         reference: .npz with ``features`` (N, 2048); None takes the truths of the test.
+        features: As :class:`FIDMetric`; the key then is ``KID-ST-LPIPS-alex`` or ``KID-ST-LPIPS-vgg``.
         subsets: How many.
         subset_size: Pictures in each; all of them, once, if there are no more.
         seed: Of the choice.
         **kwargs: As :class:`PictureMetric`.
 
     Raises:
-        ValueError: If a number is too small, or the reference is missing or another.
+        ValueError: If a number is too small, or as :class:`FIDMetric`.
         WeightsError: At the first picture, if the weights cannot be had or do not fit.
     """
 
@@ -149,6 +175,7 @@ class KIDMetric(_DistributionMetric):
         self,
         weights: str | None = None,
         reference: str | None = None,
+        features: str = 'inception',
         subsets: int = 100,
         subset_size: int = 1000,
         seed: int = 0,
@@ -156,7 +183,7 @@ class KIDMetric(_DistributionMetric):
     ) -> None:
         if subsets < 1 or subset_size < 2:
             raise ValueError(f'KID wants subsets >= 1 and subset_size >= 2, but has {subsets} and {subset_size}.')
-        super().__init__('KID', weights, reference, **kwargs)
+        super().__init__('KID', weights, reference, features, **kwargs)
         self.subsets, self.subset_size, self.seed = subsets, subset_size, seed
 
     def distance(self, pred: np.ndarray, real: np.ndarray | None) -> float:

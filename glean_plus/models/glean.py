@@ -28,11 +28,12 @@ class GLEAN(BaseModule):
     is GLEAN (Eq. 1-4); with one that starts at the input's resolution, learned codes and no fusion it is LightGLEAN
     (Eq. 10). Sizes and widths that follow from the bank are handed to the other parts, so a config states them once.
 
-    The bank may start below the input's resolution, too: the encoder goes down to half of where it starts. In
-    colorization in_size is out_size (appendix A), and a bank that starts there would be its last block alone.
+    The bank may start below the input's resolution, too: the encoder goes down to half of where it starts. Or above,
+    at twice the input's, where it is given f_0 itself. In colorization in_size is out_size (appendix A), and a bank
+    that starts there would be its last block alone.
 
     Args:
-        in_size: Nominal side of the input, a resolution of the bank.
+        in_size: Nominal side of the input, a resolution of the bank or half of its first.
         bank: The latent bank or its config.
         encoder: The encoder or its config (default: ``GLEANEncoder`` with 23 RRDBs).
         codes: ``PredictedCodes`` or ``LearnedCodes``, or a config; None chooses predicted codes for a whole bank and
@@ -64,17 +65,18 @@ class GLEAN(BaseModule):
         super().__init__()
         bank = _build(bank)
         whole = bank.start_res == 4
-        if in_size not in bank.resolutions:
+        lowest_res = 4 if whole else bank.start_res // 2
+        fitting = sorted({lowest_res, *bank.resolutions})
+        if in_size not in fitting:
             raise ValueError(
                 f'in_size {in_size} does not fit the bank, which makes {bank.out_size} px from {bank.start_res} on: '
-                f'it must be one of its resolutions {list(bank.resolutions)}.'
+                f'it must be one of {fitting}.'
             )
         if given_class and not any(bank.class_dims):
             raise ValueError(f'given_class=True needs a bank with classes, but {type(bank).__name__} has none.')
         self.in_size = in_size
         self.out_size = bank.out_size
         self.given_class = given_class
-        lowest_res = 4 if whole else bank.start_res // 2
         self.encoder = _build(
             encoder or dict(type='GLEANEncoder'), in_size=in_size, lowest_res=lowest_res, channels=bank.channels
         )
