@@ -35,6 +35,7 @@ from glean_plus.analysis.inspection import (
 )
 from glean_plus.analysis.inspection.grid import GAP, grid_size, side_of
 from glean_plus.analysis.inspection.switches import MODEL
+from glean_plus.devices import DeviceError
 from glean_plus.models import GLEAN
 from glean_plus.models.banks import BANKS
 from glean_plus.weights import WeightsError, write_safetensors
@@ -461,8 +462,11 @@ def test_pictures_come_through_the_config_s_pipeline(
     assert source.choose(None, 0) == list(range(8)) and source.choose([3, 1], 8) == [3, 1]
 
 
-def test_errors_name_what_is_wrong(tiny_model: tuple[Config, Path], pictures: Path, tmp_path: Path) -> None:
+def test_errors_name_what_is_wrong(
+    tiny_model: tuple[Config, Path], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config, checkpoint = tiny_model
+    monkeypatch.chdir(tmp_path)  # where there is no data/twemoji
     plain = config.to_dict()
     with pytest.raises(InspectionError, match='There is no folder'):
         folder_source(plain, tmp_path / 'nowhere', tmp_path / 's')
@@ -485,7 +489,7 @@ def test_errors_name_what_is_wrong(tiny_model: tuple[Config, Path], pictures: Pa
         config_source(plain)
     with pytest.raises(InspectionError, match='but the model of the config is GLEANRestorer with MSRResNet'):
         Inspection(dict(plain['model'], generator=dict(type='MSRResNet')), str(checkpoint), Settings())
-    with pytest.raises(InspectionError, match='device nonsense cannot be used'):
+    with pytest.raises(DeviceError, match='device nonsense cannot be used'):
         Inspection(plain['model'], str(checkpoint), Settings(device='nonsense'))
     with pytest.raises(WeightsError, match='There is no weight file'):
         Inspection(plain['model'], 'missing.pth', Settings())

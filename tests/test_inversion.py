@@ -19,10 +19,10 @@ from torch import Tensor
 
 from glean_plus.data.pictures import shrink
 from glean_plus.inversion import InversionError, Inverter, Settings
-from glean_plus.inversion.restorer import draws_bgr, whole_bank
+from glean_plus.inversion.restorer import whole_bank
 from glean_plus.inversion.spaces import geodesic
 from glean_plus.transforms import SquareResize
-from glean_plus.weights import CATALOGUE, WeightsError
+from glean_plus.weights import CATALOGUE, WeightsError, draws_bgr
 
 from conftest import ROOT, launch, load_tool, shake
 
@@ -229,8 +229,8 @@ def test_part_and_whole_of_a_bank_are_searched_alike(banks: dict[str, dict[str, 
 
 def test_openmmlab_s_banks_draw_bgr() -> None:
     for name, expected in (('stylegan2_cat_256', True), ('stylegan2_ffhq_1024', True)):
-        assert draws_bgr(dict(checkpoint=CATALOGUE[name].url)) is expected
-    assert not draws_bgr(dict(checkpoint='mine.pth'))
+        assert draws_bgr(CATALOGUE[name].url) is expected
+    assert not draws_bgr('mine.pth')
 
 
 def test_colours_are_found_at_the_input_s_lightness(

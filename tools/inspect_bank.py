@@ -20,6 +20,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 import glean_plus  # noqa: F401
+from glean_plus.devices import DeviceError
 from glean_plus.weights import WeightsError
 
 
@@ -82,7 +83,7 @@ def main() -> None:
             run = inspection.Inspection(config['model'], args.checkpoint, settings)
             about = {'config': args.config.name, 'checkpoint': str(args.checkpoint), 'taken from': pictures}
             table = run.run(source, indices, args.out, about)
-    except (inspection.InspectionError, WeightsError) as error:
+    except (DeviceError, inspection.InspectionError, WeightsError) as error:
         sys.exit(f'inspect_bank: {error}')
 
     lines = table.lines()

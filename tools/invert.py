@@ -17,6 +17,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 import glean_plus  # noqa: F401
+from glean_plus.devices import DeviceError
 from glean_plus.inversion import InversionError, Inverter, Settings, invert_folder
 from glean_plus.inversion.scores import Scores
 from glean_plus.weights import WeightsError
@@ -73,7 +74,7 @@ def main() -> None:
         inverter = Inverter(config.model.generator.to_dict(), settings, args.space, args.label, args.bgr, args.device)
         scores = Scores(config) if args.gt else None
         rows = invert_folder(inverter, args.input, args.out, args.batch, args.ann_file, args.gt, scores, args.overwrite)
-    except (InversionError, WeightsError) as error:
+    except (DeviceError, InversionError, WeightsError) as error:
         sys.exit(f'invert: {error}')
 
     mean = {name: sum(getattr(row, name) for row in rows) / len(rows)

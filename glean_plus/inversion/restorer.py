@@ -10,12 +10,13 @@ import torch
 from mmagic.registry import MODELS
 from torch import Tensor
 
+from glean_plus.devices import usable_device
 from glean_plus.inversion.errors import InversionError
 from glean_plus.inversion.search import Found, Settings, search
 from glean_plus.inversion.spaces import space_of
 from glean_plus.inversion.tasks import Colorization, SuperResolution, Task
 from glean_plus.models.banks import LatentBank
-from glean_plus.weights import CATALOGUE
+from glean_plus.weights import draws_bgr
 
 
 def whole_bank(generator: Mapping[str, Any]) -> LatentBank:
@@ -53,25 +54,6 @@ def task_of(generator: Mapping[str, Any]) -> Task:
     return tasks[channels](generator['in_size'])
 
 
-def draws_bgr(pretrained: Mapping[str, Any]) -> bool:
-    """What the catalogue knows of a bank's order of colours; RGB of one that is not there."""
-    cards = [card for card in CATALOGUE.values() if card.url == pretrained['checkpoint']]
-    return bool(cards) and cards[0].colour_order == 'bgr'
-
-
-def usable(device: str | torch.device) -> torch.device:
-    """The device.
-
-    Raises:
-        InversionError: If there is none of this name.
-    """
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InversionError(f'The device {device} cannot be used: {reason}') from error
-
-
 class Inverter:
     """Searches the bank of a restorer for pictures that would give its inputs.
 
@@ -84,8 +66,8 @@ class Inverter:
         device: Where to search.
 
     Raises:
-        InversionError: If the config has no bank, no weights of it, the bank no such space or class, or the machine no
-            such device.
+        InversionError: If the config has no bank, no weights of it, or the bank no such space or class.
+        DeviceError: If there is no such device.
         WeightsError: If the weights cannot be had, or do not fit.
     """
 
@@ -99,11 +81,11 @@ class Inverter:
         device: str | torch.device = 'cpu',
     ) -> None:
         self.settings = settings or Settings()
-        self.device = usable(device)
+        self.device = usable_device(device)
         self.bank = whole_bank(generator).to(self.device)
         self.task = task_of(generator)
         self.space = space_of(self.bank, space, self.settings.seed, label)
-        self.bgr = draws_bgr(self.bank.pretrained) if bgr is None else bgr
+        self.bgr = draws_bgr(self.bank.pretrained['checkpoint']) if bgr is None else bgr
 
     def input_of(self, picture: np.ndarray) -> Tensor:
         """A picture, (in_size, in_size, 3) uint8 RGB -> input (C, in_size, in_size), 0 to 1."""

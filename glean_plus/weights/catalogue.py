@@ -94,3 +94,8 @@ CATALOGUE: dict[str, Card] = {card.name: card for card in (
          licence=f'{APACHE}; its bank: {NVIDIA}. {FFHQ}', **_GLEAN,
          **_at('restorers/glean/glean_ffhq_16x_20210527-61a3afad.pth')),
 )}  # fmt: skip
+
+
+def draws_bgr(source: str) -> bool:
+    """What the catalogue knows of the order of colours of the weights at a path or URL; RGB of those not in it."""
+    return any(card.url == source and card.colour_order == 'bgr' for card in CATALOGUE.values())

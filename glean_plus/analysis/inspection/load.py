@@ -10,24 +10,12 @@ from mmagic.registry import MODELS
 from torch import Tensor
 
 from glean_plus.analysis.inspection.errors import InspectionError
+from glean_plus.devices import usable_device
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.glean import GLEAN
 from glean_plus.models.restorer import GLEANRestorer
-from glean_plus.weights import CATALOGUE, WeightsError, read_state_dict
+from glean_plus.weights import WeightsError, read_state_dict
 from glean_plus.weights.files import local_copy
-
-
-def usable(device: str | torch.device) -> torch.device:
-    """The device.
-
-    Raises:
-        InspectionError: If there is none of this name.
-    """
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InspectionError(f'The device {device} cannot be used: {reason}') from error
 
 
 def load_restorer(model: Mapping[str, Any], checkpoint: str, device: str | torch.device = 'cpu') -> GLEANRestorer:
@@ -40,9 +28,10 @@ def load_restorer(model: Mapping[str, Any], checkpoint: str, device: str | torch
 
     Raises:
         InspectionError: If the config has no GLEAN.
+        DeviceError: If there is no such device.
         WeightsError: If the checkpoint cannot be read, or does not fit the model.
     """
-    device = usable(device)
+    device = usable_device(device)
     generator = model.get('generator') or {}
     for config, wanted in ((model, GLEANRestorer), (generator, GLEAN)):
         kind = MODELS.get(str(config.get('type')))
@@ -76,9 +65,3 @@ def own_picture_bank(generator: Mapping[str, Any], device: str | torch.device = 
         return f'the pre-trained bank is not there: {error}'
     bank.init_weights()
     return bank.freeze().to(device)
-
-
-def draws_bgr(bank: LatentBank | str) -> bool:
-    """What the catalogue knows of a bank's order of colours; RGB of one that is not there."""
-    source = '' if isinstance(bank, str) else bank.pretrained['checkpoint']
-    return any(card.url == source and card.colour_order == 'bgr' for card in CATALOGUE.values())

@@ -17,7 +17,7 @@ from glean_plus.analysis.inspection.data import Source
 from glean_plus.analysis.inspection.errors import InspectionError
 from glean_plus.analysis.inspection.grid import Group, Tile, draw_grid
 from glean_plus.analysis.inspection.inspector import Codes, Inspector
-from glean_plus.analysis.inspection.load import draws_bgr, load_restorer, own_picture_bank
+from glean_plus.analysis.inspection.load import load_restorer, own_picture_bank
 from glean_plus.analysis.inspection.page import page, picture_section
 from glean_plus.analysis.inspection.switches import GROUPS, MEAN, MODEL, NEXT, switches_of
 from glean_plus.analysis.inspection.table import CHANGE, PSNR, Scores, Table
@@ -26,6 +26,7 @@ from glean_plus.engine.pictures import to_array
 from glean_plus.models.glean import GLEAN
 from glean_plus.models.restorer import GLEANRestorer
 from glean_plus.version import __version__
+from glean_plus.weights import draws_bgr
 
 PAGE, NUMBERS, SUMMARY, GRIDS = 'index.html', 'numbers.csv', 'summary.json', 'grids'
 NOT_FUSED = dict(
@@ -101,7 +102,11 @@ class Inspection:
         self.restorer: GLEANRestorer = load_restorer(model, checkpoint, settings.device)
         self.model: GLEAN = self.restorer.tested
         self.own_picture = own_picture_bank(model['generator'], settings.device)
-        self.bgr = draws_bgr(self.own_picture) if settings.bgr is None else settings.bgr
+        if settings.bgr is not None:
+            self.bgr = settings.bgr
+        else:
+            bank = self.own_picture
+            self.bgr = not isinstance(bank, str) and draws_bgr(bank.pretrained['checkpoint'])
 
     def sample(self, source: Source, index: int) -> Sample:
         """A picture through the restorer's preprocessor.
