@@ -107,6 +107,9 @@ def complexity(generator: Mapping[str, Any]) -> Complexity:
     with torch.device('meta'):
         model: nn.Module = MODELS.build(dict(generator)).eval()
         lq = torch.zeros(1, model.in_channels, model.in_size, model.in_size)
+    trained = _count(parameter for parameter in model.parameters() if parameter.requires_grad)
+    # The counter cannot follow a module whose input is a parameter, as the constant of a bank that is trained.
+    model.requires_grad_(False)
 
     # The convolution of the RGB skip, (width + 3) -> 3, beside each fusion; MMagic has it, and throws its result away.
     fusions = list(model.fusions) if isinstance(model, GLEAN) else []
@@ -134,7 +137,7 @@ def complexity(generator: Mapping[str, Any]) -> Complexity:
         paper=paper,
         paper_flops=sum(flops),
         kept=kept,
-        trained=_count(parameter for parameter in model.parameters() if parameter.requires_grad),
+        trained=trained,
         macs=counter.get_total_flops() // 2,
     )
 
