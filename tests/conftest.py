@@ -54,9 +54,9 @@ def _no_network() -> Any:
     socket.socket.connect = connect
 
 
-def load_tool(name: str) -> ModuleType:
+def load_tool(name: str, folder: Path = ROOT / 'tools') -> ModuleType:
     """Import tools/NAME.py."""
-    spec = importlib.util.spec_from_file_location(f'tools_{name}', ROOT / 'tools' / f'{name}.py')
+    spec = importlib.util.spec_from_file_location(f'tools_{name}', folder / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -195,7 +195,7 @@ def _run(
         config.train_cfg.max_iters = iters
         config.train_cfg.val_interval = math.ceil(iters / study.val_points) if val else 10**9
         hooks = config.setdefault('default_hooks', {})
-        hooks.logger = dict(type='LoggerHook', interval=max(1, iters // LOG_LINES))
+        hooks.logger = dict(type='LoggerHook', interval=max(1, iters // LOG_LINES), log_metric_by_epoch=False)
         # Two, as MMEngine removes an old one before the new one is written.
         interval = math.ceil(iters / CHECKPOINTS) if test else -1
         hooks.checkpoint = dict(
