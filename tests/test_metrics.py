@@ -372,7 +372,7 @@ def test_fid_and_kid_of_a_test(files: dict[str, Path], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(('net', 'width'), [('alex', 256), ('vgg', 512)])
 def test_distances_on_features_that_need_no_download(net: str, width: int) -> None:
-    """The trunk's last features, by its modules one after the other, averaged; under a name of their own."""
+    """The trunk's last features, by its modules one after the other, of one size, averaged; under their own name."""
     from glean_plus.perceptual import STLPIPS
 
     gt, pred = photographs(64)
@@ -384,9 +384,11 @@ def test_distances_on_features_that_need_no_download(net: str, width: int) -> No
         for part in network.net.children():
             for module in part:
                 x = module(x)
-        sides.append(x.mean(dim=(2, 3)).double().numpy())
+        x = x.double().numpy()
+        sides.append((x / np.sqrt(np.mean(x**2, axis=1, keepdims=True))).mean(axis=(2, 3)))
     real, fake = sides
     assert real.shape == (3, width)
+    assert 0.1 < (real @ real.T).mean() / width < 1  # what the kernel adds 1 to
     x, y = ((each - each.mean(0)) / 2**0.5 for each in (fake, real))
     trace = (x**2).sum() + (y**2).sum() - 2 * np.linalg.norm(x @ y.T, 'nuc')
     expected = dict(FID=np.sum((fake.mean(0) - real.mean(0)) ** 2) + trace, KID=kernel_distance(fake, real))

@@ -123,8 +123,9 @@ class FIDMetric(_DistributionMetric):
     Args:
         weights: Path or URL of pytorch-fid's Inception; None is a download of 91 MB.
         reference: .npz with ``mu`` and ``sigma``, as pytorch-fid writes; None takes the truths of the test.
-        features: ``inception``; or ``stlpips-alex``, ``stlpips-vgg``, ST-LPIPS' trunk, which needs no download. The
-            distance then is no FID, and its key is ``FID-ST-LPIPS-alex`` or ``FID-ST-LPIPS-vgg``.
+        features: ``inception``; or ``stlpips-alex``, ``stlpips-vgg``, ST-LPIPS' trunk, scaled as
+            :class:`STLPIPSFeatures` says, which needs no download. The distance then is no FID, and its key is
+            ``FID-ST-LPIPS-alex`` or ``FID-ST-LPIPS-vgg``.
         **kwargs: As :class:`PictureMetric`.
 
     Raises:
