@@ -22,7 +22,7 @@ PANEL = (5.0, 3.2)
 Curve = Mapping[int, float]
 
 
-def read_curves(folder: Path, metrics: Sequence[str]) -> dict[str, Curve]:
+def read_curves(folder: Path, metrics: Sequence[str]) -> Mapping[str, Curve]:
     """Losses and metrics of a training by name; where it was interrupted, what came later counts.
 
     Args:

@@ -183,9 +183,9 @@ def _markdown(
         table.append(cells + [_cost(result.costs[column], *COSTS[column][1:]) for column in COSTS])
     lines += _table(table)
     if any(comparisons.values()):
-        table = _comparison_table(comparisons, digits, bool(study.groups))
+        compared = _comparison_table(comparisons, digits, bool(study.groups))
         note = ' Groups are variants of one thing, which are no independent evidence: the stricter test.'
-        lines += ['', f'## Against {study.reference}', '', *table, '', STATEMENT + (note if study.groups else '')]
+        lines += ['', f'## Against {study.reference}', '', *compared, '', STATEMENT + (note if study.groups else '')]
     if missing:
         lines += ['', f'Not done yet: {"; ".join(missing)}.']
     return '\n'.join(lines) + '\n'
