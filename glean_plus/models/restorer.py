@@ -27,6 +27,18 @@ from glean_plus.weights.strict import check
 OWN_LOSSES = {'pix', 'perceptual', 'style', 'gan', 'd_real', 'd_fake'}
 
 
+def fold_dtype(fold: Any) -> torch.dtype | None:
+    """``fold`` of a ``test_cfg`` as a type; None for no folding.
+
+    Raises:
+        ValueError: If it is not False, True, 'float32' or 'bfloat16'.
+    """
+    known = {False: None, True: torch.float32, 'float32': torch.float32, 'bfloat16': torch.bfloat16}
+    if fold not in known:
+        raise ValueError(f'test_cfg.fold must be one of {list(known)}, but is {fold!r}.')
+    return known[fold]
+
+
 @MODELS.register_module()
 class GLEANRestorer(SRGAN):
     """Generator and discriminator trained on Eq. 5-9, tested on the generator's moving average.
@@ -52,7 +64,8 @@ class GLEANRestorer(SRGAN):
         **kwargs: As ``mmagic.models.SRGAN``: ``discriminator``, ``gan_loss``, ``pixel_loss``, ``train_cfg`` with
             ``disc_steps``, ``disc_repeat``, ``disc_init_steps`` and ``channels_last`` (train in that memory layout,
             which is faster on CPUs and tensor cores), ``test_cfg`` (what a test compares with, see
-            :func:`build_references`), ``data_preprocessor``, ``init_cfg``.
+            :func:`build_references`; and ``fold``: True to test what :meth:`GLEAN.fold` makes, 'bfloat16' to test that
+            in bfloat16), ``data_preprocessor``, ``init_cfg``.
     """
 
     def __init__(
@@ -66,7 +79,10 @@ class GLEANRestorer(SRGAN):
         super().__init__(generator, perceptual_loss=None, **kwargs)
         del self._buffers['step_counter']
         self.register_buffer('step_counter', torch.tensor(0), persistent=True)
-        self.references = build_references(self.test_cfg or {})
+        test_cfg = dict(self.test_cfg or {})
+        self.fold_dtype = fold_dtype(test_cfg.pop('fold', False))
+        self.references = build_references(test_cfg)
+        self.__dict__['_folded'] = None  # a network that shares parts of this one, so no part of its state
         self._perceptual_cfg = perceptual_loss
         self._loss_cfgs = dict(losses or {})
         if taken := sorted(OWN_LOSSES & {*self._loss_cfgs}):
@@ -102,8 +118,28 @@ class GLEANRestorer(SRGAN):
 
     def forward_tensor(self, inputs: Tensor, data_samples: Any = None, training: bool = False) -> Tensor:
         """(N, C, H, W) -> pictures of the moving average, or of the generator in training or without one."""
-        network = self.generator if training else self.tested
+        if training:
+            network = self.generator
+        else:
+            network = self.tested if self.fold_dtype is None else self._fold()
         return network(inputs, *self.labels(data_samples))
+
+    def _fold(self) -> nn.Module:
+        """The folded network, made at the first use after a training or a loading."""
+        if self._folded is None:
+            if not isinstance(self.tested, GLEAN):
+                raise TypeError(f'test_cfg has `fold`, but a {type(self.tested).__name__} cannot be folded.')
+            self.__dict__['_folded'] = self.tested.fold(self.fold_dtype)
+        return self._folded
+
+    def train(self, mode: bool = True) -> GLEANRestorer:
+        if mode:
+            self.__dict__['_folded'] = None
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> GLEANRestorer:
+        self.__dict__['_folded'] = None  # it would stay on the device
+        return super()._apply(*args, **kwargs)
 
     def labels(self, data_samples: DataSample | None) -> tuple[Tensor, ...]:
         """The generator's arguments beside the input: the classes (N,) in ``gt_label``, where it wants them."""
@@ -253,6 +289,7 @@ class GLEANRestorer(SRGAN):
         Raises:
             WeightsError: If the generator's tensors are not all there with the right shapes.
         """
+        self.__dict__['_folded'] = None
         self._complete(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 

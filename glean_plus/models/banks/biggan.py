@@ -204,7 +204,7 @@ class BigGANBase(LatentBank):
         self.channels = {res: table[res] for res in whole}
         self.attention = tuple(res for res in attention if res in whole)
         self.resolutions = tuple(res for res in whole if res >= start_res)
-        self.layers = tuple(layer for res in self.resolutions for layer in self._layers(res))
+        self.layers = tuple(layer for res in self.resolutions for layer in self.layers_of(res))
         self.sn_style, self.sn_eps = sn_style or self.published['sn_style'], sn_eps
         # Names of the layers that freeze() has made plain; they stand in a checkpoint in their original form.
         self._resolved: list[str] = []
@@ -248,7 +248,7 @@ class BigGANBase(LatentBank):
         """A code in the order in which the checkpoints' weights take it."""
         return code
 
-    def _layers(self, resolution: int) -> tuple[int, ...]:
+    def layers_of(self, resolution: int) -> tuple[int, ...]:
         """Indices of a resolution's layers."""
         above, count = int(math.log2(resolution)) - 2, self.blocks_per_resolution
         return (0,) if above == 0 else tuple(range(1 + (above - 1) * count, 1 + above * count))
@@ -257,7 +257,7 @@ class BigGANBase(LatentBank):
         """Names of a resolution's blocks, and last of its attention if it has one."""
         if resolution == 4:
             return []
-        first = self._layers(resolution)[0] - 1 + sum(res < resolution for res in self.attention)
+        first = self.layers_of(resolution)[0] - 1 + sum(res < resolution for res in self.attention)
         return [str(first + i) for i in range(self.blocks_per_resolution + (resolution in self.attention))]
 
     def step(self, resolution: int, codes: Sequence[Tensor], feature: Tensor | None = None) -> Tensor:
@@ -267,7 +267,7 @@ class BigGANBase(LatentBank):
             raise ValueError(f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.')
         g: Tensor = feature
         names = self._names(resolution)
-        for name, layer in zip(names, self._layers(resolution)):
+        for name, layer in zip(names, self.layers_of(resolution)):
             g = self.conv_blocks[name](g, self._conditioned(codes[layer]))
         return self.conv_blocks[names[-1]](g) if resolution in self.attention else g
 

@@ -95,7 +95,7 @@ class StyleBank(LatentBank):
         self.num_latents = 2 * len(whole)
         self.code_dims = (style_channels,) * self.num_latents
         self.class_dims = (0,) * self.num_latents
-        self.layers = tuple(layer for res in self.resolutions for layer in self._layers(res))
+        self.layers = tuple(layer for res in self.resolutions for layer in self.layers_of(res))
         self.num_mlps, self.lr_mlp, self.out_channels = num_mlps, lr_mlp, out_channels
         self.mix_prob = mix_prob
         self.__dict__['_loaded_mapping'] = None
@@ -108,7 +108,7 @@ class StyleBank(LatentBank):
         return int(math.log2(resolution)) - 2
 
     @abstractmethod
-    def _layers(self, resolution: int) -> tuple[int, ...]:
+    def layers_of(self, resolution: int) -> tuple[int, ...]:
         """Indices of a resolution's style layers, which are also those of their noise and codes."""
 
     @abstractmethod
@@ -122,7 +122,7 @@ class StyleBank(LatentBank):
         """Run a block: a code and a noise map for each of its style layers. At 4, the feature replaces the constant."""
 
     def _add_fixed_noise(self, resolution: int) -> None:
-        for layer in self._layers(resolution):
+        for layer in self.layers_of(resolution):
             self.register_buffer(f'injected_noise_{layer}', torch.randn(1, 1, resolution, resolution))
 
     def step(
@@ -134,7 +134,7 @@ class StyleBank(LatentBank):
     ) -> Tensor:
         """See :meth:`LatentBank.step`. ``noises`` replaces the bank's own fixed noise, one map (N or 1, 1, H, W) for
         each style layer of this block; None in place of a map adds none."""
-        layers = self._layers(resolution)
+        layers = self.layers_of(resolution)
         if noises is None:
             noises = [getattr(self, f'injected_noise_{layer}') for layer in layers]
         if feature is None:
@@ -148,7 +148,7 @@ class StyleBank(LatentBank):
     def draw_noises(self, generator: torch.Generator | None = None) -> dict[int, list[Tensor]]:
         noises: dict[int, list[Tensor]] = {}
         for res in self.resolutions:
-            fixed = [getattr(self, f'injected_noise_{layer}') for layer in self._layers(res)]
+            fixed = [getattr(self, f'injected_noise_{layer}') for layer in self.layers_of(res)]
             noises[res] = [torch.randn(each.shape, generator=generator).to(each) for each in fixed]
         return noises
 
@@ -250,7 +250,7 @@ class StyleBank(LatentBank):
         add_noise: bool,
         randomize_noise: bool,
     ) -> list[Tensor | None] | None:
-        layers = self._layers(resolution)
+        layers = self.layers_of(resolution)
         if not add_noise:
             return [None for _ in layers]
         if injected_noise is not None:

@@ -194,7 +194,7 @@ class StyleGAN1Bank(StyleBank):
                 self.to_rgbs[index] = Conv(width, out_channels, 1)
             self._add_fixed_noise(res)
 
-    def _layers(self, resolution: int) -> tuple[int, ...]:
+    def layers_of(self, resolution: int) -> tuple[int, ...]:
         index = self._index(resolution)
         return 2 * index, 2 * index + 1
 

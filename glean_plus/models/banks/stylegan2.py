@@ -161,7 +161,7 @@ class StyleGAN2Bank(StyleBank):
                     self.to_rgbs[str(index - 1)] = ToRGB(width, out_channels, style_channels)
             self._add_fixed_noise(res)
 
-    def _layers(self, resolution: int) -> tuple[int, ...]:
+    def layers_of(self, resolution: int) -> tuple[int, ...]:
         index = self._index(resolution)
         return (0,) if index == 0 else (2 * index - 1, 2 * index)
 
@@ -173,7 +173,7 @@ class StyleGAN2Bank(StyleBank):
     ) -> Tensor:
         if resolution == 4:
             return self.conv1(feature, codes[0], noises[0])
-        for layer, code, noise in zip(self._layers(resolution), codes, noises):
+        for layer, code, noise in zip(self.layers_of(resolution), codes, noises):
             feature = self.convs[str(layer - 1)](feature, code, noise)
         return feature
 
@@ -181,7 +181,7 @@ class StyleGAN2Bank(StyleBank):
         """Picture (N, out_channels, H, W) of ``resolution`` from its feature and the picture of half the size."""
         index = self._index(resolution)
         layer = self.to_rgb1 if index == 0 else self.to_rgbs[str(index - 1)]
-        return layer(feature, codes[self._layers(resolution)[-1] + 1], skip)
+        return layer(feature, codes[self.layers_of(resolution)[-1] + 1], skip)
 
     def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
         self._need('to_rgbs', 'pictures', 'rgb=True')

@@ -1,0 +1,244 @@
+"""Convolutions of constant weights on padded maps, by the method that is fastest for their size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from glean_plus.inference.winograd import (
+    PRODUCTS,
+    TILE,
+    Workspace,
+    row_filters,
+    tile_filters,
+    transform_rows,
+    transform_tiles,
+    untransform_rows,
+    untransform_tiles,
+)
+
+METHODS = ('direct', 'rows', 'tiles')
+# Below so many channels, a matrix product for each of 36 places in a tile is too thin to pay for the transforms.
+TILES_FROM = 96
+ROWS_FROM = 48
+SIZE_FROM = 32
+# Tiles in one go: as many as stay in cache, and enough for a matrix product of some size.
+TILES_AT_ONCE = {'wide': 512, 'narrow': 128}
+WIDE = 512
+
+# Takes a strip of a result (N, h, W, K), to change in place, and the row of the result that it begins with.
+Finish = Callable[[Tensor, int], None]
+
+
+def nchw(x: Tensor) -> Tensor:
+    """(N, H, W, C) -> (N, C, H, W), the same memory, which PyTorch calls channels_last."""
+    return x.permute(0, 3, 1, 2)
+
+
+def nhwc(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, H, W, C), the same memory."""
+    return x.permute(0, 2, 3, 1)
+
+
+class Conv3x3:
+    """3x3 convolution with stride 1 and a bias, on maps that have their border already.
+
+    Args:
+        weight: (K, C, 3, 3).
+        bias: (K,), or None.
+        dtype: Of the maps.
+        size: Smaller side of the maps that are to come, by which a method is chosen.
+        method: ``direct``; ``rows`` or ``tiles``, Winograd's along one axis or both, for sizes that are multiples of 4.
+            None chooses.
+        shuffle: A pixel shuffle by 2 follows.
+
+    Raises:
+        ValueError: On another method, or, when called, a map whose size does not fit it.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+        size: int = 0,
+        method: str | None = None,
+        shuffle: bool = False,
+    ) -> None:
+        if shuffle:
+            weight = weight.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)
+            bias = None if bias is None else bias.unflatten(0, (-1, 4)).t().flatten()
+        self.shuffle = shuffle
+        self.out_channels, self.in_channels = weight.shape[:2]
+        if method is None:
+            method = choose_method(self.in_channels, self.out_channels, size, dtype, weight.device)
+        if method not in METHODS:
+            raise ValueError(f'method must be one of {METHODS}, but is {method!r}.')
+        self.method = method
+        self.bias = torch.zeros(self.out_channels) if bias is None else bias
+        self.bias = self.bias.to(weight.device, dtype)
+        if method == 'rows':
+            self.row_filters = [_channels_last(each.to(dtype)) for each in row_filters(weight)]
+        elif method == 'tiles':
+            self.tile_filters = tile_filters(weight).to(dtype).flatten(0, 1).contiguous()
+        else:
+            self.weight = _channels_last(weight.to(dtype))
+
+    def __call__(self, x: Tensor, out: Tensor, workspace: Workspace, finish: Finish | None = None) -> None:
+        """Convolve.
+
+        Args:
+            x: (N, h + 2, w + 2, C), border included, contiguous.
+            out: (N, h, w, K), need not be contiguous; with ``shuffle`` (N, 2 h, 2 w, K / 4).
+            workspace: For what is computed on the way.
+            finish: What is to be done with each strip of the result while it is in cache.
+        """
+        height, width = x.shape[1] - 2, x.shape[2] - 2
+        if self.method != 'direct' and (height % TILE or width % TILE):
+            raise ValueError(
+                f"A map of {height}x{width} needs method='direct': {self.method!r} takes multiples of {TILE}."
+            )
+        strip = self._strip(len(x), width)
+        scale = 2 if self.shuffle else 1
+        for top in range(0, height, strip):
+            bottom = min(top + strip, height)
+            part = out[:, top * scale:bottom * scale]
+            self._convolve(x[:, top:bottom + 2], part, workspace)
+            if finish is not None:
+                finish(part, top * scale)
+
+    def _convolve(self, x: Tensor, out: Tensor, workspace: Workspace) -> None:
+        work = {'direct': self._direct, 'rows': self._rows, 'tiles': self._tiles}[self.method]
+        if not self.shuffle:
+            work(x, out, workspace)
+            return
+        images, height, width, _ = x.shape
+        wide = workspace.take('wide', images, height - 2, width - 2, self.out_channels, like=x)
+        work(x, wide, workspace)
+        # Channels are (row, column, channel) here, not (channel, row, column) as PyTorch has them.
+        blocks = wide.unflatten(3, (2, 2, -1)).permute(0, 1, 3, 2, 4, 5)
+        out.unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).copy_(blocks)
+
+    def _strip(self, images: int, width: int) -> int:
+        """Rows of the input in one go."""
+        if self.method == 'tiles':
+            at_once = TILES_AT_ONCE['wide' if self.in_channels >= WIDE else 'narrow']
+            return TILE * max(1, at_once * TILE // (width * images))
+        return TILE * max(1, min(16, 4096 // (width * images)))
+
+    def _direct(self, x: Tensor, out: Tensor, workspace: Workspace) -> None:
+        out.copy_(nhwc(F.conv2d(nchw(x), self.weight, self.bias)))
+
+    def _rows(self, x: Tensor, out: Tensor, workspace: Workspace) -> None:
+        rows = transform_rows(x, workspace)
+        products = []
+        for place, weight in enumerate(self.row_filters):
+            # At the point 1, a constant comes out as itself in all four results.
+            bias = self.bias if place == 1 else None
+            products.append(nhwc(F.conv2d(nchw(rows[place]), weight, bias)))
+        untransform_rows(products, out, workspace)
+
+    def _tiles(self, x: Tensor, out: Tensor, workspace: Workspace) -> None:
+        images, height, width, _ = out.shape
+        grid = (images, height // TILE, width // TILE)
+        tiles = workspace.take('tiles', PRODUCTS, PRODUCTS, *grid, self.in_channels, like=x)
+        transform_tiles(x, tiles, workspace)
+        products = workspace.take('products', PRODUCTS, PRODUCTS, *grid, self.out_channels, like=x)
+        multiply(tiles, self.tile_filters, products)
+        products[1, 1] += self.bias
+        untransform_tiles(products, out, workspace)
+
+
+class UpConv:
+    """StyleGAN2's up-sampling: a 3x3 transposed convolution with stride 2, then the FIR filter (1, 3, 3, 1).
+
+    Args:
+        weight: (K, C, 3, 3), with all that scales it.
+        dtype: Of the maps.
+    """
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype = torch.float32) -> None:
+        self.out_channels, self.in_channels = weight.shape[:2]
+        # The filter is applied as (1, 3, 3, 1) along each axis, whose sum 64 is to be 4.
+        self.weight = _channels_last((weight / 16).to(dtype).transpose(0, 1))
+
+    def __call__(self, x: Tensor, out: Tensor, workspace: Workspace, finish: Finish | None = None) -> None:
+        """x (N, h + 2, w + 2, C), border included, contiguous -> ``out`` (N, 2 h, 2 w, K)."""
+        images, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
+        strip = max(4, min(height, 4096 // (width * images)))
+        for top in range(0, height, strip):
+            bottom = min(top + strip, height)
+            part = out[:, 2 * top:2 * bottom]
+            wide = nhwc(F.conv_transpose2d(nchw(x[:, top:bottom + 2]), self.weight, stride=2))[:, 1:-1, 1:-1]
+            rows = workspace.take('filtered', images, *wide.shape[1:], like=x)[:, :-3]
+            _filter(wide, 1, rows, workspace)
+            _filter(rows, 2, part, workspace)
+            if finish is not None:
+                finish(part, 2 * top)
+
+
+def _filter(x: Tensor, dim: int, out: Tensor, workspace: Workspace) -> None:
+    """The FIR filter (1, 3, 3, 1) along an axis of a map, whose length loses 3."""
+    size = x.shape[dim] - 3
+    inner = workspace.take('scratch', *out.shape, like=x)
+    torch.add(x.narrow(dim, 1, size), x.narrow(dim, 2, size), out=inner)
+    torch.add(x.narrow(dim, 0, size), x.narrow(dim, 3, size), out=out)
+    out.add_(inner, alpha=3)
+
+
+class ThinConv:
+    """3x3 convolution to so few channels that a convolution for many would waste most of its work.
+
+    Every pixel's product with each of the nine taps, as one matrix product, then nine shifted sums of planes.
+
+    Args:
+        weight: (K, C, 3, 3).
+        bias: (K,).
+        dtype: Of the maps.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype = torch.float32) -> None:
+        self.out_channels, self.in_channels = weight.shape[:2]
+        self.taps = weight.to(dtype).permute(2, 3, 0, 1).reshape(-1, self.in_channels).contiguous()
+        self.bias = bias.to(weight.device, torch.float32)
+
+    def __call__(self, x: Tensor, out: Tensor, workspace: Workspace) -> None:
+        """x (h + 2, w + 2, C), border included, contiguous -> ``out`` (K, h, w), float32."""
+        height, width = x.shape[0] - 2, x.shape[1] - 2
+        strip = max(1, 16384 // width)
+        for top in range(0, height, strip):
+            bottom = min(top + strip, height)
+            rows = x[top:bottom + 2]
+            planes = workspace.take('planes', len(self.taps), rows.shape[0] * rows.shape[1], like=x)
+            torch.mm(self.taps, rows.flatten(0, 1).t(), out=planes)
+            planes = planes.view(3, 3, self.out_channels, *rows.shape[:2]).float()
+            part = out[:, top:bottom]
+            part.copy_(self.bias[:, None, None].expand_as(part))
+            for row in range(3):
+                for column in range(3):
+                    part += planes[row, column, :, row:row + bottom - top, column:column + width]
+
+
+def multiply(tiles: Tensor, filters: Tensor, products: Tensor) -> None:
+    """Tiles (6, 6, N, h, w, C) times filters (36, C, K) -> ``products`` (6, 6, N, h, w, K)."""
+    torch.bmm(tiles.flatten(2, 4).flatten(0, 1), filters, out=products.flatten(2, 4).flatten(0, 1))
+
+
+def choose_method(
+    in_channels: int, out_channels: int, size: int, dtype: torch.dtype, device: torch.device
+) -> str:
+    """The fastest method, by measurements on CPUs; a GPU's library chooses for itself.
+
+    Filters are four times as large for ``tiles``, so small maps must not have them. In bfloat16, tiles round too much.
+    """
+    narrow = min(in_channels, out_channels)
+    if device.type != 'cpu' or size % TILE or size < SIZE_FROM or narrow < ROWS_FROM:
+        return 'direct'
+    return 'tiles' if dtype == torch.float32 and narrow >= TILES_FROM else 'rows'
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    return weight.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,205 @@
+"""Folded inference against the model that is folded, and the convolutions against PyTorch's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmagic.registry import MODELS
+from torch import Tensor
+
+from glean_plus.inference import FoldedGLEAN
+from glean_plus.inference.conv import METHODS, Conv3x3, ThinConv, UpConv, choose_method
+from glean_plus.inference.maps import with_border
+from glean_plus.inference.winograd import PRODUCTS, Workspace, transform_input, transform_output
+from glean_plus.models import GLEAN
+from glean_plus.models.ops import fir_kernel, modulated_conv2d
+
+from conftest import shake
+
+CHANNELS = {4: 24, 8: 24, 16: 128, 32: 96, 64: 48, 128: 16}
+
+
+def build(light: bool, in_size: int = 32, out_size: int = 128, **parts: Any) -> GLEAN:
+    bank = dict(type='StyleGAN2Bank', out_size=out_size, style_channels=8, num_mlps=2, channels=CHANNELS)
+    decoder = dict(type='GLEANDecoder', **(dict(width_ratio=0.25, last_channels=None) if light else {}))
+    model = MODELS.build(dict(
+        type='GLEAN', in_size=in_size, bank=bank | dict(start_res=in_size if light else 4, rgb=False, mapping=False),
+        encoder=dict(type='GLEANEncoder', num_rrdbs=1, rrdb_channels=16, growth_channels=8), decoder=decoder,
+    ) | parts)  # fmt: skip
+    shake(model)
+    return model.eval()
+
+
+def largest_share(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference, as a share of the range."""
+    return float((ours - theirs).abs().max() / (theirs.max() - theirs.min()))
+
+
+@pytest.mark.parametrize('light', [False, True])
+@pytest.mark.parametrize(('in_size', 'out_size', 'images'), [(32, 128, 2), (8, 32, 3), (16, 128, 1)])
+@torch.no_grad()
+def test_pictures_are_the_models(light: bool, in_size: int, out_size: int, images: int) -> None:
+    model = build(light, in_size, out_size)
+    lq = torch.rand(images, 3, in_size, in_size) * 2 - 1
+    wanted = model(lq)
+    assert wanted.std(dim=0).max() > 1e-3 or images == 1  # the pictures of a batch are not alike
+    folded = model.fold()
+    assert largest_share(folded(lq), wanted) < 1e-5
+    assert torch.equal(folded(lq), folded(lq))
+    half = model.fold(torch.bfloat16)(lq)
+    assert half.dtype == torch.float32
+    error = (half - wanted).square().mean() / (wanted.max() - wanted.min()) ** 2
+    assert -10 * error.log10() > 35
+
+
+@torch.no_grad()
+def test_each_method_is_used_at_this_size() -> None:
+    """What the test above folds has all three methods in it."""
+    used = set()
+    for light in (False, True):
+        folded = build(light).fold()
+        convs = [block.layers[1].conv for block in folded.blocks.values()]
+        used |= {conv.method for conv in [*convs, *folded.stages.values(), *folded.fusions.values()]}
+    assert used == set(METHODS)
+
+
+@torch.no_grad()
+def test_decoders_that_take_fewer_features() -> None:
+    for resolutions in ([64], [128], []):
+        decoder = dict(type='GLEANDecoder', bank_resolutions=resolutions)
+        model = build(True, decoder=decoder)
+        lq = torch.rand(1, 3, 32, 32)
+        assert largest_share(model.fold()(lq), model(lq)) < 1e-5
+
+
+@torch.no_grad()
+def test_weights_are_those_of_the_folding() -> None:
+    model = build(True)
+    lq = torch.rand(1, 3, 32, 32)
+    folded = model.fold()
+    before = folded(lq)
+    model.decoder.stages[0].upsample_conv.weight.mul_(2)
+    assert torch.equal(folded(lq), before)
+    assert largest_share(model.fold()(lq), before) > 1e-3
+
+
+def test_what_cannot_be_folded_is_named() -> None:
+    with pytest.raises(ValueError, match=r'dtype must be one of .*float16'):
+        build(True).fold(torch.float16)
+    with pytest.raises(ValueError, match='The input is 16x32, but this model restores 32x32'):
+        build(True).fold()(torch.rand(1, 3, 16, 32))
+    bank = dict(type='StyleGAN1Bank', out_size=32, style_channels=8, num_mlps=2, channels=CHANNELS, mapping=False)
+    other = MODELS.build(dict(type='GLEAN', in_size=8, bank=bank, encoder=dict(type='GLEANEncoder', num_rrdbs=1)))
+    with pytest.raises(TypeError, match='Only a StyleGAN2Bank can be folded, but the model has a StyleGAN1Bank'):
+        FoldedGLEAN(other)
+    model = build(True)
+    model.bank.convs['8'].conv.blur.kernel.mul_(2)
+    with pytest.raises(ValueError, match='Only the FIR filter'):
+        model.fold()
+
+
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('shuffle', [False, True])
+def test_convolutions_are_exact(method: str, shuffle: bool) -> None:
+    x, weight, bias = torch.randn(2, 12, 40, 1040), torch.randn(8, 12, 3, 3), torch.randn(8)
+    wanted = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
+    if shuffle:
+        wanted = F.pixel_shuffle(wanted, 2)
+    wanted = wanted.permute(0, 2, 3, 1)
+    wide = torch.full((*wanted.shape[:3], wanted.shape[3] + 3), 7.0)  # a part of a concatenation
+    strips: list[tuple[int, int]] = []
+
+    def finish(part: Tensor, top: int) -> None:
+        strips.append((top, part.shape[1]))
+        part.add_(1)
+
+    conv = Conv3x3(weight, bias, method=method, shuffle=shuffle)
+    conv(with_border(x.permute(0, 2, 3, 1)), wide[..., :-3], Workspace(), finish)
+    assert (wide[..., :-3] - 1 - wanted).abs().max() < 2e-3 * wanted.std()
+    assert (wide[..., -3:] == 7).all()
+    assert len(strips) > 1 and [top for top, _ in strips] == [sum(n for _, n in strips[:i]) for i in range(len(strips))]
+    assert sum(rows for _, rows in strips) == wanted.shape[1]
+
+
+def test_winograd_is_a_convolution_along_an_axis() -> None:
+    """The transforms and the filter matrix in float64, where only the algebra can be wrong."""
+    x, weight = torch.randn(1, 6, 6, 5, dtype=torch.float64), torch.randn(4, 5, 3, 3, dtype=torch.float64)
+    for method in ('rows', 'tiles'):
+        conv = Conv3x3(weight, None, torch.float64, method=method)
+        out = torch.empty(1, 4, 4, 4, dtype=torch.float64)
+        conv(x, out, Workspace())
+        wanted = F.conv2d(x.permute(0, 3, 1, 2), weight).permute(0, 2, 3, 1)
+        assert (out - wanted).abs().max() < 1e-12
+    # A constant at the point 1 comes out as itself, which is where the bias is added.
+    products = [torch.zeros(1) for _ in range(PRODUCTS)]
+    products[1].fill_(3)
+    out = [torch.empty(1) for _ in range(4)]
+    transform_output(products, out, [torch.empty(1) for _ in range(4)])
+    assert [float(each) for each in out] == [3, 3, 3, 3]
+    transformed = [torch.empty(1) for _ in range(PRODUCTS)]
+    transform_input([torch.ones(1)] * 6, transformed, [torch.empty(1) for _ in range(3)])
+    assert [float(each) for each in transformed] == [0, 1.5, 0, 0, 0, 0]
+
+
+def test_up_sampling_and_thin_convolution() -> None:
+    x, weight, bias = torch.randn(2, 6, 24, 600), torch.randn(5, 6, 3, 3), torch.randn(5)
+    ones, zeros = torch.ones(1, 6), torch.zeros(5)
+    wanted = modulated_conv2d(x, weight, ones, zeros, demodulate=False, upsample_kernel=fir_kernel(gain=4.0))
+    out = torch.empty(2, 48, 1200, 5)
+    UpConv(weight)(with_border(x.permute(0, 2, 3, 1)), out, Workspace())
+    assert (out.permute(0, 3, 1, 2) - wanted).abs().max() < 1e-4
+    planes = torch.empty(5, 24, 600)
+    ThinConv(weight, bias)(with_border(x.permute(0, 2, 3, 1))[1], planes, Workspace())
+    assert (planes - F.conv2d(x[1], weight, bias, padding=1)).abs().max() < 1e-4
+
+
+def test_methods_are_chosen_by_size() -> None:
+    cpu = torch.device('cpu')
+    assert choose_method(128, 256, 64, torch.float32, cpu) == 'tiles'
+    assert choose_method(64, 256, 64, torch.float32, cpu) == 'rows'
+    assert choose_method(512, 512, 64, torch.bfloat16, cpu) == 'rows'
+    for channels, size, device in ((512, 16, cpu), (16, 64, cpu), (512, 34, cpu), (512, 64, torch.device('cuda'))):
+        assert choose_method(channels, channels, size, torch.float32, device) == 'direct'
+    with pytest.raises(ValueError, match='method must be one of'):
+        Conv3x3(torch.randn(4, 4, 3, 3), method='fft')
+    with pytest.raises(ValueError, match="6x8 needs method='direct'"):
+        Conv3x3(torch.randn(4, 4, 3, 3), method='rows')(torch.zeros(1, 8, 10, 4), torch.empty(1, 6, 8, 4), Workspace())
+
+
+def test_restorer_tests_the_folded_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    forward = FoldedGLEAN.forward
+    monkeypatch.setattr(FoldedGLEAN, 'forward', lambda self, lq: (calls.append(self), forward(self, lq))[1])
+    generator = dict(
+        type='GLEAN', in_size=8, bank=dict(type='StyleGAN2Bank', out_size=32, style_channels=8, num_mlps=2,
+                                           start_res=8, channels=CHANNELS, rgb=False, mapping=False),
+        encoder=dict(type='GLEANEncoder', num_rrdbs=1, rrdb_channels=16, growth_channels=8),
+    )  # fmt: skip
+    lq = torch.rand(1, 3, 8, 8)
+    pictures = {}
+    for fold in (False, True, 'bfloat16'):
+        torch.manual_seed(0)
+        restorer = MODELS.build(dict(
+            type='GLEANRestorer', generator=generator, pixel_loss=dict(type='MSELoss'), ema=dict(decay=0.9),
+            test_cfg=dict(fold=fold),
+        ))  # fmt: skip
+        state = restorer.state_dict()
+        restorer.eval()
+        pictures[fold] = restorer.forward_tensor(lq).detach()
+        restorer.forward_tensor(lq)
+        assert restorer.state_dict().keys() == state.keys()
+        assert not [key for key in state if 'fold' in key]
+    assert len(calls) == 4 and len({*calls}) == 2
+    assert largest_share(pictures[True], pictures[False]) < 1e-5
+    assert 1e-5 < largest_share(pictures['bfloat16'], pictures[False]) < 0.1
+    # The last restorer again: what is trained or loaded is folded anew.
+    state = {key: value * 2 if 'decoder' in key else value for key, value in restorer.state_dict().items()}
+    restorer.load_state_dict(state)
+    assert largest_share(restorer.forward_tensor(lq), pictures['bfloat16']) > 1e-2
+    with pytest.raises(ValueError, match=r"test_cfg\.fold must be one of .* but is 'fp16'"):
+        MODELS.build(dict(
+            type='GLEANRestorer', generator=generator, pixel_loss=dict(type='MSELoss'), test_cfg=dict(fold='fp16')
+        ))  # fmt: skip
