@@ -56,6 +56,17 @@ def test_pictures_are_the_models(light: bool, in_size: int, out_size: int, image
 
 
 @torch.no_grad()
+def test_bands_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    for light in (False, True):
+        model = build(light)
+        lq = torch.rand(1, 3, 32, 32)
+        wanted = model(lq)
+        for band in (16, 24, 1000):
+            monkeypatch.setattr('glean_plus.inference.folded.BAND', band)
+            assert largest_share(model.fold()(lq), wanted) < 1e-5
+
+
+@torch.no_grad()
 def test_each_method_is_used_at_this_size() -> None:
     """What the test above folds has all three methods in it."""
     used = set()
@@ -117,7 +128,7 @@ def test_convolutions_are_exact(method: str, shuffle: bool) -> None:
         part.add_(1)
 
     conv = Conv3x3(weight, bias, method=method, shuffle=shuffle)
-    conv(with_border(x.permute(0, 2, 3, 1)), wide[..., :-3], Workspace(), finish)
+    conv(with_border(x.permute(0, 2, 3, 1), Workspace(), 'x'), wide[..., :-3], Workspace(), finish)
     assert (wide[..., :-3] - 1 - wanted).abs().max() < 2e-3 * wanted.std()
     assert (wide[..., -3:] == 7).all()
     assert len(strips) > 1 and [top for top, _ in strips] == [sum(n for _, n in strips[:i]) for i in range(len(strips))]
@@ -149,10 +160,10 @@ def test_up_sampling_and_thin_convolution() -> None:
     ones, zeros = torch.ones(1, 6), torch.zeros(5)
     wanted = modulated_conv2d(x, weight, ones, zeros, demodulate=False, upsample_kernel=fir_kernel(gain=4.0))
     out = torch.empty(2, 48, 1200, 5)
-    UpConv(weight)(with_border(x.permute(0, 2, 3, 1)), out, Workspace())
+    UpConv(weight)(with_border(x.permute(0, 2, 3, 1), Workspace(), 'x'), out, Workspace())
     assert (out.permute(0, 3, 1, 2) - wanted).abs().max() < 1e-4
     planes = torch.empty(5, 24, 600)
-    ThinConv(weight, bias)(with_border(x.permute(0, 2, 3, 1))[1], planes, Workspace())
+    ThinConv(weight, bias)(with_border(x.permute(0, 2, 3, 1), Workspace(), 'x')[1], planes, Workspace())
     assert (planes - F.conv2d(x[1], weight, bias, padding=1)).abs().max() < 1e-4
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from glean_plus.inference.conv import Conv3x3, ThinConv, nhwc
 from glean_plus.inference.maps import inside, padded, with_border
-from glean_plus.inference.style import StyleBlock, StyleLayer
+from glean_plus.inference.style import Scales, StyleBlock, StyleLayer
 from glean_plus.inference.winograd import Workspace
 from glean_plus.models.banks.stylegan2 import StyleGAN2Bank
 from glean_plus.models.codes import LearnedCodes
@@ -20,6 +21,9 @@ from glean_plus.models.glean import GLEAN, check_size
 from glean_plus.models.ops import LRELU_SLOPE
 
 DTYPES = (torch.float32, torch.bfloat16)
+# Rows of the last resolution in one go, and how many more are computed on each side: three convolutions need three, and
+# half of the number must be a multiple of Winograd's 4.
+BAND, MARGIN = 128, 8
 
 
 class FoldedGLEAN(nn.Module):
@@ -105,61 +109,98 @@ class FoldedGLEAN(nn.Module):
         return out
 
     def _up_to_input(self, maps: Mapping[int, Tensor], codes: Sequence[Tensor | None]) -> Tensor:
-        """The bank up to the input's resolution, fused with the encoder's features: g with its border."""
-        images = len(maps[self.in_size])
+        """The bank up to the input's resolution, fused with the encoder's features: g."""
+        images, work = len(maps[self.in_size]), self.workspace
         if self.start_res > 4:
-            g = with_border(maps[self.start_res // 2])
+            g = with_border(maps[self.start_res // 2], work, 'g')
         for res in self.resolutions:
             if res > self.in_size:
                 break
             width, fusion = self.channels[res], self.fusions.get(res)
-            both = padded(images, res, res, width if fusion is None else 2 * width, like=maps[self.in_size])
+            both = padded(work, 'both', images, res, res, width if fusion is None else 2 * width, maps[self.in_size])
             own = inside(both)[..., :width]
             if res == 4:
                 self._start(own, codes[0])
             else:
-                self.blocks[res](g, own, codes, self.workspace)
-            g = both
-            if fusion is not None:
+                scales = self.blocks[res].scales(codes)
+                self.blocks[res].scale_input(g, scales)
+                self.blocks[res](g, own, scales, work)
+            g = padded(work, 'g', images, res, res, width, like=both)
+            if fusion is None:
+                inside(g).copy_(own)
+            else:
                 inside(both)[..., width:].copy_(maps[res])
-                g = padded(images, res, res, width, like=both)
-                fusion(both, inside(g), self.workspace)
-        return g
+                fusion(both, inside(g), work)
+        return inside(g).clone()
 
     def _start(self, out: Tensor, code: Tensor | None) -> None:
         """The block at 4, from the constant."""
         if self.first is None or code is None:
             raise RuntimeError('A bank without a block at 4 has nothing to start from.')
-        constant = with_border(self.constant.expand(len(out), -1, -1, -1))
+        constant = with_border(self.constant.expand(len(out), -1, -1, -1), self.workspace, 'g')
         if self.first.constant:
             self.first(constant, out, self.workspace)
-            return
-        scale, out_scale = self.first.scales(code)
-        constant *= scale.to(self.dtype)[:, None, None]
-        self.first(constant, out, self.workspace, out_scale)
+        else:
+            scale, out_scale = self.first.scales(code)
+            self.first(constant.mul_(scale), out, self.workspace, out_scale)
 
     def _above_input(self, f_0: Tensor, g: Tensor, codes: Sequence[Tensor | None], picture: Tensor) -> None:
-        """f_0 and the bank's feature g, with its border, of one image -> ``picture`` (C', out_size, out_size)."""
-        d = with_border(f_0)
-        for res, stage in self.stages.items():
-            width, block = stage.out_channels // 4, self.blocks[res]
-            both = padded(1, res, res, width + (block.channels if res in self.joined else 0), like=d)
-            stage(d, inside(both)[..., :width], self.workspace)
+        """f_0 and the bank's feature g of one image -> ``picture`` (C', out_size, out_size)."""
+        work = self.workspace
+        d, g = with_border(f_0, work, 'd'), with_border(g, work, 'g')
+        names = itertools.cycle(['e', 'd'])  # what is read and what is written must not share memory
+        for res in self.stages:
+            block = self.blocks[res]
+            scales = block.scales(codes)
+            block.scale_input(g, scales)
+            if res == self.out_size:
+                break
+            # The bank's feature is computed for itself or for a later one.
+            needed = any(above in self.joined for above in self.resolutions if above >= res)
+            both = padded(work, next(names), 1, res, res, self._width(res), like=d)
+            feature = self._stage(res, d, g if needed else None, both, scales, 0)
+            if feature is not None:
+                g = with_border(feature, work, 'g')
             d = both
-            if res in self.joined:
-                feature = inside(both)[..., width:]
-            elif any(above in self.joined for above in self.resolutions if above > res):
-                feature = inside(padded(1, res, res, block.channels, like=both))
-            else:
-                continue  # nothing of the bank is asked for from here on
-            block(g, feature, codes, self.workspace)
-            if res < self.out_size:
-                g = with_border(feature)
+        name = next(names)
+        for top in range(0, self.out_size, BAND):
+            self._band(d, g, scales, picture, top, min(top + BAND, self.out_size), name)
+
+    def _width(self, res: int) -> int:
+        """Channels of the decoder's map at a resolution, with the bank's feature if it joins."""
+        return self.stages[res].out_channels // 4 + (self.channels[res] if res in self.joined else 0)
+
+    def _stage(self, res: int, d: Tensor, g: Tensor | None, both: Tensor, scales: Scales, row: int) -> Tensor | None:
+        """Rows of d and g, of half the resolution and with neighbours, -> ``both``; returns the bank's feature."""
+        width = self.stages[res].out_channels // 4
+        self.stages[res](d, inside(both)[..., :width], self.workspace)
+        if g is None:
+            return None
+        feature = inside(both)[..., width:]
+        if res not in self.joined:
+            images, height, length = inside(both).shape[:3]
+            feature = inside(padded(self.workspace, 'alone', images, height, length, self.channels[res], both))
+        self.blocks[res](g, feature, scales, self.workspace, row)
+        return feature
+
+    def _band(
+        self, d: Tensor, g: Tensor, scales: Scales, picture: Tensor, top: int, bottom: int, name: str
+    ) -> None:
+        """Rows ``top`` to ``bottom`` of the last resolution, whose maps are the largest.
+
+        Some rows more are computed on both sides, as each convolution needs a neighbour.
+        """
+        work, res = self.workspace, self.out_size
+        first, last = max(top - MARGIN, 0), min(bottom + MARGIN, res)
+        rows = slice(first // 2, last // 2 + 2)  # with a neighbour on each side, which the border shifts by one
+        both = padded(work, name, 1, last - first, res, self._width(res), like=d)
+        joined = g[:, rows] if res in self.joined else None
+        self._stage(res, d[:, rows], joined, both, scales, first)
         if self.hidden is not None:
-            hidden = padded(1, self.out_size, self.out_size, self.hidden.out_channels, like=d)
-            self.hidden(d, inside(hidden), self.workspace, _leaky_relu)
-            d = hidden
-        self.last(d[0], picture, self.workspace)
+            hidden = padded(work, 'hidden', 1, last - first, res, self.hidden.out_channels, like=d)
+            self.hidden(both, inside(hidden), work, _leaky_relu)
+            both = hidden
+        self.last(both[0, top - first:bottom - first + 2], picture[:, top:bottom], work)
 
 
 def _leaky_relu(part: Tensor, top: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,9 @@ from glean_plus.inference.maps import inside, padded
 from glean_plus.inference.winograd import Workspace
 from glean_plus.models.banks.stylegan2 import StyleConv, StyleGAN2Bank
 from glean_plus.models.ops import LRELU_SLOPE, SQRT2, fir_kernel
+
+# For each layer the scales of its inputs and of its results; None where all pictures have the same codes.
+Scales = Optional[list[tuple[Tensor, Tensor]]]
 
 
 class StyleLayer:
@@ -34,7 +38,7 @@ class StyleLayer:
         self.energy = weight.float().square().sum(dim=(2, 3))  # (K, C), of which the demodulation is made
         self.bias = layer.activate.bias * SQRT2
         if code is not None:
-            scale, out_scale = self.scales(code)
+            scale, out_scale = self._scales(code)
             weight = weight * scale[0, :, None, None] * out_scale[0, :, None, None, None]
         self.noise = (layer.noise_injector.weight * SQRT2 * noise[0, 0]).to(dtype).unsqueeze(-1)  # (H, W, 1)
         self.conv: Conv3x3 | UpConv
@@ -48,32 +52,41 @@ class StyleLayer:
         self.adds_bias = not (self.constant and isinstance(self.conv, Conv3x3))
 
     def scales(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes (N, style_channels) -> scales of the inputs (N, C) and of the results (N, K), float32."""
+        """Codes (N, style_channels) -> scales of the inputs (N, 1, 1, C) and of the results (N, 1, 1, K)."""
+        scale, out_scale = self._scales(code)
+        return scale[:, None, None].to(self.dtype), out_scale[:, None, None].to(self.dtype)
+
+    def _scales(self, code: Tensor) -> tuple[Tensor, Tensor]:
         scale = self.modulation(code).float()
         return scale, SQRT2 * (scale.square() @ self.energy.t() + 1e-8).rsqrt()
 
     def __call__(
-        self, x: Tensor, out: Tensor, workspace: Workspace, out_scale: Tensor | None = None, then: Tensor | None = None
+        self,
+        x: Tensor,
+        out: Tensor,
+        workspace: Workspace,
+        out_scale: Tensor | None = None,
+        then: Tensor | None = None,
+        row: int = 0,
     ) -> None:
         """x (N, h + 2, w + 2, C), scaled where codes are the pictures' own -> ``out`` (N, H, W, K).
 
         Args:
             x, out, workspace: As for a convolution.
-            out_scale: (N, K), the demodulation, where codes are the pictures' own.
-            then: (N, K), multiplies the result at the end: the scale of the next layer's input.
+            out_scale: (N, 1, 1, K), the demodulation, where codes are the pictures' own.
+            then: (N, 1, 1, K), multiplies the result at the end: the scale of the next layer's input.
+            row: Which row of the whole map ``out`` begins with.
         """
-        factor = None if out_scale is None else out_scale.to(self.dtype)[:, None, None]
-        last = None if then is None else then.to(self.dtype)[:, None, None]
 
         def finish(part: Tensor, top: int) -> None:
-            if factor is not None:
-                torch.addcmul(self.bias, part, factor, out=part)
+            if out_scale is not None:
+                torch.addcmul(self.bias, part, out_scale, out=part)
             elif self.adds_bias:
                 part.add_(self.bias)
-            part.add_(self.noise[top:top + part.shape[1]])
+            part.add_(self.noise[row + top:row + top + part.shape[1]])
             F.leaky_relu_(part, LRELU_SLOPE)
-            if last is not None:
-                part.mul_(last)
+            if then is not None:
+                part.mul_(then)
 
         self.conv(x, out, workspace, finish)
 
@@ -100,20 +113,35 @@ class StyleBlock:
             ) for index in self.indices
         ]  # fmt: skip
 
-    def __call__(
-        self, g: Tensor, out: Tensor, codes: Sequence[Tensor | None], workspace: Workspace
-    ) -> None:
-        """g (N, h + 2, w + 2, C), which is changed -> ``out`` (N, 2 h, 2 w, channels)."""
+    def scales(self, codes: Sequence[Tensor | None]) -> Scales:
+        """What codes make of pictures' own codes: for each layer the scales of its inputs and of its results."""
+        if self.layers[0].constant:
+            return None
+        return [layer.scales(codes[index]) for layer, index in zip(self.layers, self.indices)]
+
+    def scale_input(self, g: Tensor, scales: Scales) -> None:
+        """Scale a map (N, H, W, C) in place, for :meth:`__call__`."""
+        if scales is not None:
+            g.mul_(scales[0][0])
+
+    def __call__(self, g: Tensor, out: Tensor, scales: Scales, workspace: Workspace, row: int = 0) -> None:
+        """g (N, h + 2, w + 2, C) after :meth:`scale_input` -> ``out`` (N, 2 h, 2 w, channels).
+
+        Args:
+            g: The map with its border, or some of its rows with a neighbour above and below. The first and the last row
+                of the result are then not right, as their own neighbours are missing.
+            out: Where to write.
+            scales: Of :meth:`scales`.
+            workspace: For what is computed on the way.
+            row: Which row of the whole result ``out`` begins with.
+        """
         first, second = self.layers
         images, height, width = g.shape[0], g.shape[1] - 2, g.shape[2] - 2
-        between = padded(images, 2 * height, 2 * width, self.channels, like=g)
-        if first.constant:
-            first(g, inside(between), workspace)
-            second(between, out, workspace)
-            return
-        (scale_1, demod_1), (scale_2, demod_2) = (
-            layer.scales(codes[index]) for layer, index in zip(self.layers, self.indices)
-        )
-        inside(g).mul_(scale_1.to(g.dtype)[:, None, None])
-        first(g, inside(between), workspace, demod_1, scale_2)
-        second(between, out, workspace, demod_2)
+        between = padded(workspace, 'between', images, 2 * height, 2 * width, self.channels, like=g)
+        if scales is None:
+            first(g, inside(between), workspace, row=row)
+            second(between, out, workspace, row=row)
+        else:
+            (_, out_1), (scale_2, out_2) = scales
+            first(g, inside(between), workspace, out_1, scale_2, row)
+            second(between, out, workspace, out_2, row=row)

@@ -1,0 +1,182 @@
+"""Several contenders side by side, and the table of what they took."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from glean_plus.analysis.benchmark.contenders import CONTENDERS, glean_config
+from glean_plus.analysis.benchmark.worker import CEILING
+from glean_plus.analysis.complexity import complexity
+
+
+class BenchmarkError(RuntimeError):
+    """A contender that could not be run."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One size: what each contender restores."""
+
+    in_size: int
+    out_size: int
+    batch: int = 1
+    device: str = 'cpu'
+    threads: int = 2
+
+
+@dataclass
+class Measured:
+    """What one contender took.
+
+    Attributes:
+        seconds: Of each pass of a batch.
+        peak, held: Bytes beyond the process without it: at most while it runs, and at rest.
+        difference: Largest difference to the pictures of the contender with its weights, as a share of their range;
+            None where there is none.
+        psnr: The same as a PSNR in dB, with that range as the peak.
+        macs: Multiply-adds of the batch; None if they are not known.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    peak: int = 0
+    held: int = 0
+    difference: float | None = None
+    psnr: float | None = None
+    macs: float | None = None
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+class Worker:
+    """A contender's process."""
+
+    def __init__(self, name: str, setting: Setting) -> None:
+        self.name = name
+        command = [sys.executable, '-m', 'glean_plus.analysis.benchmark.worker', name]
+        for option in ('in_size', 'out_size', 'batch', 'device', 'threads'):
+            command += [f'--{option.replace("_", "-")}', str(getattr(setting, option))]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, request: str) -> dict[str, float]:
+        """Raises BenchmarkError if the process has ended."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        try:
+            self.process.stdin.write(request + '\n')
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        for line in self.process.stdout:
+            if line.startswith('{'):  # what libraries print on the way is not
+                answer: dict[str, float] = json.loads(line)
+                return answer
+        raise BenchmarkError(f'{self.name} ended with {self.process.wait()}; its error is above.')
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def compare(
+    names: Sequence[str], setting: Setting, runs: int, say: Callable[[str], None] = print
+) -> tuple[dict[str, Measured], dict[str, float]]:
+    """Run contenders in turns, so that what else the machine does falls on all of them.
+
+    Args:
+        names: Of :data:`CONTENDERS`.
+        setting: The size.
+        runs: Passes of each that count; one before them does not.
+        say: Is told how it goes.
+
+    Returns:
+        What each took, and the multiply-adds a second of the machine's limit by type.
+
+    Raises:
+        BenchmarkError: If a contender cannot be run, or has no such size.
+    """
+    found = {name: Measured(macs=_macs(name, setting)) for name in names}
+    limits: dict[str, list[float]] = {'float32': [], 'bfloat16': []}
+    workers = {name: Worker(name, setting) for name in names}
+    workers |= {f'{CEILING}:{dtype}': Worker(f'{CEILING}:{dtype}', setting) for dtype in limits}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            pictures: dict[str, Tensor] = {}
+            for name in names:
+                path = Path(folder) / 'picture.pth'
+                workers[name].ask(f'picture {path}')
+                pictures[name] = torch.load(path)
+                say(f'{name}: ready')
+        _compare_pictures(found, pictures)
+        for number in range(runs):
+            for name in names:
+                found[name].seconds.append(workers[name].ask('run')['seconds'])
+            for dtype, rates in limits.items():
+                answers = [workers[f'{CEILING}:{dtype}'].ask('run') for _ in range(10)]
+                rates.append(max(answer['macs'] / answer['seconds'] for answer in answers))
+            say(f'round {number + 1} of {runs}')
+        for name in names:
+            memory = workers[name].ask('memory')
+            found[name].peak, found[name].held = int(memory['peak']), int(memory['held'])
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return found, {dtype: statistics.median(rates) for dtype, rates in limits.items()}
+
+
+def _macs(name: str, setting: Setting) -> float | None:
+    network = CONTENDERS[name].network
+    if network == 'esrgan':
+        return None
+    config = glean_config(setting.in_size, setting.out_size, network == 'lightglean')
+    try:
+        macs = complexity(config).macs
+    except ValueError as error:
+        raise BenchmarkError(f'{name} cannot restore {setting.in_size} to {setting.out_size}: {error}') from error
+    return None if macs is None else macs * setting.batch
+
+
+def _compare_pictures(found: Mapping[str, Measured], pictures: Mapping[str, Tensor]) -> None:
+    for name, measured in found.items():
+        other = CONTENDERS[name].same_as
+        if other in pictures:
+            error = pictures[name] - pictures[other]
+            extent = pictures[other].max() - pictures[other].min()
+            measured.difference = float(error.abs().max() / extent)
+            measured.psnr = float(-10 * (error.square().mean() / extent**2).log10())
+
+
+def markdown(
+    setting: Setting, found: Mapping[str, Measured], limits: Mapping[str, float], reference: str
+) -> str:
+    """The table, with ratios to a reference."""
+    base = found[reference]
+    lines = [
+        f'{setting.in_size} -> {setting.out_size}, batch {setting.batch}, {setting.device}, {setting.threads} threads, '
+        f'PyTorch {torch.__version__}; medians of {len(base.seconds)} passes in turns. Limit, as a 3x3 convolution of '
+        f'{256} channels reaches it: ' + ', '.join(f'{rate / 1e9:.0f} G multiply-adds/s in {dtype}'
+                                                    for dtype, rate in limits.items()) + '.',
+        '',
+        '| | s | times faster | peak memory | times less | at rest | share of the limit | largest difference | PSNR |',
+        '|---|---|---|---|---|---|---|---|---|',
+    ]  # fmt: skip
+    for name, each in found.items():
+        dtype = CONTENDERS[name].fold or 'float32'
+        share = '' if each.macs is None else f'{each.macs / each.median / limits[dtype]:.2f}'
+        lines.append(
+            f'| {name} | {each.median:.3g} | {base.median / each.median:.2f} | {each.peak / 1e6:,.0f} MB | '
+            f'{base.peak / max(each.peak, 1):.2f} | {each.held / 1e6:,.0f} MB | {share} | '
+            + ('' if each.difference is None else f'{each.difference:.0e}') + ' | '
+            + ('' if each.psnr is None else f'{each.psnr:.1f} dB') + ' |'
+        )  # fmt: skip
+    return '\n'.join(lines)

@@ -1,0 +1,93 @@
+"""The benchmark: real processes that take turns, their pictures compared, and the table."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from glean_plus.analysis.benchmark import compare, contenders, worker
+from glean_plus.analysis.benchmark.compare import BenchmarkError, Measured, Setting, markdown
+
+from conftest import ROOT, load_tool
+
+
+def test_table_of_real_processes(tmp_path: Path) -> None:
+    out = tmp_path / 'table.md'
+    command = [
+        sys.executable, str(ROOT / 'tools' / 'benchmark.py'), '--sizes', '8:16', '--runs', '2', '--threads', '1',
+        '--out', str(out), '--only', 'LightGLEAN', 'LightGLEAN, folded, bfloat16',
+    ]  # fmt: skip
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = out.read_text()
+    assert text in done.stdout and text.startswith('8 -> 16, batch 1, cpu, 1 threads')
+    lines = [line.strip('|') for line in text.splitlines() if line.startswith('| L')]
+    rows = [[cell.strip() for cell in line.split('|')] for line in lines]
+    assert [row[0] for row in rows] == command[-2:]
+    plain, half = rows
+    assert plain[2] == '1.00' and plain[7:9] == ['', ''] and 1e-4 < float(half[7]) < 0.1
+    assert 100 > float(half[8].removesuffix(' dB')) > 35
+    for row in rows:
+        # 22 M parameters are at rest, more in the run; a small share of the limit, as the maps are tiny.
+        held, peak = (float(row[column].replace(',', '').removesuffix(' MB')) for column in (5, 3))
+        assert 20 < held <= peak and float(row[1]) > 0 and 0 < float(row[6]) < 2
+
+
+def test_ratios_and_shares() -> None:
+    found = {
+        'MMagic GLEAN': Measured([4.0, 2.0, 9.0], peak=2_000_000_000, held=0, macs=4e9),
+        'GLEAN, folded, bfloat16': Measured([0.5, 0.25, 0.4], 500_000_000, 0, 1e-2, 45.04, 4e9),
+        'MMagic RRDBNet (4x)': Measured([1.0], 1, 0),
+    }
+    lines = markdown(Setting(16, 64), found, {'float32': 1e9, 'bfloat16': 1e11}, 'MMagic GLEAN').splitlines()
+    assert lines[-3:-1] == [
+        '| MMagic GLEAN | 4 | 1.00 | 2,000 MB | 1.00 | 0 MB | 1.00 |  |  |',
+        '| GLEAN, folded, bfloat16 | 0.4 | 10.00 | 500 MB | 4.00 | 0 MB | 0.10 | 1e-02 | 45.0 dB |',
+    ]
+    assert lines[-1].startswith('| MMagic RRDBNet (4x) | 1 | 4.00 |') and lines[-1].endswith('| 0 MB |  |  |  |')
+
+
+@torch.no_grad()
+def test_contenders_have_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.rand(1, 3, 8, 8)
+    theirs = contenders.build(contenders.CONTENDERS['MMagic GLEAN'], 8, 16, 'cpu')(x)
+    ours = contenders.build(contenders.CONTENDERS['GLEAN'], 8, 16, 'cpu')
+    assert (ours(x) - theirs).abs().max() < 1e-5 * (theirs.max() - theirs.min())
+    strengths = [each for name, each in ours.named_parameters() if 'noise_injector' in name]
+    assert strengths and all((each == contenders.NOISE_STRENGTH).all() for each in strengths)
+
+
+def test_memory_is_what_a_network_needs() -> None:
+    if sys.platform != 'linux':
+        pytest.skip('memory is read from /proc')
+    worker.forget_peak()
+    before = worker.resident('VmRSS')
+    kept = torch.ones(20_000_000)
+    timed = worker.Timed(lambda x: (torch.ones(50_000_000) + x).sum(), kept[:1], before)
+    assert timed.seconds() > 0
+    memory = timed.memory()
+    assert 70e6 < memory['held'] < 150e6 and 380e6 < memory['peak'] - memory['held'] < 700e6
+    assert len(kept) == 20_000_000
+
+
+def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    tool = load_tool('benchmark')
+    for options, message in (
+        (['--only', 'GLEAM'], "there is no contender 'GLEAM'; known are 'MMagic GLEAN'"),
+        (['--sizes', '64-1024'], 'a size is INPUT:OUTPUT'),
+        (['--device', 'nonsense'], 'The device nonsense cannot be used'),
+        (['--runs', '0'], '--runs must be 1 or more'),
+        (['--sizes', '12:16'], 'GLEAN cannot restore 12 to 16: in_size 12 does not fit the bank'),
+    ):
+        monkeypatch.setattr(sys, 'argv', ['benchmark.py', *options])
+        with pytest.raises(SystemExit) as caught:
+            tool.main()
+        assert message in f'{caught.value} {capsys.readouterr().err}'
+    with pytest.raises(BenchmarkError, match=r'MMagic RRDBNet \(4x\) ended with 1'):
+        compare.compare(['MMagic RRDBNet (4x)'], Setting(8, 32, device='nonsense'), 1)

@@ -1,0 +1,74 @@
+"""Time and memory of our networks beside MMagic's, with the same weights where the network is the same.
+
+    python tools/benchmark.py
+    python tools/benchmark.py --sizes 16:256 32:256 --batch 8 --only 'MMagic GLEAN' 'GLEAN, folded'
+    python tools/benchmark.py --device cuda --out speed.md
+
+Each contender has a process of its own; they take turns, and what counts are ratios within a run. Weights are random,
+so nothing is downloaded. The share of the limit counts multiply-adds as the network is written: Winograd's algorithm
+does with fewer, and so can have a share above 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.registry import init_default_scope
+
+import glean_plus  # noqa: F401
+
+
+def size(text: str) -> tuple[int, int]:
+    """``64:1024`` as two numbers."""
+    in_size, _, out_size = text.partition(':')
+    if not (in_size.isdigit() and out_size.isdigit()):
+        raise argparse.ArgumentTypeError(f'a size is INPUT:OUTPUT, as 64:1024, but this is {text!r}')
+    return int(in_size), int(out_size)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--sizes', type=size, nargs='+', default=[(64, 1024)], metavar='INPUT:OUTPUT',
+                        help='(default: 64:1024)')
+    parser.add_argument('--batch', type=int, default=1, help='pictures at a time (default: %(default)s)')
+    parser.add_argument('--runs', type=int, default=5, help='passes of each contender (default: %(default)s)')
+    parser.add_argument('--only', nargs='+', metavar='NAME', help='contenders; the first is what others are compared to')
+    parser.add_argument('--device', default='cpu', help='(default: %(default)s)')
+    parser.add_argument('--threads', type=int, default=os.cpu_count(), help='on a CPU (default: %(default)s)')
+    parser.add_argument('--out', type=Path, help='Markdown file to write as well')
+    args = parser.parse_args()
+    for name in ('batch', 'runs', 'threads'):
+        if getattr(args, name) < 1:
+            parser.error(f'--{name} must be 1 or more, but is {getattr(args, name)}')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    from glean_plus.analysis.benchmark.compare import BenchmarkError, Setting, compare, markdown
+    from glean_plus.analysis.benchmark.contenders import CONTENDERS
+    from glean_plus.devices import DeviceError, usable_device
+
+    init_default_scope('mmagic')
+    if unknown := [name for name in args.only or () if name not in CONTENDERS]:
+        sys.exit(f'benchmark: there is no contender {unknown[0]!r}; known are {", ".join(map(repr, CONTENDERS))}.')
+    tables = []
+    try:
+        usable_device(args.device)
+        for in_size, out_size in args.sizes:
+            names = args.only or [name for name in CONTENDERS if out_size == 4 * in_size or '4x' not in name]
+            setting = Setting(in_size, out_size, args.batch, args.device, args.threads)
+            found, limits = compare(names, setting, args.runs, say=lambda line: print(line, file=sys.stderr))
+            tables.append(markdown(setting, found, limits, names[0]))
+            print(tables[-1], flush=True)
+    except (BenchmarkError, DeviceError) as error:
+        sys.exit(f'benchmark: {error}')
+    if args.out is not None:
+        args.out.write_text('\n\n'.join(tables) + '\n', encoding='utf-8')
+
+
+if __name__ == '__main__':
+    main()
