@@ -19,6 +19,7 @@ SHIPPED = {
     'lightglean_twemoji_4x': ['bicubic'],
     'lightglean_twemoji_8x': ['bicubic'],
     'lightglean_twemoji_multiclass_4x': ['bicubic'],
+    'glean_twemoji_multiclass_4x': ['bicubic'],
     'lightglean_twemoji_blind': ['bicubic', 'median', 'bilateral'],
     'lightglean_twemoji_color': ['gray', 'mean'],
 }
