@@ -172,6 +172,9 @@ def test_methods_are_chosen_by_size() -> None:
     assert choose_method(128, 256, 64, torch.float32, cpu) == 'tiles'
     assert choose_method(64, 256, 64, torch.float32, cpu) == 'rows'
     assert choose_method(512, 512, 64, torch.bfloat16, cpu) == 'rows'
+    assert choose_method(128, 128, 256, torch.float32, cpu) == 'rows'
+    assert choose_method(32, 32, 256, torch.float32, cpu) == 'rows'
+    assert choose_method(32, 32, 256, torch.bfloat16, cpu) == 'direct'
     for channels, size, device in ((512, 16, cpu), (16, 64, cpu), (512, 34, cpu), (512, 64, torch.device('cuda'))):
         assert choose_method(channels, channels, size, torch.float32, device) == 'direct'
     with pytest.raises(ValueError, match='method must be one of'):

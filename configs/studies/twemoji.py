@@ -19,7 +19,8 @@ val_points = 2
 val_metrics = metrics[:3]
 
 # Without a warm-up, the first steps throw some seeds so far off that they never make up for it: seeds of one row then
-# differ by more than the rows (GLEAN at 8x after 500 steps: 17.8 and 18.7 dB). Lengths are for the configs' 1,000 steps.
+# differ by more than the rows (GLEAN at 8x after 500 steps: 17.8 and 18.7 dB). Lengths are those for the configs' 1,000
+# steps, and stretched with the rest.
 cfg_options = dict(param_scheduler=[
     dict(type='LinearLR', by_epoch=False, start_factor=0.02, begin=0, end=100),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=100, end=1000, T_max=900, eta_min=1e-7),

@@ -21,10 +21,12 @@ from glean_plus.inference.winograd import (
 )
 
 METHODS = ('direct', 'rows', 'tiles')
-# Below so many channels, a matrix product for each of 36 places in a tile is too thin to pay for the transforms.
+# Below so many channels, in float32 (True) or less, what Winograd saves is less than what the transforms cost.
+ROWS_FROM = {True: 32, False: 48}
 TILES_FROM = 96
-ROWS_FROM = 48
-SIZE_FROM = 32
+# Rows of larger maps do not stay in cache for the transforms of tiles; of smaller ones there is too little to save.
+TILES_UP_TO = 128
+SMALLEST = 32
 # Tiles in one go: as many as stay in cache, and enough for a matrix product of some size.
 TILES_AT_ONCE = {'wide': 512, 'narrow': 128}
 WIDE = 512
@@ -205,21 +207,35 @@ class ThinConv:
         self.taps = weight.to(dtype).permute(2, 3, 0, 1).reshape(-1, self.in_channels).contiguous()
         self.bias = bias.to(weight.device, torch.float32)
 
+    def start(self, height: int, width: int, workspace: Workspace, like: Tensor) -> Tensor:
+        """Memory for the products of a map of this size with each tap, (9 K, (height + 2) (width + 2))."""
+        planes = workspace.take('planes', len(self.taps), height + 2, width + 2, like=like)
+        planes[:, 0].zero_()
+        planes[:, -1].zero_()
+        return planes.flatten(1)
+
+    def multiply(self, rows: Tensor, planes: Tensor, top: int) -> None:
+        """Products of rows (n, width + 2, C), border included, which begin with row ``top`` of the bordered map."""
+        start = top * rows.shape[1]
+        torch.mm(self.taps, rows.flatten(0, 1).t(), out=planes[:, start:start + rows.shape[0] * rows.shape[1]])
+
+    def sum(self, planes: Tensor, out: Tensor) -> None:
+        """Products of a map -> ``out`` (K, h, w), float32."""
+        height, width = out.shape[1:]
+        taps = planes.view(3, 3, self.out_channels, -1, width + 2)
+        out.copy_(self.bias[:, None, None].expand_as(out))
+        for row in range(3):
+            for column in range(3):
+                out += taps[row, column, :, row:row + height, column:column + width]
+
     def __call__(self, x: Tensor, out: Tensor, workspace: Workspace) -> None:
         """x (h + 2, w + 2, C), border included, contiguous -> ``out`` (K, h, w), float32."""
-        height, width = x.shape[0] - 2, x.shape[1] - 2
+        height, width = out.shape[1:]
+        planes = self.start(height, width, workspace, x)
         strip = max(1, 16384 // width)
-        for top in range(0, height, strip):
-            bottom = min(top + strip, height)
-            rows = x[top:bottom + 2]
-            planes = workspace.take('planes', len(self.taps), rows.shape[0] * rows.shape[1], like=x)
-            torch.mm(self.taps, rows.flatten(0, 1).t(), out=planes)
-            planes = planes.view(3, 3, self.out_channels, *rows.shape[:2]).float()
-            part = out[:, top:bottom]
-            part.copy_(self.bias[:, None, None].expand_as(part))
-            for row in range(3):
-                for column in range(3):
-                    part += planes[row, column, :, row:row + bottom - top, column:column + width]
+        for top in range(0, height + 2, strip):
+            self.multiply(x[top:top + strip], planes, top)
+        self.sum(planes, out)
 
 
 def multiply(tiles: Tensor, filters: Tensor, products: Tensor) -> None:
@@ -234,10 +250,10 @@ def choose_method(
 
     Filters are four times as large for ``tiles``, so small maps must not have them. In bfloat16, tiles round too much.
     """
-    narrow = min(in_channels, out_channels)
-    if device.type != 'cpu' or size % TILE or size < SIZE_FROM or narrow < ROWS_FROM:
+    narrow, exact = min(in_channels, out_channels), dtype == torch.float32
+    if device.type != 'cpu' or size % TILE or size < SMALLEST or narrow < ROWS_FROM[exact]:
         return 'direct'
-    return 'tiles' if dtype == torch.float32 and narrow >= TILES_FROM else 'rows'
+    return 'tiles' if exact and narrow >= TILES_FROM and size <= TILES_UP_TO else 'rows'
 
 
 def _channels_last(weight: Tensor) -> Tensor:

@@ -196,12 +196,16 @@ class FoldedGLEAN(nn.Module):
         both = padded(work, name, 1, last - first, res, self._width(res), like=d)
         joined = g[:, rows] if res in self.joined else None
         self._stage(res, d[:, rows], joined, both, scales, first)
-        if self.hidden is not None:
-            hidden = padded(work, 'hidden', 1, last - first, res, self.hidden.out_channels, like=d)
-            self.hidden(both, inside(hidden), work, _leaky_relu)
-            both = hidden
-        self.last(both[0, top - first:bottom - first + 2], picture[:, top:bottom], work)
+        if self.hidden is None:
+            self.last(both[0, top - first:bottom - first + 2], picture[:, top:bottom], work)
+            return
+        hidden = padded(work, 'hidden', 1, last - first, res, self.hidden.out_channels, like=d)
+        planes = self.last.start(last - first, res, work, like=d)
 
+        def finish(part: Tensor, row: int) -> None:
+            F.leaky_relu_(part, LRELU_SLOPE)
+            self.last.multiply(hidden[0, row + 1:row + 1 + part.shape[1]], planes, row + 1)
 
-def _leaky_relu(part: Tensor, top: int) -> None:
-    F.leaky_relu_(part, LRELU_SLOPE)
+        self.hidden(both, inside(hidden), work, finish)
+        planes = planes.view(len(planes), last - first + 2, res + 2)[:, top - first:bottom - first + 2]
+        self.last.sum(planes, picture[:, top:bottom])
