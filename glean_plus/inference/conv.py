@@ -80,14 +80,15 @@ class Conv3x3:
         if method not in METHODS:
             raise ValueError(f'method must be one of {METHODS}, but is {method!r}.')
         self.method = method
-        self.bias = torch.zeros(self.out_channels) if bias is None else bias
-        self.bias = self.bias.to(weight.device, dtype)
+        weight = weight.detach()
+        zeros = weight.new_zeros(self.out_channels)
+        self.bias = (zeros if bias is None else bias.detach()).to(dtype, copy=True)
         if method == 'rows':
-            self.row_filters = [_channels_last(each.to(dtype)) for each in row_filters(weight)]
+            self.row_filters = [_channels_last(each, dtype) for each in row_filters(weight)]
         elif method == 'tiles':
             self.tile_filters = tile_filters(weight).to(dtype).flatten(0, 1).contiguous()
         else:
-            self.weight = _channels_last(weight.to(dtype))
+            self.weight = _channels_last(weight, dtype)
 
     def __call__(self, x: Tensor, out: Tensor, workspace: Workspace, finish: Finish | None = None) -> None:
         """Convolve.
@@ -165,7 +166,7 @@ class UpConv:
     def __init__(self, weight: Tensor, dtype: torch.dtype = torch.float32) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
         # The filter is applied as (1, 3, 3, 1) along each axis, whose sum 64 is to be 4.
-        self.weight = _channels_last((weight / 16).to(dtype).transpose(0, 1))
+        self.weight = _channels_last((weight.detach() / 16).transpose(0, 1), dtype)
 
     def __call__(self, x: Tensor, out: Tensor, workspace: Workspace, finish: Finish | None = None) -> None:
         """x (N, h + 2, w + 2, C), border included, contiguous -> ``out`` (N, 2 h, 2 w, K)."""
@@ -204,8 +205,8 @@ class ThinConv:
 
     def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype = torch.float32) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
-        self.taps = weight.to(dtype).permute(2, 3, 0, 1).reshape(-1, self.in_channels).contiguous()
-        self.bias = bias.to(weight.device, torch.float32)
+        self.taps = weight.detach().to(dtype, copy=True).permute(2, 3, 0, 1).reshape(-1, self.in_channels)
+        self.bias = bias.detach().to(torch.float32, copy=True)
 
     def start(self, height: int, width: int, workspace: Workspace, like: Tensor) -> Tensor:
         """Memory for the products of a map of this size with each tap, (9 K, (height + 2) (width + 2))."""
@@ -256,5 +257,6 @@ def choose_method(
     return 'tiles' if exact and narrow >= TILES_FROM and size <= TILES_UP_TO else 'rows'
 
 
-def _channels_last(weight: Tensor) -> Tensor:
-    return weight.contiguous(memory_format=torch.channels_last)
+def _channels_last(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """A copy, so that what is folded does not change with the model."""
+    return weight.to(dtype, copy=True, memory_format=torch.channels_last)

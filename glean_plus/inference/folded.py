@@ -35,8 +35,9 @@ class FoldedGLEAN(nn.Module):
     * A map is worked on in strips that stay in cache, with noise, bias and activation of a strip at once; features are
       written to where their concatenation is read. Pictures of a batch are finished one after the other.
 
-    It is no module for training, and not for two threads at a time. It shares the encoder and the codes with the model,
-    in float32, and needs nothing else of it. It stays on the device of the model.
+    It is no module for training, and not for two threads at a time. In float32 it shares the encoder and what makes
+    codes and scales with the model; the rest are copies, and nothing else of the model is needed. It stays on the
+    device that the model was on.
 
     Args:
         model: A GLEAN or LightGLEAN on a ``StyleGAN2Bank`` with a ``GLEANDecoder``. Its encoder's weights are laid out
@@ -89,7 +90,7 @@ class FoldedGLEAN(nn.Module):
             last = last[-1]
         self.last = ThinConv(last.weight, last.bias, dtype)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def forward(self, lq: Tensor) -> Tensor:
         """(N, C, in_size, in_size) -> (N, C', out_size, out_size), float32.
 
