@@ -87,6 +87,10 @@ def test_options_of_the_tool(tiny_data: Path, tmp_path: Path, capsys: Any) -> No
     assert 'about 16 s of training' in capsys.readouterr().out
     assert study(path, out, launcher, '--report') == 0
     assert 'Not done yet' in (out / 'table.md').read_text()
+    assert study(path, out, launcher, '--report', '--reference', 'Light') == 0
+    assert json.loads((out / 'results.json').read_text())['reference'] == 'Light'
+    assert study(path, out, launcher, '--report', '--reference', 'Heavy') == 1
+    assert "There is no row 'Heavy'" in capsys.readouterr().err
 
     launcher = Launcher()
     assert study(path, out, launcher, '--rows', 'Random', '--seeds', '5', '--budget', 'images=9') == 0

@@ -15,6 +15,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -41,6 +42,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--measure', action='store_true', help='measure the seconds an iteration of each row first')
     parser.add_argument('--dry-run', action='store_true', help='say what would be done and how long it would take')
     parser.add_argument('--report', action='store_true', help='only write the tables and curves of what is done')
+    parser.add_argument('--reference', metavar='LABEL', help="the row to compare with, in place of the study's")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override keys of every config, e.g. train_dataloader.num_workers=0')
     args = parser.parse_args(arguments)
@@ -88,6 +90,8 @@ def main(arguments: Sequence[str] | None = None, launch: Launch = launch_process
     try:
         whole = read_study(study_file(args.study))
         whole = whole.select(seeds=args.seeds, budget=args.budget, cfg_options=args.cfg_options)
+        if args.reference is not None:
+            whole = replace(whole, reference=whole.row(args.reference).label)
         study = whole.select(rows=args.rows)
         plan(study, args.out, speeds(study, args.out))  # what is wrong shows before anything is done
         failed: list[Run] = []
