@@ -1,7 +1,7 @@
 """3x3 convolution with fewer multiplications (Winograd 1980; Lavin and Gray, CVPR 2016), as PyTorch operations.
 
 F(4, 3): four results of a filter of three taps need six products, not twelve, once input, filter and result are
-transformed. Along rows alone (`along='rows'`) that halves the products, and what is left is a 1x3 convolution; along
+transformed. Along rows alone that halves the products, and what is left is a 1x3 convolution; along
 both axes it leaves a quarter, as matrix products. The transforms are sums of rows, so they are cheap where the
 channels are many and the rows stay in cache.
 
@@ -105,11 +105,6 @@ class Workspace:
         if flat is None or flat.numel() < size:
             self._flat[key] = flat = like.new_empty(size)
         return flat[:size].view(shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return sum(flat.numel() * flat.element_size() for flat in self._flat.values())
 
 
 def row_filters(weight: Tensor) -> Tensor:

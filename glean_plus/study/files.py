@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from glean_plus.data.pictures import save_text
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file in one step, so that who reads it, or is killed writing it, never leaves half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}')
-    partial.write_text(text, encoding='utf-8')
-    os.replace(partial, path)
+    save_text(text, path)
 
 
 def write_json(path: Path, data: Any) -> None:

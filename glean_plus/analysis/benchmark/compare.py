@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from glean_plus.analysis.benchmark.contenders import CONTENDERS, glean_config
-from glean_plus.analysis.benchmark.worker import CEILING
+from glean_plus.analysis.benchmark.worker import CEILING, CHANNELS
 from glean_plus.analysis.complexity import complexity
 
 
@@ -164,7 +164,7 @@ def markdown(
     lines = [
         f'{setting.in_size} -> {setting.out_size}, batch {setting.batch}, {setting.device}, {setting.threads} threads, '
         f'PyTorch {torch.__version__}; medians of {len(base.seconds)} passes in turns. Limit, as a 3x3 convolution of '
-        f'{256} channels reaches it: ' + ', '.join(f'{rate / 1e9:.0f} G multiply-adds/s in {dtype}'
+        f'{CHANNELS} channels reaches it: ' + ', '.join(f'{rate / 1e9:.0f} G multiply-adds/s in {dtype}'
                                                     for dtype, rate in limits.items()) + '.',
         '',
         '| | s | times faster | peak memory | times less | at rest | share of the limit | largest difference | PSNR |',
