@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glean_plus.inference.epilogue import NOTHING, Epilogue
 from glean_plus.inference.winograd import (
     PRODUCTS,
     TILE,
@@ -31,8 +30,13 @@ SMALLEST = 32
 TILES_AT_ONCE = {'wide': 512, 'narrow': 128}
 WIDE = 512
 
-# Takes a strip of a result (N, h, W, K), to change in place, and the row of the result that it begins with.
-Finish = Callable[[Tensor, int], None]
+
+def scaled(x: Tensor, in_scale: Tensor | None, workspace: Workspace) -> Tensor:
+    """A map as PyTorch's convolutions want it, contiguous and multiplied by (N or 1, 1, 1, C); itself if it is."""
+    if in_scale is None and x.is_contiguous():
+        return x
+    out = workspace.take('scaled', *x.shape, like=x)
+    return out.copy_(x) if in_scale is None else torch.mul(x, in_scale, out=out)
 
 
 def nchw(x: Tensor) -> Tensor:
@@ -90,15 +94,24 @@ class Conv3x3:
         else:
             self.weight = _channels_last(weight, dtype)
 
-    def __call__(self, x: Tensor, out: Tensor, workspace: Workspace, finish: Finish | None = None) -> None:
+    def __call__(
+        self,
+        x: Tensor,
+        out: Tensor,
+        workspace: Workspace,
+        epilogue: Epilogue = NOTHING,
+        in_scale: Tensor | None = None,
+    ) -> None:
         """Convolve.
 
         Args:
-            x: (N, h + 2, w + 2, C), border included, contiguous.
+            x: (N, h + 2, w + 2, C), border included.
             out: (N, h, w, K), need not be contiguous; with ``shuffle`` (N, 2 h, 2 w, K / 4).
             workspace: For what is computed on the way.
-            finish: What is to be done with each strip of the result while it is in cache.
+            epilogue: What follows, done with each strip of the result while it is in cache.
+            in_scale: (N or 1, 1, 1, C), which the input is multiplied by.
         """
+        x = scaled(x, in_scale, workspace)
         height, width = x.shape[1] - 2, x.shape[2] - 2
         if self.method != 'direct' and (height % TILE or width % TILE):
             raise ValueError(
@@ -109,18 +122,18 @@ class Conv3x3:
         for top in range(0, height, strip):
             bottom = min(top + strip, height)
             part = out[:, top * scale:bottom * scale]
-            self._convolve(x[:, top:bottom + 2], part, workspace)
-            if finish is not None:
-                finish(part, top * scale)
+            # Before a scale of the result, the bias has to wait.
+            self._convolve(x[:, top:bottom + 2], part, workspace, self.bias if epilogue.out_scale is None else None)
+            epilogue.apply(part, top * scale, None if epilogue.out_scale is None else self.bias)
 
-    def _convolve(self, x: Tensor, out: Tensor, workspace: Workspace) -> None:
+    def _convolve(self, x: Tensor, out: Tensor, workspace: Workspace, bias: Tensor | None) -> None:
         work = {'direct': self._direct, 'rows': self._rows, 'tiles': self._tiles}[self.method]
         if not self.shuffle:
-            work(x, out, workspace)
+            work(x, out, workspace, bias)
             return
         images, height, width, _ = x.shape
         wide = workspace.take('wide', images, height - 2, width - 2, self.out_channels, like=x)
-        work(x, wide, workspace)
+        work(x, wide, workspace, bias)
         # Channels are (row, column, channel) here, not (channel, row, column) as PyTorch has them.
         blocks = wide.unflatten(3, (2, 2, -1)).permute(0, 1, 3, 2, 4, 5)
         out.unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).copy_(blocks)
@@ -132,26 +145,26 @@ class Conv3x3:
             return TILE * max(1, at_once * TILE // (width * images))
         return TILE * max(1, min(16, 4096 // (width * images)))
 
-    def _direct(self, x: Tensor, out: Tensor, workspace: Workspace) -> None:
-        out.copy_(nhwc(F.conv2d(nchw(x), self.weight, self.bias)))
+    def _direct(self, x: Tensor, out: Tensor, workspace: Workspace, bias: Tensor | None) -> None:
+        out.copy_(nhwc(F.conv2d(nchw(x), self.weight, bias)))
 
-    def _rows(self, x: Tensor, out: Tensor, workspace: Workspace) -> None:
+    def _rows(self, x: Tensor, out: Tensor, workspace: Workspace, bias: Tensor | None) -> None:
         rows = transform_rows(x, workspace)
         products = []
         for place, weight in enumerate(self.row_filters):
             # At the point 1, a constant comes out as itself in all four results.
-            bias = self.bias if place == 1 else None
-            products.append(nhwc(F.conv2d(nchw(rows[place]), weight, bias)))
+            products.append(nhwc(F.conv2d(nchw(rows[place]), weight, bias if place == 1 else None)))
         untransform_rows(products, out, workspace)
 
-    def _tiles(self, x: Tensor, out: Tensor, workspace: Workspace) -> None:
+    def _tiles(self, x: Tensor, out: Tensor, workspace: Workspace, bias: Tensor | None) -> None:
         images, height, width, _ = out.shape
         grid = (images, height // TILE, width // TILE)
         tiles = workspace.take('tiles', PRODUCTS, PRODUCTS, *grid, self.in_channels, like=x)
         transform_tiles(x, tiles, workspace)
         products = workspace.take('products', PRODUCTS, PRODUCTS, *grid, self.out_channels, like=x)
         multiply(tiles, self.tile_filters, products)
-        products[1, 1] += self.bias
+        if bias is not None:
+            products[1, 1] += bias
         untransform_tiles(products, out, workspace)
 
 
@@ -160,16 +173,26 @@ class UpConv:
 
     Args:
         weight: (K, C, 3, 3), with all that scales it.
+        bias: (K,).
         dtype: Of the maps.
     """
 
-    def __init__(self, weight: Tensor, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype = torch.float32) -> None:
         self.out_channels, self.in_channels = weight.shape[:2]
+        self.bias = bias.detach().to(dtype, copy=True)
         # The filter is applied as (1, 3, 3, 1) along each axis, whose sum 64 is to be 4.
         self.weight = _channels_last((weight.detach() / 16).transpose(0, 1), dtype)
 
-    def __call__(self, x: Tensor, out: Tensor, workspace: Workspace, finish: Finish | None = None) -> None:
-        """x (N, h + 2, w + 2, C), border included, contiguous -> ``out`` (N, 2 h, 2 w, K)."""
+    def __call__(
+        self,
+        x: Tensor,
+        out: Tensor,
+        workspace: Workspace,
+        epilogue: Epilogue = NOTHING,
+        in_scale: Tensor | None = None,
+    ) -> None:
+        """x (N, h + 2, w + 2, C), border included -> ``out`` (N, 2 h, 2 w, K); the rest as :class:`Conv3x3`'s."""
+        x = scaled(x, in_scale, workspace)
         images, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
         strip = max(4, min(height, 4096 // (width * images)))
         for top in range(0, height, strip):
@@ -179,8 +202,7 @@ class UpConv:
             rows = workspace.take('filtered', images, *wide.shape[1:], like=x)[:, :-3]
             _filter(wide, 1, rows, workspace)
             _filter(rows, 2, part, workspace)
-            if finish is not None:
-                finish(part, 2 * top)
+            epilogue.apply(part, 2 * top, self.bias)
 
 
 def _filter(x: Tensor, dim: int, out: Tensor, workspace: Workspace) -> None:
@@ -208,35 +230,20 @@ class ThinConv:
         self.taps = weight.detach().to(dtype, copy=True).permute(2, 3, 0, 1).reshape(-1, self.in_channels)
         self.bias = bias.detach().to(torch.float32, copy=True)
 
-    def start(self, height: int, width: int, workspace: Workspace, like: Tensor) -> Tensor:
-        """Memory for the products of a map of this size with each tap, (9 K, (height + 2) (width + 2))."""
-        planes = workspace.take('planes', len(self.taps), height + 2, width + 2, like=like)
-        planes[:, 0].zero_()
-        planes[:, -1].zero_()
-        return planes.flatten(1)
-
-    def multiply(self, rows: Tensor, planes: Tensor, top: int) -> None:
-        """Products of rows (n, width + 2, C), border included, which begin with row ``top`` of the bordered map."""
-        start = top * rows.shape[1]
-        torch.mm(self.taps, rows.flatten(0, 1).t(), out=planes[:, start:start + rows.shape[0] * rows.shape[1]])
-
-    def sum(self, planes: Tensor, out: Tensor) -> None:
-        """Products of a map -> ``out`` (K, h, w), float32."""
+    def __call__(self, x: Tensor, out: Tensor, workspace: Workspace) -> None:
+        """x (h + 2, w + 2, C), border included -> ``out`` (K, h, w), float32."""
+        x = scaled(x, None, workspace)
         height, width = out.shape[1:]
+        planes = workspace.take('planes', len(self.taps), (height + 2) * (width + 2), like=x)
+        strip = max(1, 16384 // width) * (width + 2)
+        pixels = x.flatten(0, 1)
+        for start in range(0, len(pixels), strip):
+            torch.mm(self.taps, pixels[start:start + strip].t(), out=planes[:, start:start + strip])
         taps = planes.view(3, 3, self.out_channels, -1, width + 2)
         out.copy_(self.bias[:, None, None].expand_as(out))
         for row in range(3):
             for column in range(3):
                 out += taps[row, column, :, row:row + height, column:column + width]
-
-    def __call__(self, x: Tensor, out: Tensor, workspace: Workspace) -> None:
-        """x (h + 2, w + 2, C), border included, contiguous -> ``out`` (K, h, w), float32."""
-        height, width = out.shape[1:]
-        planes = self.start(height, width, workspace, x)
-        strip = max(1, 16384 // width)
-        for top in range(0, height + 2, strip):
-            self.multiply(x[top:top + strip], planes, top)
-        self.sum(planes, out)
 
 
 def multiply(tiles: Tensor, filters: Tensor, products: Tensor) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Optional
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from glean_plus.inference.conv import Conv3x3, UpConv
+from glean_plus.inference.convolutions import Convolution, Convolutions
+from glean_plus.inference.epilogue import Epilogue
 from glean_plus.inference.maps import inside, padded
 from glean_plus.inference.winograd import Workspace
 from glean_plus.models.banks.stylegan2 import StyleConv, StyleGAN2Bank
@@ -26,30 +26,28 @@ class StyleLayer:
         layer: The module.
         noise: Its fixed noise (1, 1, H, W).
         code: The code (1, style_channels) of all pictures, or None if each has its own.
-        dtype: Of the maps.
+        convolutions: What makes its convolution.
 
     Raises:
         ValueError: If its FIR filter is not StyleGAN2's.
     """
 
-    def __init__(self, layer: StyleConv, noise: Tensor, code: Tensor | None, dtype: torch.dtype) -> None:
-        self.modulation, self.constant, self.dtype = layer.conv.style_modulation, code is not None, dtype
+    def __init__(self, layer: StyleConv, noise: Tensor, code: Tensor | None, convolutions: Convolutions) -> None:
+        self.modulation, self.constant, self.dtype = layer.conv.style_modulation, code is not None, convolutions.dtype
         weight = layer.conv.weight_orig[0] * layer.conv.scale
         self.energy = weight.float().square().sum(dim=(2, 3))  # (K, C), of which the demodulation is made
-        self.bias = layer.activate.bias * SQRT2
         if code is not None:
             scale, out_scale = self._scales(code)
             weight = weight * scale[0, :, None, None] * out_scale[0, :, None, None, None]
-        self.noise = (layer.noise_injector.weight * SQRT2 * noise[0, 0]).to(dtype).unsqueeze(-1)  # (H, W, 1)
-        self.conv: Conv3x3 | UpConv
+        self.noise = (layer.noise_injector.weight * SQRT2 * noise[0, 0]).to(self.dtype).unsqueeze(-1)  # (H, W, 1)
+        bias, (height, width) = layer.activate.bias * SQRT2, noise.shape[-2:]
+        self.conv: Convolution
         if hasattr(layer.conv, 'blur'):
             if not torch.allclose(layer.conv.blur.kernel.cpu(), fir_kernel(gain=4.0)):
                 raise ValueError('Only the FIR filter (1, 3, 3, 1) can be folded, but this bank has another one.')
-            self.conv = UpConv(weight, dtype)
+            self.conv = convolutions.up(weight, bias, height, width)
         else:
-            self.conv = Conv3x3(weight, self.bias if self.constant else None, dtype, min(noise.shape[-2:]))
-        self.bias = self.bias.to(dtype)
-        self.adds_bias = not (self.constant and isinstance(self.conv, Conv3x3))
+            self.conv = convolutions.conv(weight, bias, height, width)
 
     def scales(self, code: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (N, style_channels) -> scales of the inputs (N, 1, 1, C) and of the results (N, 1, 1, K)."""
@@ -65,30 +63,22 @@ class StyleLayer:
         x: Tensor,
         out: Tensor,
         workspace: Workspace,
+        row: int = 0,
+        in_scale: Tensor | None = None,
         out_scale: Tensor | None = None,
         then: Tensor | None = None,
-        row: int = 0,
     ) -> None:
-        """x (N, h + 2, w + 2, C), scaled where codes are the pictures' own -> ``out`` (N, H, W, K).
+        """x (N, h + 2, w + 2, C) -> ``out`` (N, H, W, K).
 
         Args:
             x, out, workspace: As for a convolution.
-            out_scale: (N, 1, 1, K), the demodulation, where codes are the pictures' own.
-            then: (N, 1, 1, K), multiplies the result at the end: the scale of the next layer's input.
             row: Which row of the whole map ``out`` begins with.
+            in_scale, out_scale: What :meth:`scales` makes of codes, where they are the pictures' own; None for
+                ``in_scale`` if x has it already.
+            then: (N, 1, 1, K), multiplies the result at the end: the next layer's ``in_scale``.
         """
-
-        def finish(part: Tensor, top: int) -> None:
-            if out_scale is not None:
-                torch.addcmul(self.bias, part, out_scale, out=part)
-            elif self.adds_bias:
-                part.add_(self.bias)
-            part.add_(self.noise[row + top:row + top + part.shape[1]])
-            F.leaky_relu_(part, LRELU_SLOPE)
-            if then is not None:
-                part.mul_(then)
-
-        self.conv(x, out, workspace, finish)
+        noise = self.noise[row:row + out.shape[1]]
+        self.conv(x, out, workspace, Epilogue(out_scale, noise, LRELU_SLOPE, then), in_scale)
 
 
 class StyleBlock:
@@ -98,18 +88,22 @@ class StyleBlock:
         bank: The bank.
         resolution: Where the block ends.
         codes: One a layer of the whole bank, (1, style_channels), if all pictures have the same; None if not.
-        dtype: Of the maps.
+        convolutions: What makes its convolutions.
     """
 
     def __init__(
-        self, bank: StyleGAN2Bank, resolution: int, codes: Sequence[Tensor | None] | None, dtype: torch.dtype
+        self,
+        bank: StyleGAN2Bank,
+        resolution: int,
+        codes: Sequence[Tensor | None] | None,
+        convolutions: Convolutions,
     ) -> None:
         self.resolution, self.channels = resolution, bank.channels[resolution]
         self.indices = bank.layers_of(resolution)
         self.layers = [
             StyleLayer(
                 bank.convs[str(index - 1)], getattr(bank, f'injected_noise_{index}'),
-                None if codes is None else codes[index], dtype,
+                None if codes is None else codes[index], convolutions,
             ) for index in self.indices
         ]  # fmt: skip
 
@@ -119,13 +113,8 @@ class StyleBlock:
             return None
         return [layer.scales(codes[index]) for layer, index in zip(self.layers, self.indices)]
 
-    def scale_input(self, g: Tensor, scales: Scales) -> None:
-        """Scale a map (N, H, W, C) in place, for :meth:`__call__`."""
-        if scales is not None:
-            g.mul_(scales[0][0])
-
     def __call__(self, g: Tensor, out: Tensor, scales: Scales, workspace: Workspace, row: int = 0) -> None:
-        """g (N, h + 2, w + 2, C) after :meth:`scale_input` -> ``out`` (N, 2 h, 2 w, channels).
+        """g (N, h + 2, w + 2, C) -> ``out`` (N, 2 h, 2 w, channels).
 
         Args:
             g: The map with its border, or some of its rows with a neighbour above and below. The first and the last row
@@ -135,13 +124,9 @@ class StyleBlock:
             workspace: For what is computed on the way.
             row: Which row of the whole result ``out`` begins with.
         """
-        first, second = self.layers
         images, height, width = g.shape[0], g.shape[1] - 2, g.shape[2] - 2
         between = padded(workspace, 'between', images, 2 * height, 2 * width, self.channels, like=g)
-        if scales is None:
-            first(g, inside(between), workspace, row=row)
-            second(between, out, workspace, row=row)
-        else:
-            (_, out_1), (scale_2, out_2) = scales
-            first(g, inside(between), workspace, out_1, scale_2, row)
-            second(between, out, workspace, out_2, row=row)
+        first, second = self.layers
+        (in_1, out_1), (in_2, out_2) = scales or [(None, None)] * 2
+        first(g, inside(between), workspace, row, in_1, out_1, in_2)
+        second(between, out, workspace, row, None, out_2)

@@ -68,8 +68,14 @@ def transform_output(m: Sequence[Tensor], out: Sequence[Tensor], scratch: Sequen
     torch.add(odd, m[5], out=out[3])
 
 
-def _filter_matrix() -> Tensor:
-    """G: three taps -> six factors, [6, 3], so that A^T ((G g) * (B^T d)) is the convolution. Float64."""
+def filter_matrix(results: int = TILE) -> Tensor:
+    """G: three taps -> ``results`` + 2 factors, so that A^T ((G g) * (B^T d)) is the convolution. Float64.
+
+    Args:
+        results: 4, or 2 with the points 0, 1, -1 and infinity, as the compiled kernel has it.
+    """
+    if results == 2:
+        return torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
     points = (0.0, 1.0, -1.0, POINT, -POINT)
     factors = np.zeros((PRODUCTS, 3))
     for i, p in enumerate(points):
@@ -109,12 +115,12 @@ class Workspace:
 
 def row_filters(weight: Tensor) -> Tensor:
     """Weight (K, C, 3, 3) -> (6, K, C, 1, 3), float64: the filters for transformed rows."""
-    return torch.einsum('fr,kcrs->fkcs', _filter_matrix(), weight.double()).unsqueeze(3)
+    return torch.einsum('fr,kcrs->fkcs', filter_matrix(), weight.double()).unsqueeze(3)
 
 
 def tile_filters(weight: Tensor) -> Tensor:
     """Weight (K, C, 3, 3) -> (6, 6, C, K), float64: the matrices for transformed tiles, columns before rows."""
-    matrix = _filter_matrix()
+    matrix = filter_matrix()
     return torch.einsum('fs,gr,kcrs->fgck', matrix, matrix, weight.double())
 
 

@@ -145,14 +145,14 @@ class GLEAN(BaseModule):
         features, codes = self.encode(lq, label)
         return self.decode(lq, features, self.retrieve(features, codes))
 
-    def fold(self, dtype: torch.dtype = torch.float32) -> FoldedGLEAN:
+    def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> FoldedGLEAN:
         """This model for inference alone, as its weights are now: the same pictures in less time and memory.
 
         Args, errors and what can be folded: see :class:`glean_plus.inference.FoldedGLEAN`.
         """
         from glean_plus.inference import FoldedGLEAN  # it is made of this module's parts
 
-        return FoldedGLEAN(self, dtype)
+        return FoldedGLEAN(self, dtype, compiled)
 
     def encode(self, lq: Tensor, label: Tensor | None = None) -> tuple[dict[int, Tensor], list[Tensor | None]]:
         """Features at each of the encoder's resolutions (Eq. 1), and the code of each layer (Eq. 2, or learned).

@@ -1,0 +1,228 @@
+"""The convolutions of conv.py by the kernel that compiler.py builds."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glean_plus.inference.compiler import library
+from glean_plus.inference.epilogue import NOTHING, Epilogue
+from glean_plus.inference.winograd import Workspace, filter_matrix
+
+# What a tile is where products are in bfloat16: smaller ones round less.
+FLOAT_TILE, BF16_TILE = (4, 4), (4, 2)
+# Results of a tile with the products that it needs, the memory of a thread's transformed maps (bytes), and tiles in one
+# go: a multiple of what the kernel takes at a time.
+MEMORY, AT_LEAST, AT_MOST, STEP = 600_000, 12, 48, 12
+# What the kernel leaves free between the planes of two products.
+PAD = 32
+# Fewer tiles than these do not pay for the transform of the filters.
+FEWEST_TILES = 64
+
+_pointer, _integer, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+
+
+class Task(ctypes.Structure):
+    """``Task`` of kernel.cpp."""
+
+    _fields_ = [
+        *((name, _integer) for name in (
+            'images', 'height', 'width', 'in_channels', 'out_channels', 'maps', 'products', 'rows', 'columns', 'shuffle',
+            'threads', 'tiles',
+        )),
+        ('x', _pointer), ('x_image', _integer), ('x_row', _integer), ('x_pixel', _integer),
+        ('in_scale', _pointer), ('in_scale_image', _integer),
+        ('y', _pointer), ('y_image', _integer), ('y_row', _integer), ('y_pixel', _integer),
+        ('weight', _pointer), ('filter_rows', _pointer), ('filter_columns', _pointer), ('bias', _pointer),
+        ('out_scale', _pointer), ('out_scale_image', _integer),
+        ('noise', _pointer), ('noise_row', _integer), ('slope', _float),
+        ('then', _pointer), ('then_image', _integer),
+        ('residual', _pointer * 2), ('residual_image', _integer * 2), ('residual_row', _integer * 2),
+        ('residual_pixel', _integer * 2), ('residual_scale', _float * 2),
+        ('filters', _pointer), ('scratch', _pointer), ('scratch_size', _integer),
+    ]  # fmt: skip
+
+
+class ThinTask(ctypes.Structure):
+    """``Thin`` of kernel.cpp."""
+
+    _fields_ = [
+        *((name, _integer) for name in ('height', 'width', 'in_channels', 'out_channels', 'maps', 'threads')),
+        ('x', _pointer), ('x_row', _integer), ('x_pixel', _integer), ('weight', _pointer), ('bias', _pointer),
+        ('y', _pointer), ('y_plane', _integer), ('y_row', _integer),
+    ]  # fmt: skip
+
+
+def can_compile(in_channels: int, out_channels: int, height: int, width: int) -> bool:
+    """Whether the kernel has code for a convolution of this size, and gains by it."""
+    tiles = height * width // 16
+    return not (height % 4 or width % 4) and tiles >= FEWEST_TILES and library().lanes(
+        _integer(in_channels), _integer(out_channels)) >= 4  # fmt: skip
+
+
+class CompiledConv:
+    """3x3 convolution with stride 1 and a bias, on maps that have their border already.
+
+    Its weights are transformed at each call, which takes little of its time, so that they need no more memory than
+    plain ones.
+
+    Args:
+        weight: (K, C, 3, 3), both multiples of 4.
+        bias: (K,), or None.
+        dtype: Of the maps, float32 or bfloat16.
+        shuffle: A pixel shuffle by 2 follows; K / 4 is a multiple of 4.
+        phases: Channels are (row, column, channel) for the pixel shuffle already.
+        exact: In bfloat16, multiply in float32 all the same.
+
+    Raises:
+        CompilerError: If the kernel cannot be built.
+        ValueError: When called, on maps of another type or size.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+        shuffle: bool = False,
+        phases: bool = False,
+        exact: bool = False,
+    ) -> None:
+        weight = weight.detach()
+        bias = weight.new_zeros(len(weight)) if bias is None else bias.detach()
+        if shuffle and not phases:
+            weight = weight.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)
+            bias = bias.unflatten(0, (-1, 4)).t().flatten()
+        self.kernel = library()
+        self.out_channels, self.in_channels = weight.shape[:2]
+        self.dtype, self.shuffle = dtype, shuffle
+        self.weight = weight.permute(2, 3, 1, 0).to(torch.float32, copy=True).contiguous()
+        self.bias = bias.to(torch.float32, copy=True).contiguous()
+        lanes = self.kernel.lanes(_integer(self.in_channels), _integer(self.out_channels))
+        self.halves = dtype == torch.bfloat16 and not exact and lanes == 16 and bool(self.kernel.has_bfloat16())
+        self.tile = BF16_TILE if self.halves else FLOAT_TILE
+        self.matrices = [filter_matrix(results).float().contiguous() for results in self.tile]
+
+    def __call__(
+        self,
+        x: Tensor,
+        out: Tensor,
+        workspace: Workspace,
+        epilogue: Epilogue = NOTHING,
+        in_scale: Tensor | None = None,
+    ) -> None:
+        """See :meth:`Conv3x3.__call__`; scales and noise are float32 here, also for maps in bfloat16."""
+        images, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
+        if height % self.tile[0] or width % self.tile[1] or not x.dtype == out.dtype == self.dtype:
+            raise ValueError(
+                f'A compiled convolution takes {self.dtype} of multiples of {self.tile}, but got {x.dtype} of '
+                f'{height}x{width}.'
+            )
+        threads = torch.get_num_threads()
+        products = (self.tile[0] + 2) * (self.tile[1] + 2)
+        tiles = self._tiles_at_once(images * height * width // (self.tile[0] * self.tile[1]), products, threads)
+        planes = [tiles * channels + PAD for channels in (self.in_channels, self.out_channels)]
+        memory = products * (planes[0] * (2 if self.halves else 4) + planes[1] * 4)
+        filters = products * self.in_channels * self.out_channels // (2 if self.halves else 1)
+        task = Task(
+            images=images, height=height, width=width, in_channels=self.in_channels, out_channels=self.out_channels,
+            maps=self.dtype == torch.bfloat16, products=self.halves, rows=self.tile[0], columns=self.tile[1],
+            shuffle=self.shuffle, threads=threads, tiles=tiles, slope=epilogue.slope,
+            weight=self.weight.data_ptr(), bias=self.bias.data_ptr(),
+            filter_rows=self.matrices[0].data_ptr(), filter_columns=self.matrices[1].data_ptr(),
+            filters=workspace.take('filters', filters, like=self.weight).data_ptr(),
+            scratch=workspace.take('scratch', threads * memory // 4, like=self.weight).data_ptr(), scratch_size=memory,
+        )  # fmt: skip
+        task.x, task.x_image, task.x_row, task.x_pixel = _map(x)
+        task.y, task.y_image, task.y_row, task.y_pixel = _map(out)
+        kept = []  # until the kernel has read them
+        for name, scale in (('in_scale', in_scale), ('out_scale', epilogue.out_scale), ('then', epilogue.then)):
+            if scale is not None:
+                if self.shuffle and name != 'in_scale':
+                    scale = scale.repeat(1, 1, 1, 4)
+                scale = scale.flatten(1).float().contiguous()
+                setattr(task, name, scale.data_ptr())
+                setattr(task, f'{name}_image', 0 if len(scale) == 1 else scale.shape[1])
+                kept.append(scale)
+        if epilogue.noise is not None:
+            noise = epilogue.noise.float()
+            task.noise, task.noise_row = noise.data_ptr(), noise.stride(0)
+            kept.append(noise)
+        for number, (residual, factor) in enumerate(epilogue.residuals):
+            address, *strides = _map(residual)
+            task.residual[number], task.residual_scale[number] = address, factor
+            task.residual_image[number], task.residual_row[number], task.residual_pixel[number] = strides
+        if self.kernel.convolve_3x3(ctypes.byref(task)):
+            raise ValueError(f'There is no code for {self.in_channels} to {self.out_channels} channels in {self.dtype}.')
+
+    def _tiles_at_once(self, tiles: int, products: int, threads: int) -> int:
+        """As many as stay in cache, and the same number for each thread."""
+        most = MEMORY // (4 * products * (self.in_channels + self.out_channels)) // STEP * STEP
+        most = max(AT_LEAST, min(AT_MOST, most))
+        rounds = -(-tiles // (most * threads))
+        return -(-tiles // (rounds * threads * STEP)) * STEP
+
+
+class CompiledUpConv(CompiledConv):
+    """StyleGAN2's up-sampling as a convolution to four phases, the FIR filter (1, 3, 3, 1) in its weights.
+
+    Args:
+        weight: (K, C, 3, 3), with all that scales it.
+        bias: (K,).
+        dtype: Of the maps.
+        exact: As :class:`CompiledConv`'s.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype = torch.float32, exact: bool = False) -> None:
+        phases = up_phases(weight.detach()).flatten(0, 1)
+        super().__init__(phases, bias.repeat(4), dtype, shuffle=True, phases=True, exact=exact)
+
+
+def up_phases(weight: Tensor) -> Tensor:
+    """A transposed 3x3 convolution with stride 2 and the filter after it -> (4, K, C, 3, 3), one for each phase.
+
+    Phases are (row, column). Of the 6x6 taps of both together, a phase has every second.
+    """
+    fir = np.array([1.0, 3.0, 3.0, 1.0]) / 4
+    taps = torch.from_numpy(np.stack([np.convolve(row, fir) for row in np.eye(3)])).to(weight)  # [3, 6]
+    both = torch.einsum('kcrs,ri,sj->kcij', weight, taps, taps)
+    # The pixel of an input one to the right of the output's comes in with the first tap.
+    phases = [both[:, :, row::2, column::2].flip(2, 3) for row in range(2) for column in range(2)]
+    return torch.stack(phases)
+
+
+class CompiledThinConv:
+    """3x3 convolution to at most four channels, as planes.
+
+    Args:
+        weight: (K, C, 3, 3), C a multiple of 4.
+        bias: (K,).
+        dtype: Of the maps.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype = torch.float32) -> None:
+        self.kernel, self.dtype = library(), dtype
+        self.out_channels, self.in_channels = weight.shape[:2]
+        self.weight = weight.detach().permute(2, 3, 0, 1).to(torch.float32, copy=True).contiguous()
+        self.bias = bias.detach().to(torch.float32, copy=True)
+
+    def __call__(self, x: Tensor, out: Tensor, workspace: Workspace) -> None:
+        """x (h + 2, w + 2, C), border included -> ``out`` (K, h, w), float32."""
+        task = ThinTask(
+            height=out.shape[1], width=out.shape[2], in_channels=self.in_channels, out_channels=self.out_channels,
+            maps=self.dtype == torch.bfloat16, threads=torch.get_num_threads(), x=x.data_ptr(), x_row=x.stride(0),
+            x_pixel=x.stride(1), weight=self.weight.data_ptr(), bias=self.bias.data_ptr(), y=out.data_ptr(),
+            y_plane=out.stride(0), y_row=out.stride(1),
+        )  # fmt: skip
+        if self.kernel.convolve_thin(ctypes.byref(task)):
+            raise ValueError(f'There is no code for {self.in_channels} to {self.out_channels} channels.')
+
+
+def _map(x: Tensor) -> tuple[int, int, int, int]:
+    """Address and strides of a map."""
+    if x.stride(3) != 1:
+        raise ValueError(f"A map's channels must be next to each other, but its strides are {x.stride()}.")
+    return x.data_ptr(), x.stride(0), x.stride(1), x.stride(2)

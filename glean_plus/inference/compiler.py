@@ -1,0 +1,94 @@
+"""Builds kernel.cpp for this machine with its own C++ compiler, once, and loads it."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch  # noqa: F401 - its OpenMP is the kernel's: two of them in a process would fight for the processors
+
+SOURCE = Path(__file__).with_name('kernel.cpp')
+# Sums in any order, but no assumption about NaN and Inf, which must be seen.
+FLAGS = (
+    '-std=c++17', '-O3', '-march=native', '-fPIC', '-fopenmp',
+    '-fno-math-errno', '-fno-trapping-math', '-fassociative-math', '-fno-signed-zeros',
+)  # fmt: skip
+
+
+class CompilerError(RuntimeError):
+    """The kernel cannot be built here."""
+
+
+def cache_folder() -> Path:
+    """Where built kernels are kept: ``$XDG_CACHE_HOME/glean_plus``, by default ``~/.cache/glean_plus``."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'glean_plus'
+
+
+def compiler() -> list[str]:
+    """The command of the C++ compiler: ``$CXX``, else g++ or clang++.
+
+    Raises:
+        CompilerError: If there is none.
+    """
+    command = shlex.split(os.environ.get('CXX', '')) or [name for name in ('g++', 'clang++') if shutil.which(name)][:1]
+    if not command or shutil.which(command[0]) is None:
+        raise CompilerError(
+            f"A compiled kernel needs a C++ compiler, but {command[0] if command else 'neither g++ nor clang++'} was not "
+            "found. Install g++ (Debian: `apt install g++`), name another one in CXX, or take a speed without 'compiled'."
+        )
+    return command
+
+
+@functools.lru_cache(maxsize=None)
+def library() -> ctypes.CDLL:
+    """The kernel, built if this machine has not built it yet, which takes some ten seconds.
+
+    Raises:
+        CompilerError: If it cannot be built or loaded.
+    """
+    command = compiler()
+    path = cache_folder() / f'kernel-{_fingerprint(command)}.so'
+    if not path.is_file():
+        _build(command, path)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CompilerError(f'The kernel {path} cannot be loaded ({error}). Delete it to have it built again.') from error
+
+
+def _fingerprint(command: list[str]) -> str:
+    """Of all that the result depends on: source, compiler, flags, and the processor behind -march=native."""
+    processor = platform.processor() + platform.machine()
+    information = Path('/proc/cpuinfo')
+    if information.is_file():
+        lines = information.read_text().splitlines()
+        processor += ''.join(sorted({line for line in lines if line.startswith(('model name', 'flags', 'Features'))}))
+    version = _run([*command, '--version'])
+    parts = (SOURCE.read_bytes(), version.encode(), ' '.join([*command, *FLAGS]).encode(), processor.encode())
+    return hashlib.sha256(b'\0'.join(parts)).hexdigest()[:16]
+
+
+def _build(command: list[str], path: Path) -> None:
+    """Compile and link; several processes may do so at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        code, built = Path(folder) / 'kernel.o', Path(folder) / path.name
+        _run([*command, *FLAGS, '-c', str(SOURCE), '-o', str(code)])
+        # Linked without the flags: OpenMP's functions are then found in the library that PyTorch has loaded.
+        _run([*command, '-shared', str(code), '-o', str(built)])
+        built.replace(path)
+
+
+def _run(command: list[str]) -> str:
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        raise CompilerError(f'`{shlex.join(command)}` ended with {result.returncode}:\n{result.stderr.strip()[-2000:]}')
+    return result.stdout
