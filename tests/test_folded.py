@@ -12,10 +12,12 @@ from torch import Tensor
 
 from glean_plus.inference import FoldedGLEAN
 from glean_plus.inference.conv import METHODS, Conv3x3, ThinConv, UpConv, choose_method
+from glean_plus.inference.epilogue import Epilogue
 from glean_plus.inference.maps import with_border
 from glean_plus.inference.winograd import PRODUCTS, Workspace, transform_input, transform_output
 from glean_plus.models import GLEAN
 from glean_plus.models.ops import fir_kernel, modulated_conv2d
+from glean_plus.models.speed import at_speed
 
 from conftest import shake
 
@@ -61,8 +63,8 @@ def test_bands_meet(monkeypatch: pytest.MonkeyPatch) -> None:
         model = build(light)
         lq = torch.rand(1, 3, 32, 32)
         wanted = model(lq)
-        for band in (16, 24, 1000):
-            monkeypatch.setattr('glean_plus.inference.folded.BAND', band)
+        for band in (1, 350_000, 100_000_000):
+            monkeypatch.setattr('glean_plus.inference.folded.BAND_BYTES', band)
             assert largest_share(model.fold()(lq), wanted) < 1e-5
 
 
@@ -127,18 +129,32 @@ def test_convolutions_are_exact(method: str, shuffle: bool) -> None:
         wanted = F.pixel_shuffle(wanted, 2)
     wanted = wanted.permute(0, 2, 3, 1)
     wide = torch.full((*wanted.shape[:3], wanted.shape[3] + 3), 7.0)  # a part of a concatenation
-    strips: list[tuple[int, int]] = []
-
-    def finish(part: Tensor, top: int) -> None:
-        strips.append((top, part.shape[1]))
-        part.add_(1)
-
     conv = Conv3x3(weight, bias, method=method, shuffle=shuffle)
-    conv(with_border(x.permute(0, 2, 3, 1), Workspace(), 'x'), wide[..., :-3], Workspace(), finish)
-    assert (wide[..., :-3] - 1 - wanted).abs().max() < 2e-3 * wanted.std()
+    conv(with_border(x.permute(0, 2, 3, 1), Workspace(), 'x'), wide[..., :-3], Workspace())
+    assert (wide[..., :-3] - wanted).abs().max() < 2e-3 * wanted.std()
     assert (wide[..., -3:] == 7).all()
-    assert len(strips) > 1 and [top for top, _ in strips] == [sum(n for _, n in strips[:i]) for i in range(len(strips))]
-    assert sum(rows for _, rows in strips) == wanted.shape[1]
+
+
+# Two strips at least for each; the compiled kernel has tests of its own.
+@pytest.mark.parametrize('kind', [*METHODS, 'up'])
+def test_what_follows_a_convolution(kind: str) -> None:
+    x, weight, bias = torch.randn(2, 12, 40, 1040), torch.randn(8, 12, 3, 3), torch.randn(8)
+    in_scale, out_scale = torch.rand(2, 1, 1, 12) + 0.5, torch.rand(2, 1, 1, 8) + 0.5
+    scaled = x * in_scale.permute(0, 3, 1, 2)
+    if kind == 'up':
+        conv = UpConv(weight, bias)
+        ones, zeros = torch.ones(1, 12), torch.zeros(8)
+        wanted = modulated_conv2d(scaled, weight, ones, zeros, demodulate=False, upsample_kernel=fir_kernel(gain=4.0))
+    else:
+        conv = Conv3x3(weight, bias, method=kind)
+        wanted = F.conv2d(scaled, weight, padding=1)
+    wanted = wanted.permute(0, 2, 3, 1) * out_scale + bias
+    noise, then, more = torch.randn(*wanted.shape[1:3], 1), torch.rand(1, 1, 1, 8), torch.randn(wanted.shape)
+    wanted = F.leaky_relu(wanted + noise, 0.2) * then + 0.3 * more + more.flip(0)
+    epilogue = Epilogue(out_scale, noise, 0.2, then, [(more, 0.3), (more.flip(0), 1.0)])
+    out = torch.empty(wanted.shape)
+    conv(with_border(x.permute(0, 2, 3, 1), Workspace(), 'x'), out, Workspace(), epilogue, in_scale)
+    assert (out - wanted).abs().max() < 2e-3 * wanted.std()
 
 
 def test_winograd_is_a_convolution_along_an_axis() -> None:
@@ -166,7 +182,7 @@ def test_up_sampling_and_thin_convolution() -> None:
     ones, zeros = torch.ones(1, 6), torch.zeros(5)
     wanted = modulated_conv2d(x, weight, ones, zeros, demodulate=False, upsample_kernel=fir_kernel(gain=4.0))
     out = torch.empty(2, 48, 1200, 5)
-    UpConv(weight)(with_border(x.permute(0, 2, 3, 1), Workspace(), 'x'), out, Workspace())
+    UpConv(weight, torch.zeros(5))(with_border(x.permute(0, 2, 3, 1), Workspace(), 'x'), out, Workspace())
     assert (out.permute(0, 3, 1, 2) - wanted).abs().max() < 1e-4
     planes = torch.empty(5, 24, 600)
     ThinConv(weight, bias)(with_border(x.permute(0, 2, 3, 1), Workspace(), 'x')[1], planes, Workspace())
@@ -200,26 +216,34 @@ def test_restorer_tests_the_folded_network(monkeypatch: pytest.MonkeyPatch) -> N
     )  # fmt: skip
     lq = torch.rand(1, 3, 8, 8)
     pictures = {}
-    for fold in (False, True, 'bfloat16'):
+    speeds = {'exact': {}, 'folded': dict(fold=True), 'bfloat16': dict(speed='folded-bfloat16')}
+    for name, test_cfg in speeds.items():
         torch.manual_seed(0)
         restorer = MODELS.build(dict(
             type='GLEANRestorer', generator=generator, pixel_loss=dict(type='MSELoss'), ema=dict(decay=0.9),
-            test_cfg=dict(fold=fold),
+            test_cfg=test_cfg,
         ))  # fmt: skip
         state = restorer.state_dict()
         restorer.eval()
-        pictures[fold] = restorer.forward_tensor(lq).detach()
+        pictures[name] = restorer.forward_tensor(lq).detach()
         restorer.forward_tensor(lq)
         assert restorer.state_dict().keys() == state.keys()
-        assert not [key for key in state if 'fold' in key]
+        assert not [key for key in state if 'fast' in key]
     assert len(calls) == 4 and len({*calls}) == 2
-    assert largest_share(pictures[True], pictures[False]) < 1e-5
-    assert 1e-5 < largest_share(pictures['bfloat16'], pictures[False]) < 0.1
+    assert 0 < largest_share(pictures['folded'], pictures['exact']) < 1e-5
+    assert 1e-5 < largest_share(pictures['bfloat16'], pictures['exact']) < 0.1
     # The last restorer again: what is trained or loaded is folded anew.
     state = {key: value * 2 if 'decoder' in key else value for key, value in restorer.state_dict().items()}
     restorer.load_state_dict(state)
     assert largest_share(restorer.forward_tensor(lq), pictures['bfloat16']) > 1e-2
-    with pytest.raises(ValueError, match=r"test_cfg\.fold must be one of .* but is 'fp16'"):
-        MODELS.build(dict(
-            type='GLEANRestorer', generator=generator, pixel_loss=dict(type='MSELoss'), test_cfg=dict(fold='fp16')
-        ))  # fmt: skip
+    for test_cfg, message in (
+        (dict(fold='fp16'), "test_cfg.fold must be True or False, but is 'fp16'"),
+        (dict(speed='fast'), "test_cfg.speed must be one of .* but is 'fast'"),
+        (dict(speed='exact', fold=True), 'both fold and speed'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MODELS.build(dict(
+                type='GLEANRestorer', generator=generator, pixel_loss=dict(type='MSELoss'), test_cfg=test_cfg
+            ))  # fmt: skip
+    with pytest.raises(TypeError, match="speed='folded' needs a network that can be folded, but this is a Linear"):
+        at_speed(torch.nn.Linear(1, 1), 'folded')

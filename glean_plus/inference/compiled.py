@@ -12,11 +12,15 @@ from glean_plus.inference.compiler import library
 from glean_plus.inference.epilogue import NOTHING, Epilogue
 from glean_plus.inference.winograd import Workspace, filter_matrix
 
-# What a tile is where products are in bfloat16: smaller ones round less.
-FLOAT_TILE, BF16_TILE = (4, 4), (4, 2)
-# Results of a tile with the products that it needs, the memory of a thread's transformed maps (bytes), and tiles in one
-# go: a multiple of what the kernel takes at a time.
+# Results of a tile. Products in bfloat16 round less in smaller ones; where what follows damps the rounding, as the sum
+# with a residual or a filter does, they need not be.
+TILE, BF16_TILE = (4, 4), (4, 2)
+# Up to so many channels, the transforms take longer than the products, so tiles are not smaller either.
+NARROW = 32
+# The memory of a thread's transformed maps (bytes), and tiles in one go: a multiple of what the kernel takes at a time.
 MEMORY, AT_LEAST, AT_MOST, STEP = 600_000, 12, 48, 12
+# Results in one go.
+PART = 256
 # What the kernel leaves free between the planes of two products.
 PAD = 32
 # Fewer tiles than these do not pay for the transform of the filters.
@@ -30,8 +34,8 @@ class Task(ctypes.Structure):
 
     _fields_ = [
         *((name, _integer) for name in (
-            'images', 'height', 'width', 'in_channels', 'out_channels', 'maps', 'products', 'rows', 'columns', 'shuffle',
-            'threads', 'tiles',
+            'images', 'height', 'width', 'in_channels', 'out_channels', 'maps', 'products', 'rows', 'columns',
+            'shuffle', 'threads', 'tiles', 'part',
         )),
         ('x', _pointer), ('x_image', _integer), ('x_row', _integer), ('x_pixel', _integer),
         ('in_scale', _pointer), ('in_scale_image', _integer),
@@ -75,7 +79,7 @@ class CompiledConv:
         dtype: Of the maps, float32 or bfloat16.
         shuffle: A pixel shuffle by 2 follows; K / 4 is a multiple of 4.
         phases: Channels are (row, column, channel) for the pixel shuffle already.
-        exact: In bfloat16, multiply in float32 all the same.
+        damped: What follows damps its rounding.
 
     Raises:
         CompilerError: If the kernel cannot be built.
@@ -89,7 +93,7 @@ class CompiledConv:
         dtype: torch.dtype = torch.float32,
         shuffle: bool = False,
         phases: bool = False,
-        exact: bool = False,
+        damped: bool = False,
     ) -> None:
         weight = weight.detach()
         bias = weight.new_zeros(len(weight)) if bias is None else bias.detach()
@@ -102,8 +106,11 @@ class CompiledConv:
         self.weight = weight.permute(2, 3, 1, 0).to(torch.float32, copy=True).contiguous()
         self.bias = bias.to(torch.float32, copy=True).contiguous()
         lanes = self.kernel.lanes(_integer(self.in_channels), _integer(self.out_channels))
-        self.halves = dtype == torch.bfloat16 and not exact and lanes == 16 and bool(self.kernel.has_bfloat16())
-        self.tile = BF16_TILE if self.halves else FLOAT_TILE
+        self.halves = dtype == torch.bfloat16 and lanes == 16 and bool(self.kernel.has_bfloat16())
+        self._task, self._key = Task(), None
+        self.part = min(self.out_channels, PART)
+        smaller = self.halves and not damped and max(weight.shape[:2]) > NARROW
+        self.tile = BF16_TILE if smaller else TILE
         self.matrices = [filter_matrix(results).float().contiguous() for results in self.tile]
 
     def __call__(
@@ -115,6 +122,29 @@ class CompiledConv:
         in_scale: Tensor | None = None,
     ) -> None:
         """See :meth:`Conv3x3.__call__`; scales and noise are float32 here, also for maps in bfloat16."""
+        scales = dict(in_scale=in_scale, out_scale=epilogue.out_scale, then=epilogue.then)
+        key = (x.data_ptr(), x.shape, x.stride(), out.data_ptr(), out.stride(), epilogue.slope,
+               None if epilogue.noise is None else epilogue.noise.data_ptr(), torch.get_num_threads(), workspace.moves,
+               *((each.data_ptr(), each.stride(), factor) for each, factor in epilogue.residuals))  # fmt: skip
+        if self._key != key:  # the same maps as the last time, as a rule
+            self._key, self._task = None, self._prepare(x, out, workspace, epilogue)
+        kept = []  # until the kernel has read them
+        for name, scale in scales.items():
+            if scale is None:
+                setattr(self._task, name, None)
+                continue
+            if self.shuffle and name != 'in_scale':
+                scale = scale.repeat(1, 1, 1, 4)
+            scale = scale.flatten(1).float().contiguous()
+            setattr(self._task, name, scale.data_ptr())
+            setattr(self._task, f'{name}_image', 0 if len(scale) == 1 else scale.shape[1])
+            kept.append(scale)
+        if self.kernel.convolve_3x3(ctypes.byref(self._task)):
+            raise ValueError(f'There is no code for {self.in_channels} to {self.out_channels} channels, {self.dtype}.')
+        self._key = (*key[:8], workspace.moves, *key[9:])
+
+    def _prepare(self, x: Tensor, out: Tensor, workspace: Workspace, epilogue: Epilogue) -> Task:
+        """All of a task but the scales."""
         images, height, width = x.shape[0], x.shape[1] - 2, x.shape[2] - 2
         if height % self.tile[0] or width % self.tile[1] or not x.dtype == out.dtype == self.dtype:
             raise ValueError(
@@ -124,13 +154,13 @@ class CompiledConv:
         threads = torch.get_num_threads()
         products = (self.tile[0] + 2) * (self.tile[1] + 2)
         tiles = self._tiles_at_once(images * height * width // (self.tile[0] * self.tile[1]), products, threads)
-        planes = [tiles * channels + PAD for channels in (self.in_channels, self.out_channels)]
+        planes = [tiles * channels + PAD for channels in (self.in_channels, self.part)]
         memory = products * (planes[0] * (2 if self.halves else 4) + planes[1] * 4)
         filters = products * self.in_channels * self.out_channels // (2 if self.halves else 1)
         task = Task(
             images=images, height=height, width=width, in_channels=self.in_channels, out_channels=self.out_channels,
             maps=self.dtype == torch.bfloat16, products=self.halves, rows=self.tile[0], columns=self.tile[1],
-            shuffle=self.shuffle, threads=threads, tiles=tiles, slope=epilogue.slope,
+            shuffle=self.shuffle, threads=threads, tiles=tiles, part=self.part, slope=epilogue.slope,
             weight=self.weight.data_ptr(), bias=self.bias.data_ptr(),
             filter_rows=self.matrices[0].data_ptr(), filter_columns=self.matrices[1].data_ptr(),
             filters=workspace.take('filters', filters, like=self.weight).data_ptr(),
@@ -138,25 +168,13 @@ class CompiledConv:
         )  # fmt: skip
         task.x, task.x_image, task.x_row, task.x_pixel = _map(x)
         task.y, task.y_image, task.y_row, task.y_pixel = _map(out)
-        kept = []  # until the kernel has read them
-        for name, scale in (('in_scale', in_scale), ('out_scale', epilogue.out_scale), ('then', epilogue.then)):
-            if scale is not None:
-                if self.shuffle and name != 'in_scale':
-                    scale = scale.repeat(1, 1, 1, 4)
-                scale = scale.flatten(1).float().contiguous()
-                setattr(task, name, scale.data_ptr())
-                setattr(task, f'{name}_image', 0 if len(scale) == 1 else scale.shape[1])
-                kept.append(scale)
         if epilogue.noise is not None:
-            noise = epilogue.noise.float()
-            task.noise, task.noise_row = noise.data_ptr(), noise.stride(0)
-            kept.append(noise)
+            task.noise, task.noise_row = epilogue.noise.data_ptr(), epilogue.noise.stride(0)
         for number, (residual, factor) in enumerate(epilogue.residuals):
-            address, *strides = _map(residual)
-            task.residual[number], task.residual_scale[number] = address, factor
+            task.residual[number], *strides = _map(residual)
+            task.residual_scale[number] = factor
             task.residual_image[number], task.residual_row[number], task.residual_pixel[number] = strides
-        if self.kernel.convolve_3x3(ctypes.byref(task)):
-            raise ValueError(f'There is no code for {self.in_channels} to {self.out_channels} channels in {self.dtype}.')
+        return task
 
     def _tiles_at_once(self, tiles: int, products: int, threads: int) -> int:
         """As many as stay in cache, and the same number for each thread."""
@@ -173,12 +191,11 @@ class CompiledUpConv(CompiledConv):
         weight: (K, C, 3, 3), with all that scales it.
         bias: (K,).
         dtype: Of the maps.
-        exact: As :class:`CompiledConv`'s.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype = torch.float32, exact: bool = False) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype = torch.float32) -> None:
         phases = up_phases(weight.detach()).flatten(0, 1)
-        super().__init__(phases, bias.repeat(4), dtype, shuffle=True, phases=True, exact=exact)
+        super().__init__(phases, bias.repeat(4), dtype, shuffle=True, phases=True, damped=True)
 
 
 def up_phases(weight: Tensor) -> Tensor:

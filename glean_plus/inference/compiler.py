@@ -41,15 +41,15 @@ def compiler() -> list[str]:
     command = shlex.split(os.environ.get('CXX', '')) or [name for name in ('g++', 'clang++') if shutil.which(name)][:1]
     if not command or shutil.which(command[0]) is None:
         raise CompilerError(
-            f"A compiled kernel needs a C++ compiler, but {command[0] if command else 'neither g++ nor clang++'} was not "
-            "found. Install g++ (Debian: `apt install g++`), name another one in CXX, or take a speed without 'compiled'."
+            f"The compiled kernel needs a C++ compiler, but {command[0] if command else 'neither g++ nor clang++'} was "
+            "not found. Install g++ (Debian: `apt install g++`), name one in CXX, or take a speed without 'compiled'."
         )
     return command
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def library() -> ctypes.CDLL:
-    """The kernel, built if this machine has not built it yet, which takes some ten seconds.
+    """The kernel, built if this machine has not built it yet, which takes some seconds.
 
     Raises:
         CompilerError: If it cannot be built or loaded.
@@ -61,7 +61,7 @@ def library() -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
-        raise CompilerError(f'The kernel {path} cannot be loaded ({error}). Delete it to have it built again.') from error
+        raise CompilerError(f'The kernel {path} cannot be loaded ({error}). Delete it to build it again.') from error
 
 
 def _fingerprint(command: list[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Optional, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class Convolution(Protocol):
     out_channels: int
 
     def __call__(
-        self, x: Tensor, out: Tensor, workspace: Workspace, epilogue: Epilogue = ..., in_scale: Optional[Tensor] = ...
+        self, x: Tensor, out: Tensor, workspace: Workspace, epilogue: Epilogue = ..., in_scale: Tensor | None = ...
     ) -> None: ...
 
 
@@ -31,7 +31,7 @@ class Convolutions:
 
     Args:
         dtype: Of the maps.
-        compiled: Take the compiled kernel wherever it has code for a size and is faster; PyTorch's operations elsewhere.
+        compiled: Take the compiled kernel where it has code for a size and is faster; PyTorch's operations elsewhere.
 
     Raises:
         CompilerError: If the kernel is asked for and cannot be built.
@@ -43,11 +43,20 @@ class Convolutions:
             library()
 
     def conv(
-        self, weight: Tensor, bias: Tensor | None, height: int, width: int, shuffle: bool = False
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        height: int,
+        width: int,
+        shuffle: bool = False,
+        damped: bool = False,
     ) -> Convolution:
-        """For maps of about a size; a smaller number of rows must be a multiple of 4 too."""
+        """For maps of about a size; a smaller number of rows must be a multiple of 4 too.
+
+        ``shuffle`` and ``damped`` are those of :class:`CompiledConv`.
+        """
         if self.compiled and can_compile(weight.shape[1], weight.shape[0] // (4 if shuffle else 1), height, width):
-            return CompiledConv(weight, bias, self.dtype, shuffle)
+            return CompiledConv(weight, bias, self.dtype, shuffle, damped=damped)
         return Conv3x3(weight, bias, self.dtype, min(height, width), shuffle=shuffle)
 
     def up(self, weight: Tensor, bias: Tensor, height: int, width: int) -> Convolution:

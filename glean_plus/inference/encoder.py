@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from glean_plus.inference.conv import nchw, nhwc
@@ -76,9 +75,9 @@ class FoldedTrunk(nn.Module):
 
     def forward(self, lq: Tensor) -> Tensor:
         first = nhwc(self.conv_first(lq))
-        width = first.shape[3]
+        images, height, across, width = first.shape
         wide = max((convs[-1].in_channels for convs in self.blocks), default=width)
-        buffers = [padded(self.workspace, f'dense {n}', *first.shape[:3], wide, like=first) for n in range(BUFFERS)]
+        buffers = [padded(self.workspace, f'dense {n}', images, height, across, wide, first) for n in range(BUFFERS)]
         inside(buffers[0])[..., :width].copy_(first)
         for number, convs in enumerate(self.blocks):
             x, out = buffers[number % BUFFERS], buffers[(number + 1) % BUFFERS]
@@ -92,7 +91,7 @@ class FoldedTrunk(nn.Module):
                              (inside(buffers[(number - 2) % BUFFERS])[..., :width], 1.0)]  # fmt: skip
             convs[-1](x, inside(out)[..., :width], self.workspace, Epilogue(residuals=residuals))
         last = buffers[len(self.blocks) % BUFFERS][..., :width]
-        out = padded(self.workspace, 'trunk', *first.shape[:3], width, like=first)
+        out = padded(self.workspace, 'trunk', images, height, across, width, first)
         self.conv_body(last, inside(out), self.workspace, Epilogue(residuals=[(first, 1.0)]))
         return out
 
@@ -101,4 +100,6 @@ def _dense_block(block: nn.Module, size: int, factor: float, convolutions: Convo
     """Its five convolutions, the last with the factor of its result in it."""
     convs = [block.conv1, block.conv2, block.conv3, block.conv4, block.conv5]
     factors = [1.0] * 4 + [factor]
-    return [convolutions.conv(conv.weight * f, conv.bias * f, size, size) for conv, f in zip(convs, factors)]
+    return [
+        convolutions.conv(conv.weight * f, conv.bias * f, size, size, damped=True) for conv, f in zip(convs, factors)
+    ]

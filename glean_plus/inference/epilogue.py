@@ -16,7 +16,7 @@ class Epilogue:
 
     Attributes:
         out_scale: (N or 1, 1, 1, K); y becomes y * out_scale + bias, with the convolution's bias.
-        noise: (H, W, 1), added.
+        noise: (H, W, 1), float32, added.
         slope: Of a leaky ReLU; 1 for none.
         then: (N or 1, 1, 1, K), multiplied: the scale of the next layer's input.
         residuals: Maps of y's shape and their factors, added.
@@ -42,7 +42,7 @@ class Epilogue:
         elif bias is not None:
             part.add_(bias)
         if self.noise is not None:
-            part.add_(self.noise[rows])
+            part.add_(self.noise[rows].to(part.dtype))
         if self.slope != 1:
             F.leaky_relu_(part, self.slope)
         if self.then is not None:

@@ -23,9 +23,9 @@ from glean_plus.models.glean import GLEAN, check_size
 from glean_plus.models.ops import LRELU_SLOPE
 
 DTYPES = (torch.float32, torch.bfloat16)
-# Rows of the last resolution in one go, and how many more are computed on each side: three convolutions need three, and
-# half of the number must be a multiple of Winograd's 4.
-BAND, MARGIN = 128, 8
+# The last resolution is computed in bands: bytes of a map in one go, and how many rows more are computed on each side.
+# Three convolutions need three, and half of the number must be a multiple of Winograd's 4.
+BAND_BYTES, MARGIN = 40_000_000, 8
 
 
 class FoldedGLEAN(nn.Module):
@@ -45,7 +45,7 @@ class FoldedGLEAN(nn.Module):
         model: A GLEAN or LightGLEAN on a ``StyleGAN2Bank`` with a ``GLEANDecoder``. Its encoder's weights are laid out
             as channels_last.
         dtype: float32, which gives the model's pictures up to rounding, or bfloat16.
-        compiled: Take a kernel that is built for this machine, with its own C++ compiler, the first time; on a CPU only.
+        compiled: Take a kernel that this machine's C++ compiler builds, the first time; on a CPU only.
 
     Raises:
         CompilerError: If the kernel cannot be built.
@@ -61,7 +61,7 @@ class FoldedGLEAN(nn.Module):
             if type(part) is not kind:
                 raise TypeError(f'Only a {kind.__name__} can be folded, but the model has a {type(part).__name__}.')
         if compiled and (device := next(model.parameters()).device).type != 'cpu':
-            raise ValueError(f'The compiled kernel is for CPUs, but the model is on {device}: fold with compiled=False.')
+            raise ValueError(f'The compiled kernel is for CPUs, but the model is on {device}; take compiled=False.')
         self.dtype, self.in_size, self.out_size = dtype, model.in_size, model.out_size
         self.encoder, self.codes = model.encoder, model.codes
         if dtype != torch.float32:
@@ -164,9 +164,16 @@ class FoldedGLEAN(nn.Module):
             both = padded(work, next(names), 1, res, res, self._width(res), like=d)
             g = self._stage(res, d, g if needed else None, both, scales, 0)
             d = both
-        name = next(names)
-        for top in range(0, self.out_size, BAND):
-            self._band(d, g, scales, picture, top, min(top + BAND, self.out_size), name)
+        name, band = next(names), self._band_rows()
+        for top in range(0, self.out_size, band):
+            self._band(d, g, scales, picture, top, min(top + band, self.out_size), name)
+
+    def _band_rows(self) -> int:
+        """Rows of a band: as many as fit, the same for all but the last, a multiple of 8."""
+        width = max(self._width(self.out_size), 0 if self.hidden is None else self.hidden.out_channels)
+        fitting = max(BAND_BYTES // (self.out_size * width * self.dtype.itemsize), 2 * MARGIN)
+        bands = -(-self.out_size // fitting)
+        return -(-self.out_size // (bands * 8)) * 8
 
     def _width(self, res: int) -> int:
         """Channels of the decoder's map at a resolution, with the bank's feature if it joins."""

@@ -97,9 +97,9 @@ extern "C" {
 struct Task {
     int64_t images, height, width, in_channels, out_channels;  // of the convolution, before a pixel shuffle
     int64_t maps, products;                                    // 0: float32, 1: bfloat16
-    int64_t rows, columns;                                     // of a tile's results: 4 or 2
+    int64_t rows, columns;                                     // of a tile's results: 4, and 4 or, in bfloat16, 2
     int64_t shuffle;                                           // 1: channels are (row, column, channel)
-    int64_t threads, tiles;                                    // tiles at a time
+    int64_t threads, tiles, part;                              // tiles at a time, and results: a multiple of a panel's
     const void *x;
     int64_t x_image, x_row, x_pixel;
     const float *in_scale;                                     // [images or 1, in_channels], or null
@@ -253,17 +253,16 @@ void multiply(const bf16 *tiles, int64_t channels, const bf16 *filters, float *o
 }
 #endif
 
+// Results ``from`` to ``to``, [product, tile, result].
 template <int L, int N, class Product>
-void multiply_all(const Task &t, const Product *tiles, float *out, int products) {
+void multiply_all(const Task &t, const Product *tiles, float *out, int products, int64_t from, int64_t to) {
     const int M = N == 4 ? 6 : 12;
     for (int f = 0; f < products; f++)
-        for (int64_t panel = 0; panel < t.out_channels / (N * L); panel++) {
-            const Product *filters =
-                static_cast<const Product *>(t.filters) + (f * t.out_channels / (N * L) + panel) * t.in_channels * N * L;
+        for (int64_t k = from; k < to; k += N * L) {
+            const Product *filters = static_cast<const Product *>(t.filters) + (f * t.out_channels + k) * t.in_channels;
             for (int64_t m = 0; m < t.tiles; m += M)
                 multiply<L, N, M>(tiles + f * plane(t.tiles, t.in_channels) + m * t.in_channels, t.in_channels, filters,
-                                  out + f * plane(t.tiles, t.out_channels) + m * t.out_channels + panel * N * L,
-                                  t.out_channels);
+                                  out + f * plane(t.tiles, t.part) + m * t.part + k - from, t.part);
         }
 }
 
@@ -297,7 +296,7 @@ template <int L, int R, int C, class Map>
 inline void transform_vector(const Task &t, Place at, Place next, const float *m, int64_t step, int64_t k) {
     vec<L> half[R][C + 2], d[8], r[8];
     for (int j = 0; j < C + 2; j++) {
-        for (int i = 0; i < R + 2; i++) d[i] = load<L>(m + (i * (C + 2) + j) * step + k);
+        for (int i = 0; i < R + 2; i++) d[i] = load<L>(m + (i * (C + 2) + j) * step);
         Axis<R>::output(d, r);
         for (int i = 0; i < R; i++) half[i][j] = r[i];
     }
@@ -323,13 +322,14 @@ inline void transform_vector(const Task &t, Place at, Place next, const float *m
 }
 
 template <int L, int R, int C, class Map>
-void transform_result(const Task &t, Place at, Place next, const float *m, int64_t step) {
+void transform_result(const Task &t, Place at, Place next, const float *m, int64_t step, int64_t from, int64_t to) {
     // After a pixel shuffle, a pixel may have fewer channels than a vector.
     const int64_t depth = t.shuffle ? t.out_channels / 4 : t.out_channels;
-    for (int64_t k = 0; k < t.out_channels;) {
-        if (depth % L == 0) transform_vector<L, R, C, Map>(t, at, next, m, step, k), k += L;
-        else if (depth % 8 == 0) transform_vector<8, R, C, Map>(t, at, next, m, step, k), k += 8;
-        else transform_vector<4, R, C, Map>(t, at, next, m, step, k), k += 4;
+    const int lanes = depth % L == 0 ? L : depth % 8 == 0 ? 8 : 4;
+    for (int64_t k = from; k < to; k += lanes, m += lanes) {
+        if (lanes == L) transform_vector<L, R, C, Map>(t, at, next, m, step, k);
+        else if (lanes == 8) transform_vector<8, R, C, Map>(t, at, next, m, step, k);
+        else transform_vector<4, R, C, Map>(t, at, next, m, step, k);
     }
 }
 
@@ -347,7 +347,7 @@ template <int L, int R, int C, class Map, class Product> void convolve(const Tas
         }
         char *scratch = static_cast<char *>(t.scratch) + omp_get_thread_num() * t.scratch_size;
         Product *inputs = reinterpret_cast<Product *>(scratch);
-        const int64_t step_in = plane(t.tiles, t.in_channels), step_out = plane(t.tiles, t.out_channels);
+        const int64_t step_in = plane(t.tiles, t.in_channels), step_out = plane(t.tiles, t.part);
         float *results = reinterpret_cast<float *>(scratch + F * step_in * int64_t(sizeof(Product)));
 #pragma omp for schedule(dynamic)
         for (int64_t block = 0; block < blocks; block++) {
@@ -358,24 +358,19 @@ template <int L, int R, int C, class Map, class Product> void convolve(const Tas
             for (int64_t n = count; n < t.tiles; n++)  // the last block may be short
                 for (int f = 0; f < F; f++)
                     std::memset(inputs + f * step_in + n * t.in_channels, 0, t.in_channels * sizeof(Product));
-            switch (width) {
-                case 4: multiply_all<L, 4>(t, inputs, results, F); break;
-                case 2: multiply_all<L, 2>(t, inputs, results, F); break;
-                default: multiply_all<L, 1>(t, inputs, results, F);
+            for (int64_t from = 0; from < t.out_channels; from += t.part) {
+                const int64_t to = std::min(from + t.part, t.out_channels);
+                switch (width) {
+                    case 4: multiply_all<L, 4>(t, inputs, results, F, from, to); break;
+                    case 2: multiply_all<L, 2>(t, inputs, results, F, from, to); break;
+                    default: multiply_all<L, 1>(t, inputs, results, F, from, to);
+                }
+                for (int64_t n = 0; n < count; n++)
+                    transform_result<L, R, C, Map>(t, place(t, first + n), place(t, std::min(first + n + 1, tiles - 1)),
+                                                   results + n * t.part, step_out, from, to);
             }
-            for (int64_t n = 0; n < count; n++)
-                transform_result<L, R, C, Map>(t, place(t, first + n), place(t, std::min(first + n + 1, tiles - 1)),
-                                               results + n * t.out_channels, step_out);
         }
     }
-}
-
-template <int L, class Map, class Product> bool convolve(const Task &t) {
-    if (t.rows == 4 && t.columns == 4) convolve<L, 4, 4, Map, Product>(t);
-    else if (t.rows == 4 && t.columns == 2) convolve<L, 4, 2, Map, Product>(t);
-    else if (t.rows == 2 && t.columns == 2) convolve<L, 2, 2, Map, Product>(t);
-    else return false;
-    return true;
 }
 
 }  // namespace
@@ -403,22 +398,19 @@ int lanes(int64_t in_channels, int64_t out_channels) {
 int convolve_3x3(const Task *task) {
     const Task &t = *task;
     const int n = lanes(t.in_channels, t.out_channels);
-    bool known = false;
 #if BF16_DOT
-    if (t.products) {
-        if (t.maps == 1 && n == 16) known = convolve<16, bf16, bf16>(t);
-        return !known;
-    }
+    if (t.products && t.maps && n == 16 && t.columns == 4) return convolve<16, 4, 4, bf16, bf16>(t), 0;
+    if (t.products && t.maps && n == 16 && t.columns == 2) return convolve<16, 4, 2, bf16, bf16>(t), 0;
 #endif
-    if (t.products) return 1;
+    if (t.products || t.columns != 4) return 1;
 #if defined(__AVX512F__)
-    if (n == 16) known = t.maps ? convolve<16, bf16, float>(t) : convolve<16, float, float>(t);
+    if (n == 16) return t.maps ? convolve<16, 4, 4, bf16, float>(t) : convolve<16, 4, 4, float, float>(t), 0;
 #endif
 #if defined(__AVX__)
-    if (n == 8) known = t.maps ? convolve<8, bf16, float>(t) : convolve<8, float, float>(t);
+    if (n == 8) return t.maps ? convolve<8, 4, 4, bf16, float>(t) : convolve<8, 4, 4, float, float>(t), 0;
 #endif
-    if (n == 4) known = t.maps ? convolve<4, bf16, float>(t) : convolve<4, float, float>(t);
-    return !known;
+    if (n == 4) return t.maps ? convolve<4, 4, 4, bf16, float>(t) : convolve<4, 4, 4, float, float>(t), 0;
+    return 1;
 }
 
 struct Thin {

@@ -39,7 +39,7 @@ class StyleLayer:
         if code is not None:
             scale, out_scale = self._scales(code)
             weight = weight * scale[0, :, None, None] * out_scale[0, :, None, None, None]
-        self.noise = (layer.noise_injector.weight * SQRT2 * noise[0, 0]).to(self.dtype).unsqueeze(-1)  # (H, W, 1)
+        self.noise = (layer.noise_injector.weight * SQRT2 * noise[0, 0]).unsqueeze(-1)  # (H, W, 1)
         bias, (height, width) = layer.activate.bias * SQRT2, noise.shape[-2:]
         self.conv: Convolution
         if hasattr(layer.conv, 'blur'):
@@ -127,6 +127,10 @@ class StyleBlock:
         images, height, width = g.shape[0], g.shape[1] - 2, g.shape[2] - 2
         between = padded(workspace, 'between', images, 2 * height, 2 * width, self.channels, like=g)
         first, second = self.layers
-        (in_1, out_1), (in_2, out_2) = scales or [(None, None)] * 2
-        first(g, inside(between), workspace, row, in_1, out_1, in_2)
-        second(between, out, workspace, row, None, out_2)
+        if scales is None:
+            first(g, inside(between), workspace, row)
+            second(between, out, workspace, row)
+        else:
+            (in_1, out_1), (in_2, out_2) = scales
+            first(g, inside(between), workspace, row, in_1, out_1, then=in_2)
+            second(between, out, workspace, row, out_scale=out_2)

@@ -103,6 +103,7 @@ class Workspace:
 
     def __init__(self) -> None:
         self._flat: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
+        self.moves = 0  # how often something got a new address
 
     def take(self, name: str, *shape: int, like: Tensor) -> Tensor:
         """Uninitialised memory of a shape, with the type and device of a tensor; the last of this name is lost."""
@@ -110,6 +111,7 @@ class Workspace:
         flat = self._flat.get(key)
         if flat is None or flat.numel() < size:
             self._flat[key] = flat = like.new_empty(size)
+            self.moves += 1
         return flat[:size].view(shape)
 
 

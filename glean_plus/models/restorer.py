@@ -19,24 +19,13 @@ from glean_plus.models.classes import classes_of
 from glean_plus.models.ema import averaged_copy, update
 from glean_plus.models.glean import GLEAN
 from glean_plus.models.references import build_references
+from glean_plus.models.speed import at_speed, speed_of
 from glean_plus.weights import select_prefix
 from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
 from glean_plus.weights.strict import check
 
 # What the log has as loss_<name>.
 OWN_LOSSES = {'pix', 'perceptual', 'style', 'gan', 'd_real', 'd_fake'}
-
-
-def fold_dtype(fold: Any) -> torch.dtype | None:
-    """``fold`` of a ``test_cfg`` as a type; None for no folding.
-
-    Raises:
-        ValueError: If it is not False, True, 'float32' or 'bfloat16'.
-    """
-    known = {False: None, True: torch.float32, 'float32': torch.float32, 'bfloat16': torch.bfloat16}
-    if fold not in known:
-        raise ValueError(f'test_cfg.fold must be one of {list(known)}, but is {fold!r}.')
-    return known[fold]
 
 
 @MODELS.register_module()
@@ -64,8 +53,8 @@ class GLEANRestorer(SRGAN):
         **kwargs: As ``mmagic.models.SRGAN``: ``discriminator``, ``gan_loss``, ``pixel_loss``, ``train_cfg`` with
             ``disc_steps``, ``disc_repeat``, ``disc_init_steps`` and ``channels_last`` (train in that memory layout,
             which is faster on CPUs and tensor cores), ``test_cfg`` (what a test compares with, see
-            :func:`build_references`; and ``fold``: True to test what :meth:`GLEAN.fold` makes, 'bfloat16' to test that
-            in bfloat16), ``data_preprocessor``, ``init_cfg``.
+            :func:`build_references`; and how the network is run: ``speed``, 'exact' by default, see :func:`at_speed`,
+            or ``fold=True`` for 'folded'), ``data_preprocessor``, ``init_cfg``.
     """
 
     def __init__(
@@ -80,9 +69,9 @@ class GLEANRestorer(SRGAN):
         del self._buffers['step_counter']
         self.register_buffer('step_counter', torch.tensor(0), persistent=True)
         test_cfg = dict(self.test_cfg or {})
-        self.fold_dtype = fold_dtype(test_cfg.pop('fold', False))
+        self.speed = speed_of(test_cfg)
         self.references = build_references(test_cfg)
-        self.__dict__['_folded'] = None  # a network that shares parts of this one, so no part of its state
+        self.__dict__['_fast'] = None  # a network that shares parts of this one, so no part of its state
         self._perceptual_cfg = perceptual_loss
         self._loss_cfgs = dict(losses or {})
         if taken := sorted(OWN_LOSSES & {*self._loss_cfgs}):
@@ -121,24 +110,22 @@ class GLEANRestorer(SRGAN):
         if training:
             network = self.generator
         else:
-            network = self.tested if self.fold_dtype is None else self._fold()
+            network = self.tested if self.speed == 'exact' else self._at_speed()
         return network(inputs, *self.labels(data_samples))
 
-    def _fold(self) -> nn.Module:
-        """The folded network, made at the first use after a training or a loading."""
-        if self._folded is None:
-            if not isinstance(self.tested, GLEAN):
-                raise TypeError(f'test_cfg has `fold`, but a {type(self.tested).__name__} cannot be folded.')
-            self.__dict__['_folded'] = self.tested.fold(self.fold_dtype)
-        return self._folded
+    def _at_speed(self) -> nn.Module:
+        """The network of ``test_cfg.speed``, made at the first use after a training or a loading."""
+        if self._fast is None:
+            self.__dict__['_fast'] = at_speed(self.tested, self.speed)
+        return self._fast
 
     def train(self, mode: bool = True) -> GLEANRestorer:
         if mode:
-            self.__dict__['_folded'] = None
+            self.__dict__['_fast'] = None
         return super().train(mode)
 
     def _apply(self, *args: Any, **kwargs: Any) -> GLEANRestorer:
-        self.__dict__['_folded'] = None  # it would stay on the device
+        self.__dict__['_fast'] = None  # it would stay on the device
         return super()._apply(*args, **kwargs)
 
     def labels(self, data_samples: DataSample | None) -> tuple[Tensor, ...]:
@@ -289,7 +276,7 @@ class GLEANRestorer(SRGAN):
         Raises:
             WeightsError: If the generator's tensors are not all there with the right shapes.
         """
-        self.__dict__['_folded'] = None
+        self.__dict__['_fast'] = None
         self._complete(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 

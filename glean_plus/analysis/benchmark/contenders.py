@@ -12,7 +12,7 @@ from mmagic.models.editors.glean import GLEANStyleGANv2
 from mmagic.registry import MODELS
 from torch import Tensor, nn
 
-from glean_plus.models import GLEAN
+from glean_plus.models.speed import at_speed
 from glean_plus.weights.mmagic_glean import from_mmagic
 
 # Of noise, which new weights leave at 0, so that its work would not show in a comparison of pictures.
@@ -25,23 +25,27 @@ class Contender:
 
     Attributes:
         network: ``mmagic`` (GLEANStyleGANv2), ``glean``, ``lightglean`` or ``esrgan`` (RRDBNet, 4x only).
-        fold: None for the module as it is, or the type to fold to.
+        speed: As in ``test_cfg``: how the network is run.
         same_as: The contender whose weights it has, so that its pictures can be compared.
     """
 
     network: str
-    fold: str | None = None
+    speed: str = 'exact'
     same_as: str | None = None
 
 
 CONTENDERS: Mapping[str, Contender] = {
     'MMagic GLEAN': Contender('mmagic'),
     'GLEAN': Contender('glean', same_as='MMagic GLEAN'),
-    'GLEAN, folded': Contender('glean', 'float32', 'MMagic GLEAN'),
-    'GLEAN, folded, bfloat16': Contender('glean', 'bfloat16', 'MMagic GLEAN'),
+    'GLEAN, folded': Contender('glean', 'folded', 'MMagic GLEAN'),
+    'GLEAN, compiled': Contender('glean', 'compiled', 'MMagic GLEAN'),
+    'GLEAN, folded, bfloat16': Contender('glean', 'folded-bfloat16', 'MMagic GLEAN'),
+    'GLEAN, compiled, bfloat16': Contender('glean', 'compiled-bfloat16', 'MMagic GLEAN'),
     'LightGLEAN': Contender('lightglean'),
-    'LightGLEAN, folded': Contender('lightglean', 'float32', 'LightGLEAN'),
-    'LightGLEAN, folded, bfloat16': Contender('lightglean', 'bfloat16', 'LightGLEAN'),
+    'LightGLEAN, folded': Contender('lightglean', 'folded', 'LightGLEAN'),
+    'LightGLEAN, compiled': Contender('lightglean', 'compiled', 'LightGLEAN'),
+    'LightGLEAN, folded, bfloat16': Contender('lightglean', 'folded-bfloat16', 'LightGLEAN'),
+    'LightGLEAN, compiled, bfloat16': Contender('lightglean', 'compiled-bfloat16', 'LightGLEAN'),
     'MMagic RRDBNet (4x)': Contender('esrgan'),
 }
 
@@ -77,10 +81,7 @@ def build(contender: Contender, in_size: int, out_size: int, device: str) -> Cal
         if not light:
             network.load_state_dict(from_mmagic(mmagic_glean(in_size, out_size).state_dict())[0])
     network = network.eval().requires_grad_(False).to(device)
-    if contender.fold is not None:
-        assert isinstance(network, GLEAN)
-        return network.fold(getattr(torch, contender.fold))
-    return network
+    return at_speed(network, contender.speed)
 
 
 def _with_noise(network: nn.Module) -> Any:
