@@ -63,8 +63,9 @@ def test_bands_meet(monkeypatch: pytest.MonkeyPatch) -> None:
         model = build(light)
         lq = torch.rand(1, 3, 32, 32)
         wanted = model(lq)
-        for band in (1, 350_000, 100_000_000):
+        for band, whole in ((1, 0), (350_000, 1_000_000), (100_000_000, 100_000_000)):
             monkeypatch.setattr('glean_plus.inference.folded.BAND_BYTES', band)
+            monkeypatch.setattr('glean_plus.inference.folded.WHOLE_BYTES', whole)
             assert largest_share(model.fold()(lq), wanted) < 1e-5
 
 

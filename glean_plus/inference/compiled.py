@@ -19,12 +19,12 @@ TILE, BF16_TILE = (4, 4), (4, 2)
 NARROW = 32
 # The memory of a thread's transformed maps (bytes), and tiles in one go: a multiple of what the kernel takes at a time.
 MEMORY, AT_LEAST, AT_MOST, STEP = 600_000, 12, 48, 12
-# Results in one go.
-PART = 256
+# Results in one go, and bytes of filters at a time.
+PART, FILTERS = 128, 20_000_000
 # What the kernel leaves free between the planes of two products.
 PAD = 32
-# Fewer tiles than these do not pay for the transform of the filters.
-FEWEST_TILES = 64
+# Fewer tiles than these do not pay for the transform of the filters; an up-sampling has four times as many.
+FEWEST_TILES, FEWEST_TO_UP = 64, 256
 
 _pointer, _integer, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
@@ -35,7 +35,7 @@ class Task(ctypes.Structure):
     _fields_ = [
         *((name, _integer) for name in (
             'images', 'height', 'width', 'in_channels', 'out_channels', 'maps', 'products', 'rows', 'columns',
-            'shuffle', 'threads', 'tiles', 'part',
+            'shuffle', 'threads', 'tiles', 'part', 'group',
         )),
         ('x', _pointer), ('x_image', _integer), ('x_row', _integer), ('x_pixel', _integer),
         ('in_scale', _pointer), ('in_scale_image', _integer),
@@ -60,11 +60,10 @@ class ThinTask(ctypes.Structure):
     ]  # fmt: skip
 
 
-def can_compile(in_channels: int, out_channels: int, height: int, width: int) -> bool:
+def can_compile(in_channels: int, out_channels: int, height: int, width: int, fewest: int = FEWEST_TILES) -> bool:
     """Whether the kernel has code for a convolution of this size, and gains by it."""
-    tiles = height * width // 16
-    return not (height % 4 or width % 4) and tiles >= FEWEST_TILES and library().lanes(
-        _integer(in_channels), _integer(out_channels)) >= 4  # fmt: skip
+    enough = not (height % 4 or width % 4) and height * width // 16 >= fewest
+    return enough and library().lanes(_integer(in_channels), _integer(out_channels)) >= 4
 
 
 class CompiledConv:
@@ -156,14 +155,15 @@ class CompiledConv:
         tiles = self._tiles_at_once(images * height * width // (self.tile[0] * self.tile[1]), products, threads)
         planes = [tiles * channels + PAD for channels in (self.in_channels, self.part)]
         memory = products * (planes[0] * (2 if self.halves else 4) + planes[1] * 4)
-        filters = products * self.in_channels * self.out_channels // (2 if self.halves else 1)
+        each = products * self.in_channels * (2 if self.halves else 4)
+        group = min(self.out_channels, max(1, FILTERS // (each * self.part)) * self.part)
         task = Task(
             images=images, height=height, width=width, in_channels=self.in_channels, out_channels=self.out_channels,
             maps=self.dtype == torch.bfloat16, products=self.halves, rows=self.tile[0], columns=self.tile[1],
-            shuffle=self.shuffle, threads=threads, tiles=tiles, part=self.part, slope=epilogue.slope,
+            shuffle=self.shuffle, threads=threads, tiles=tiles, part=self.part, group=group, slope=epilogue.slope,
             weight=self.weight.data_ptr(), bias=self.bias.data_ptr(),
             filter_rows=self.matrices[0].data_ptr(), filter_columns=self.matrices[1].data_ptr(),
-            filters=workspace.take('filters', filters, like=self.weight).data_ptr(),
+            filters=workspace.take('filters', each * group // 4, like=self.weight).data_ptr(),
             scratch=workspace.take('scratch', threads * memory // 4, like=self.weight).data_ptr(), scratch_size=memory,
         )  # fmt: skip
         task.x, task.x_image, task.x_row, task.x_pixel = _map(x)

@@ -23,9 +23,10 @@ from glean_plus.models.glean import GLEAN, check_size
 from glean_plus.models.ops import LRELU_SLOPE
 
 DTYPES = (torch.float32, torch.bfloat16)
-# The last resolution is computed in bands: bytes of a map in one go, and how many rows more are computed on each side.
-# Three convolutions need three, and half of the number must be a multiple of Winograd's 4.
-BAND_BYTES, MARGIN = 40_000_000, 8
+# The last resolution is computed in bands, and with it those below whose maps are larger than so many bytes: bytes of
+# the last map in one go, and how many rows more are computed on each side. Three convolutions need three, and half of
+# the number must be a multiple of Winograd's 4.
+WHOLE_BYTES, BAND_BYTES, MARGIN = 80_000_000, 40_000_000, 8
 
 
 class FoldedGLEAN(nn.Module):
@@ -98,6 +99,8 @@ class FoldedGLEAN(nn.Module):
         if isinstance(last, nn.Sequential):
             self.hidden = convolutions.conv(last[0].weight, last[0].bias, self.out_size, self.out_size)
             last = last[-1]
+        large = [res for res in self.stages if res**2 * self._width(res) * dtype.itemsize > WHOLE_BYTES]
+        self.banded = {self.out_size, *(res for res in self.stages if large and res >= large[0])}
         self.last, self.out_channels = convolutions.thin(last.weight, last.bias), last.out_channels
 
     @torch.no_grad()
@@ -152,28 +155,25 @@ class FoldedGLEAN(nn.Module):
 
     def _above_input(self, f_0: Tensor, g: Tensor, codes: Sequence[Tensor | None], picture: Tensor) -> None:
         """f_0 and the bank's feature g, with its border, of one image -> ``picture`` (C', out_size, out_size)."""
-        work = self.workspace
-        d = with_border(f_0, work, 'd')
+        d = with_border(f_0, self.workspace, 'd')
         names = itertools.cycle(['e', 'd'])  # what is read and what is written must not share memory
+        scales = {res: self.blocks[res].scales(codes) for res in self.stages}
+        feature: Tensor | None = g
         for res in self.stages:
-            scales = self.blocks[res].scales(codes)
-            if res == self.out_size:
-                break
-            # The bank's feature is computed for itself or for a later one.
-            needed = any(above in self.joined for above in self.resolutions if above >= res)
-            both = padded(work, next(names), 1, res, res, self._width(res), like=d)
-            g = self._stage(res, d, g if needed else None, both, scales, 0)
-            d = both
-        name, band = next(names), self._band_rows()
+            if res not in self.banded:
+                both = padded(self.workspace, next(names), 1, res, res, self._width(res), like=d)
+                feature = self._stage(res, d, feature, both, scales[res], 0)
+                d = both
+        band = self._band_rows()
         for top in range(0, self.out_size, band):
-            self._band(d, g, scales, picture, top, min(top + band, self.out_size), name)
+            self._band(d, feature, scales, picture, top, min(top + band, self.out_size))
 
     def _band_rows(self) -> int:
-        """Rows of a band: as many as fit, the same for all but the last, a multiple of 8."""
+        """Rows of a band: as many as fit, the same for all but the last, a multiple of 16 for the resolution below."""
         width = max(self._width(self.out_size), 0 if self.hidden is None else self.hidden.out_channels)
         fitting = max(BAND_BYTES // (self.out_size * width * self.dtype.itemsize), 2 * MARGIN)
         bands = -(-self.out_size // fitting)
-        return -(-self.out_size // (bands * 8)) * 8
+        return -(-self.out_size // (bands * 16)) * 16
 
     def _width(self, res: int) -> int:
         """Channels of the decoder's map at a resolution, with the bank's feature if it joins."""
@@ -185,7 +185,8 @@ class FoldedGLEAN(nn.Module):
         """Rows of d and g, of half the resolution and with neighbours, -> ``both``; returns the bank's feature."""
         width = self.stages[res].out_channels // 4
         self.stages[res](d, inside(both)[..., :width], self.workspace)
-        if g is None:
+        # The bank's feature is computed for itself or for a later one.
+        if g is None or not any(above >= res for above in self.joined):
             return None
         feature = both[..., width:]
         if res not in self.joined:
@@ -195,21 +196,35 @@ class FoldedGLEAN(nn.Module):
         self.blocks[res](g, inside(feature), scales, self.workspace, row)
         return feature
 
+    def _rows(
+        self, res: int, d: Tensor, g: Tensor | None, scales: Mapping[int, Scales], first: int, last: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Rows ``first`` to ``last`` of a resolution that is computed in bands, from the last whole maps d and g.
+
+        Returns:
+            The decoder's map and the bank's feature, with a border. A few rows at the edges are not right.
+        """
+        below = res // 2
+        begin, end = 0, below
+        if below in self.banded:
+            begin, end = max(first // 2 - MARGIN // 2, 0), min(last // 2 + MARGIN // 2, below)
+            d, g = self._rows(below, d, g, scales, begin, end)
+        rows = slice(first // 2 - begin, last // 2 - begin + 2)  # a neighbour on each side; the border shifts by one
+        both = padded(self.workspace, f'band {res}', 1, last - first, res, self._width(res), like=d)
+        return both, self._stage(res, d[:, rows], None if g is None else g[:, rows], both, scales[res], first)
+
     def _band(
-        self, d: Tensor, g: Tensor | None, scales: Scales, picture: Tensor, top: int, bottom: int, name: str
+        self, d: Tensor, g: Tensor | None, scales: Mapping[int, Scales], picture: Tensor, top: int, bottom: int
     ) -> None:
-        """Rows ``top`` to ``bottom`` of the last resolution, whose maps are the largest.
+        """Rows ``top`` to ``bottom`` of the picture.
 
         Some rows more are computed on both sides, as each convolution needs a neighbour.
         """
         work, res = self.workspace, self.out_size
         first, last = max(top - MARGIN, 0), min(bottom + MARGIN, res)
-        rows = slice(first // 2, last // 2 + 2)  # with a neighbour on each side, which the border shifts by one
-        both = padded(work, name, 1, last - first, res, self._width(res), like=d)
-        joined = None if g is None or res not in self.joined else g[:, rows]
-        self._stage(res, d[:, rows], joined, both, scales, first)
-        end = both
+        end, _ = self._rows(res, d, g, scales, first, last)
         if self.hidden is not None:
-            end = padded(work, 'hidden', 1, last - first, res, self.hidden.out_channels, like=d)
-            self.hidden(both, inside(end), work, Epilogue(slope=LRELU_SLOPE))
+            hidden = padded(work, 'hidden', 1, last - first, res, self.hidden.out_channels, like=d)
+            self.hidden(end, inside(hidden), work, Epilogue(slope=LRELU_SLOPE))
+            end = hidden
         self.last(end[0, top - first:bottom - first + 2], picture[:, top:bottom], work)

@@ -99,7 +99,8 @@ struct Task {
     int64_t maps, products;                                    // 0: float32, 1: bfloat16
     int64_t rows, columns;                                     // of a tile's results: 4, and 4 or, in bfloat16, 2
     int64_t shuffle;                                           // 1: channels are (row, column, channel)
-    int64_t threads, tiles, part;                              // tiles at a time, and results: a multiple of a panel's
+    int64_t threads, tiles;                                    // tiles at a time
+    int64_t part, group;                                       // results at a time; filters at a time, whole parts
     const void *x;
     int64_t x_image, x_row, x_pixel;
     const float *in_scale;                                     // [images or 1, in_channels], or null
@@ -156,14 +157,15 @@ inline void filter_tile(const Task &t, int64_t channel, int64_t out, vec<L> *res
     }
 }
 
-// Filters of one panel of results, [product, panel, channel, panel's results]; pairs of channels in bfloat16.
-template <int L, int R, int C> void transform_filters(const Task &t, int64_t panel, int width, int64_t from, int64_t to) {
+// Filters of one panel of a group's results, [product, panel, channel, panel's results]; pairs of channels in bfloat16.
+template <int L, int R, int C>
+void transform_filters(const Task &t, int64_t group, int64_t panel, int width, int64_t from, int64_t to) {
     const int F = (R + 2) * (C + 2);
-    const int64_t size = t.in_channels * t.out_channels;
+    const int64_t size = t.in_channels * t.group;
     vec<L> first[F], second[F];
     for (int64_t c = from; c < to; c += t.products ? 2 : 1)
         for (int v = 0; v < width; v++) {
-            int64_t out = (panel * width + v) * L;
+            int64_t out = group + (panel * width + v) * L;
             filter_tile<L, R, C>(t, c, out, first);
             if (!t.products) {
                 float *target = static_cast<float *>(t.filters) + (panel * t.in_channels + c) * width * L + v * L;
@@ -253,13 +255,13 @@ void multiply(const bf16 *tiles, int64_t channels, const bf16 *filters, float *o
 }
 #endif
 
-// Results ``from`` to ``to``, [product, tile, result].
+// Results ``from`` to ``to`` of a group, [product, tile, result].
 template <int L, int N, class Product>
 void multiply_all(const Task &t, const Product *tiles, float *out, int products, int64_t from, int64_t to) {
     const int M = N == 4 ? 6 : 12;
     for (int f = 0; f < products; f++)
         for (int64_t k = from; k < to; k += N * L) {
-            const Product *filters = static_cast<const Product *>(t.filters) + (f * t.out_channels + k) * t.in_channels;
+            const Product *filters = static_cast<const Product *>(t.filters) + (f * t.group + k) * t.in_channels;
             for (int64_t m = 0; m < t.tiles; m += M)
                 multiply<L, N, M>(tiles + f * plane(t.tiles, t.in_channels) + m * t.in_channels, t.in_channels, filters,
                                   out + f * plane(t.tiles, t.part) + m * t.part + k - from, t.part);
@@ -335,39 +337,41 @@ void transform_result(const Task &t, Place at, Place next, const float *m, int64
 
 template <int L, int R, int C, class Map, class Product> void convolve(const Task &t) {
     const int F = (R + 2) * (C + 2), width = vectors(t.out_channels, L);
-    const int64_t panels = t.out_channels / (width * L), tiles = t.images * (t.height / R) * (t.width / C);
-    const int64_t blocks = (tiles + t.tiles - 1) / t.tiles;
+    const int64_t tiles = t.images * (t.height / R) * (t.width / C), blocks = (tiles + t.tiles - 1) / t.tiles;
     const int64_t chunk = 32, chunks = (t.in_channels + chunk - 1) / chunk;
+    for (int64_t group = 0; group < t.out_channels; group += t.group) {
+        const int64_t results = std::min(t.group, t.out_channels - group), panels = results / (width * L);
 #pragma omp parallel num_threads(t.threads)
-    {
+        {
 #pragma omp for schedule(static)
-        for (int64_t n = 0; n < panels * chunks; n++) {
-            int64_t from = n % chunks * chunk;
-            transform_filters<L, R, C>(t, n / chunks, width, from, std::min(from + chunk, t.in_channels));
-        }
-        char *scratch = static_cast<char *>(t.scratch) + omp_get_thread_num() * t.scratch_size;
-        Product *inputs = reinterpret_cast<Product *>(scratch);
-        const int64_t step_in = plane(t.tiles, t.in_channels), step_out = plane(t.tiles, t.part);
-        float *results = reinterpret_cast<float *>(scratch + F * step_in * int64_t(sizeof(Product)));
+            for (int64_t n = 0; n < panels * chunks; n++) {
+                int64_t from = n % chunks * chunk;
+                transform_filters<L, R, C>(t, group, n / chunks, width, from, std::min(from + chunk, t.in_channels));
+            }
+            char *scratch = static_cast<char *>(t.scratch) + omp_get_thread_num() * t.scratch_size;
+            const int64_t step_in = plane(t.tiles, t.in_channels), step_out = plane(t.tiles, t.part);
+            Product *inputs = reinterpret_cast<Product *>(scratch);
+            float *sums = reinterpret_cast<float *>(scratch + F * step_in * int64_t(sizeof(Product)));
 #pragma omp for schedule(dynamic)
-        for (int64_t block = 0; block < blocks; block++) {
-            const int64_t first = block * t.tiles, count = std::min(t.tiles, tiles - first);
-            for (int64_t n = 0; n < count; n++)
-                transform_tile<L, R, C, Map>(t, place(t, first + n), place(t, std::min(first + n + 1, tiles - 1)),
-                                             inputs + n * t.in_channels, step_in);
-            for (int64_t n = count; n < t.tiles; n++)  // the last block may be short
-                for (int f = 0; f < F; f++)
-                    std::memset(inputs + f * step_in + n * t.in_channels, 0, t.in_channels * sizeof(Product));
-            for (int64_t from = 0; from < t.out_channels; from += t.part) {
-                const int64_t to = std::min(from + t.part, t.out_channels);
-                switch (width) {
-                    case 4: multiply_all<L, 4>(t, inputs, results, F, from, to); break;
-                    case 2: multiply_all<L, 2>(t, inputs, results, F, from, to); break;
-                    default: multiply_all<L, 1>(t, inputs, results, F, from, to);
-                }
+            for (int64_t block = 0; block < blocks; block++) {
+                const int64_t first = block * t.tiles, count = std::min(t.tiles, tiles - first);
+                auto tile = [&](int64_t n) { return place(t, std::min(first + n, tiles - 1)); };
                 for (int64_t n = 0; n < count; n++)
-                    transform_result<L, R, C, Map>(t, place(t, first + n), place(t, std::min(first + n + 1, tiles - 1)),
-                                                   results + n * t.part, step_out, from, to);
+                    transform_tile<L, R, C, Map>(t, tile(n), tile(n + 1), inputs + n * t.in_channels, step_in);
+                for (int64_t n = count; n < t.tiles; n++)  // the last block may be short
+                    for (int f = 0; f < F; f++)
+                        std::memset(inputs + f * step_in + n * t.in_channels, 0, t.in_channels * sizeof(Product));
+                for (int64_t from = 0; from < results; from += t.part) {
+                    const int64_t to = std::min(from + t.part, results);
+                    switch (width) {
+                        case 4: multiply_all<L, 4>(t, inputs, sums, F, from, to); break;
+                        case 2: multiply_all<L, 2>(t, inputs, sums, F, from, to); break;
+                        default: multiply_all<L, 1>(t, inputs, sums, F, from, to);
+                    }
+                    for (int64_t n = 0; n < count; n++)
+                        transform_result<L, R, C, Map>(t, tile(n), tile(n + 1), sums + n * t.part, step_out,
+                                                       group + from, group + to);
+                }
             }
         }
     }

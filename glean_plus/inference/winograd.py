@@ -110,6 +110,8 @@ class Workspace:
         size, key = math.prod(shape), (name, like.dtype, like.device)
         flat = self._flat.get(key)
         if flat is None or flat.numel() < size:
+            flat = None
+            self._flat.pop(key, None)  # before there is another
             self._flat[key] = flat = like.new_empty(size)
             self.moves += 1
         return flat[:size].view(shape)
