@@ -77,7 +77,7 @@ class FoldedTrunk(nn.Module):
         first = nhwc(self.conv_first(lq))
         images, height, across, width = first.shape
         wide = max((convs[-1].in_channels for convs in self.blocks), default=width)
-        buffers = [padded(self.workspace, f'dense {n}', images, height, across, wide, first) for n in range(BUFFERS)]
+        buffers = padded(self.workspace, 'dense', BUFFERS * images, height, across, wide, first).split(images)
         inside(buffers[0])[..., :width].copy_(first)
         for number, convs in enumerate(self.blocks):
             x, out = buffers[number % BUFFERS], buffers[(number + 1) % BUFFERS]

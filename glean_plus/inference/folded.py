@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -26,7 +27,11 @@ DTYPES = (torch.float32, torch.bfloat16)
 # The last resolution is computed in bands, and with it those below whose maps are larger than so many bytes: bytes of
 # the last map in one go, and how many rows more are computed on each side. Three convolutions need three, and half of
 # the number must be a multiple of Winograd's 4.
-WHOLE_BYTES, BAND_BYTES, MARGIN = 80_000_000, 40_000_000, 8
+WHOLE_BYTES, BAND_BYTES, MARGIN = 80_000_000, 25_000_000, 8
+# Between two calls, no larger piece of memory is kept.
+KEPT_BYTES = 20_000_000
+# Of the map between the decoder's last two convolutions.
+HIDDEN_ROWS = 64
 
 
 class FoldedGLEAN(nn.Module):
@@ -101,6 +106,13 @@ class FoldedGLEAN(nn.Module):
             last = last[-1]
         large = [res for res in self.stages if res**2 * self._width(res) * dtype.itemsize > WHOLE_BYTES]
         self.banded = {self.out_size, *(res for res in self.stages if large and res >= large[0])}
+        # Of the memory of each map: what is read and what is written must not share it, but the last band may have that
+        # of what the whole maps need on the way.
+        free = itertools.cycle(['e', 'd'])
+        self.names = {res: next(free) for res in self.stages if res not in self.banded}
+        self.names |= dict(zip(sorted(self.banded), [next(free), *(f'band {res}' for res in sorted(self.banded)[1:])]))
+        if len(self.banded) > 1:
+            self.names[self.out_size] = 'band'
         self.last, self.out_channels = convolutions.thin(last.weight, last.bias), last.out_channels
 
     @torch.no_grad()
@@ -111,6 +123,7 @@ class FoldedGLEAN(nn.Module):
             ValueError: On an input of another size.
         """
         check_size(lq, self.in_size, self.out_size)
+        self._reserve(len(lq), lq)
         features = self.encoder(lq.to(self.dtype, memory_format=torch.channels_last))
         codes = [None if code is None else code.float() for code in self.codes(features[min(features)])]
         maps = {res: nhwc(feature) for res, feature in features.items()}
@@ -120,7 +133,21 @@ class FoldedGLEAN(nn.Module):
             only = slice(index, index + 1)
             own = [code if code is None or len(code) == 1 else code[only] for code in codes]
             self._above_input(maps[self.in_size][only], g[only], own, picture)
+        self.workspace.release(KEPT_BYTES)
         return out
+
+    def _reserve(self, images: int, like: Tensor) -> None:
+        """Take the memory of the large maps at once: what grows bit by bit leaves holes that nobody can use."""
+        sizes: Counter[str] = Counter()
+        for res in (*self.resolutions, *self.stages):
+            bordered = (res + 2) ** 2
+            if res <= self.in_size:
+                sizes['e'] = max(sizes['e'], 2 * images * bordered * self.channels[res])
+            elif res not in self.banded:
+                sizes[self.names[res]] = max(sizes[self.names[res]], bordered * self._width(res))
+                sizes['band'] = max(sizes['band'], bordered * self.channels[res])
+        for name, size in sizes.items():
+            self.workspace.take(name, size, like=like.new_empty(0, dtype=self.dtype))
 
     def _up_to_input(self, maps: Mapping[int, Tensor], codes: Sequence[Tensor | None]) -> Tensor:
         """The bank up to the input's resolution, fused with the encoder's features: g with its border."""
@@ -131,7 +158,7 @@ class FoldedGLEAN(nn.Module):
             if res > self.in_size:
                 break
             width, fusion = self.channels[res], self.fusions.get(res)
-            both = padded(work, 'both', images, res, res, width if fusion is None else 2 * width, maps[self.in_size])
+            both = padded(work, 'e', images, res, res, width if fusion is None else 2 * width, maps[self.in_size])
             own = inside(both)[..., :width]
             if res == 4:
                 self._start(own, codes[0])
@@ -156,12 +183,11 @@ class FoldedGLEAN(nn.Module):
     def _above_input(self, f_0: Tensor, g: Tensor, codes: Sequence[Tensor | None], picture: Tensor) -> None:
         """f_0 and the bank's feature g, with its border, of one image -> ``picture`` (C', out_size, out_size)."""
         d = with_border(f_0, self.workspace, 'd')
-        names = itertools.cycle(['e', 'd'])  # what is read and what is written must not share memory
         scales = {res: self.blocks[res].scales(codes) for res in self.stages}
         feature: Tensor | None = g
         for res in self.stages:
             if res not in self.banded:
-                both = padded(self.workspace, next(names), 1, res, res, self._width(res), like=d)
+                both = padded(self.workspace, self.names[res], 1, res, res, self._width(res), like=d)
                 feature = self._stage(res, d, feature, both, scales[res], 0)
                 d = both
         band = self._band_rows()
@@ -193,7 +219,8 @@ class FoldedGLEAN(nn.Module):
             images, height, length = inside(both).shape[:3]
             name = f'alone {res.bit_length() % 2}'  # what is read and what is written must not share memory
             feature = padded(self.workspace, name, images, height, length, self.channels[res], both)
-        self.blocks[res](g, inside(feature), scales, self.workspace, row)
+        between = 'between' if res in self.banded else 'band'
+        self.blocks[res](g, inside(feature), scales, self.workspace, row, between)
         return feature
 
     def _rows(
@@ -210,7 +237,7 @@ class FoldedGLEAN(nn.Module):
             begin, end = max(first // 2 - MARGIN // 2, 0), min(last // 2 + MARGIN // 2, below)
             d, g = self._rows(below, d, g, scales, begin, end)
         rows = slice(first // 2 - begin, last // 2 - begin + 2)  # a neighbour on each side; the border shifts by one
-        both = padded(self.workspace, f'band {res}', 1, last - first, res, self._width(res), like=d)
+        both = padded(self.workspace, self.names[res], 1, last - first, res, self._width(res), like=d)
         return both, self._stage(res, d[:, rows], None if g is None else g[:, rows], both, scales[res], first)
 
     def _band(
@@ -223,8 +250,13 @@ class FoldedGLEAN(nn.Module):
         work, res = self.workspace, self.out_size
         first, last = max(top - MARGIN, 0), min(bottom + MARGIN, res)
         end, _ = self._rows(res, d, g, scales, first, last)
-        if self.hidden is not None:
-            hidden = padded(work, 'hidden', 1, last - first, res, self.hidden.out_channels, like=d)
-            self.hidden(end, inside(hidden), work, Epilogue(slope=LRELU_SLOPE))
-            end = hidden
-        self.last(end[0, top - first:bottom - first + 2], picture[:, top:bottom], work)
+        if self.hidden is None:
+            self.last(end[0, top - first:bottom - first + 2], picture[:, top:bottom], work)
+            return
+        for start in range(top, bottom, HIDDEN_ROWS):  # rows and, as Winograd has it, four more above and below
+            stop = min(start + HIDDEN_ROWS, bottom)
+            above, below = max(start - 4, first), min(stop + 4, last)
+            hidden = padded(work, 'hidden', 1, below - above, res, self.hidden.out_channels, like=d)
+            self.hidden(end[:, above - first:below - first + 2], inside(hidden), work, Epilogue(slope=LRELU_SLOPE))
+            self.last(hidden[0, start - above:stop - above + 2], picture[:, start:stop], work)
+            del hidden  # may be given back before there is another

@@ -113,7 +113,9 @@ class StyleBlock:
             return None
         return [layer.scales(codes[index]) for layer, index in zip(self.layers, self.indices)]
 
-    def __call__(self, g: Tensor, out: Tensor, scales: Scales, workspace: Workspace, row: int = 0) -> None:
+    def __call__(
+        self, g: Tensor, out: Tensor, scales: Scales, workspace: Workspace, row: int = 0, name: str = 'between'
+    ) -> None:
         """g (N, h + 2, w + 2, C) -> ``out`` (N, 2 h, 2 w, channels).
 
         Args:
@@ -123,9 +125,10 @@ class StyleBlock:
             scales: Of :meth:`scales`.
             workspace: For what is computed on the way.
             row: Which row of the whole result ``out`` begins with.
+            name: Of the memory between the two layers.
         """
         images, height, width = g.shape[0], g.shape[1] - 2, g.shape[2] - 2
-        between = padded(workspace, 'between', images, 2 * height, 2 * width, self.channels, like=g)
+        between = padded(workspace, name, images, 2 * height, 2 * width, self.channels, like=g)
         first, second = self.layers
         if scales is None:
             first(g, inside(between), workspace, row)

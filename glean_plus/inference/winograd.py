@@ -11,6 +11,7 @@ Maps are [rows, columns, channels] here, contiguous, with a border of one pixel 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -103,7 +104,7 @@ class Workspace:
 
     def __init__(self) -> None:
         self._flat: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
-        self.moves = 0  # how often something got a new address
+        self.moves: Counter[str] = Counter()  # how often each got a new address
 
     def take(self, name: str, *shape: int, like: Tensor) -> Tensor:
         """Uninitialised memory of a shape, with the type and device of a tensor; the last of this name is lost."""
@@ -113,8 +114,12 @@ class Workspace:
             flat = None
             self._flat.pop(key, None)  # before there is another
             self._flat[key] = flat = like.new_empty(size)
-            self.moves += 1
+            self.moves[name] += 1
         return flat[:size].view(shape)
+
+    def release(self, above: int) -> None:
+        """Give back what is larger than so many bytes."""
+        self._flat = {key: flat for key, flat in self._flat.items() if flat.numel() * flat.element_size() <= above}
 
 
 def row_filters(weight: Tensor) -> Tensor:
