@@ -23,8 +23,8 @@ MEMORY, AT_LEAST, AT_MOST, STEP = 600_000, 12, 48, 12
 PART, FILTERS = 128, 20_000_000
 # What the kernel leaves free between the planes of two products.
 PAD = 32
-# Fewer tiles than these do not pay for the transform of the filters; an up-sampling has four times as many.
-FEWEST_TILES, FEWEST_TO_UP = 64, 256
+# Fewer tiles than these do not pay for the transform of the filters.
+FEWEST_TILES = 64
 
 _pointer, _integer, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
@@ -35,7 +35,7 @@ class Task(ctypes.Structure):
     _fields_ = [
         *((name, _integer) for name in (
             'images', 'height', 'width', 'in_channels', 'out_channels', 'maps', 'products', 'rows', 'columns',
-            'shuffle', 'threads', 'tiles', 'part', 'group',
+            'shuffle', 'phases', 'threads', 'tiles', 'part', 'group',
         )),
         ('x', _pointer), ('x_image', _integer), ('x_row', _integer), ('x_pixel', _integer),
         ('in_scale', _pointer), ('in_scale_image', _integer),
@@ -60,9 +60,9 @@ class ThinTask(ctypes.Structure):
     ]  # fmt: skip
 
 
-def can_compile(in_channels: int, out_channels: int, height: int, width: int, fewest: int = FEWEST_TILES) -> bool:
+def can_compile(in_channels: int, out_channels: int, height: int, width: int) -> bool:
     """Whether the kernel has code for a convolution of this size, and gains by it."""
-    enough = not (height % 4 or width % 4) and height * width // 16 >= fewest
+    enough = not (height % 4 or width % 4) and height * width // 16 >= FEWEST_TILES
     return enough and library().lanes(_integer(in_channels), _integer(out_channels)) >= 4
 
 
@@ -77,7 +77,6 @@ class CompiledConv:
         bias: (K,), or None.
         dtype: Of the maps, float32 or bfloat16.
         shuffle: A pixel shuffle by 2 follows; K / 4 is a multiple of 4.
-        phases: Channels are (row, column, channel) for the pixel shuffle already.
         damped: What follows damps its rounding.
 
     Raises:
@@ -91,26 +90,37 @@ class CompiledConv:
         bias: Tensor | None = None,
         dtype: torch.dtype = torch.float32,
         shuffle: bool = False,
-        phases: bool = False,
         damped: bool = False,
     ) -> None:
         weight = weight.detach()
         bias = weight.new_zeros(len(weight)) if bias is None else bias.detach()
-        if shuffle and not phases:
+        if shuffle:
             weight = weight.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)
             bias = bias.unflatten(0, (-1, 4)).t().flatten()
-        self.kernel = library()
-        self.out_channels, self.in_channels = weight.shape[:2]
-        self.dtype, self.shuffle = dtype, shuffle
+        self._set(weight, bias, dtype, shuffle, damped)
+
+    def _set(
+        self, weight: Tensor, bias: Tensor, dtype: torch.dtype, shuffle: bool, damped: bool, axis: Tensor | None = None
+    ) -> None:
+        """Take weights whose channels are (row, column, channel) for the shuffle.
+
+        With ``axis``, (2, 3, 3), they are those of all four phases, made of the same by its matrices along each axis.
+        """
+        self.kernel, self.dtype, self.shuffle, self.phases = library(), dtype, shuffle, axis is not None
+        own, self.in_channels = weight.shape[:2]
+        self.out_channels = own if axis is None else 4 * own
         self.weight = weight.permute(2, 3, 1, 0).to(torch.float32, copy=True).contiguous()
         self.bias = bias.to(torch.float32, copy=True).contiguous()
-        lanes = self.kernel.lanes(_integer(self.in_channels), _integer(self.out_channels))
+        lanes = self.kernel.lanes(_integer(self.in_channels), _integer(own))
         self.halves = dtype == torch.bfloat16 and lanes == 16 and bool(self.kernel.has_bfloat16())
-        self._task, self._key = Task(), None
-        self.part = min(self.out_channels, PART)
-        smaller = self.halves and not damped and max(weight.shape[:2]) > NARROW
+        smaller = self.halves and not damped and max(self.in_channels, self.out_channels) > NARROW
         self.tile = BF16_TILE if smaller else TILE
-        self.matrices = [filter_matrix(results).float().contiguous() for results in self.tile]
+        self.part = min(self.out_channels, PART)
+        self.matrices = [filter_matrix(results) for results in self.tile]
+        if axis is not None:
+            self.matrices = [torch.einsum('fi,pij->pfj', matrix, axis.double()) for matrix in self.matrices]
+        self.matrices = [matrix.float().contiguous() for matrix in self.matrices]
+        self._task, self._key = Task(), None
 
     def __call__(
         self,
@@ -165,7 +175,8 @@ class CompiledConv:
         task = Task(
             images=images, height=height, width=width, in_channels=self.in_channels, out_channels=self.out_channels,
             maps=self.dtype == torch.bfloat16, products=self.halves, rows=self.tile[0], columns=self.tile[1],
-            shuffle=self.shuffle, threads=threads, tiles=tiles, part=self.part, group=group, slope=epilogue.slope,
+            shuffle=self.shuffle, phases=self.phases, threads=threads, tiles=tiles, part=self.part, group=group,
+            slope=epilogue.slope,
             weight=self.weight.data_ptr(), bias=self.bias.data_ptr(),
             filter_rows=self.matrices[0].data_ptr(), filter_columns=self.matrices[1].data_ptr(),
             filters=workspace.take('filters', each * group // 4, like=self.weight).data_ptr(),
@@ -199,21 +210,18 @@ class CompiledUpConv(CompiledConv):
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype = torch.float32) -> None:
-        phases = up_phases(weight.detach()).flatten(0, 1)
-        super().__init__(phases, bias.repeat(4), dtype, shuffle=True, phases=True, damped=True)
+        self._set(weight.detach(), bias.detach().repeat(4), dtype, True, True, up_phases())
 
 
-def up_phases(weight: Tensor) -> Tensor:
-    """A transposed 3x3 convolution with stride 2 and the filter after it -> (4, K, C, 3, 3), one for each phase.
+def up_phases() -> Tensor:
+    """A transposed convolution with stride 2 and the filter after it, along an axis: taps -> those of both phases.
 
-    Phases are (row, column). Of the 6x6 taps of both together, a phase has every second.
+    Of the six taps of the two together, a phase has every second. Float64 (phase, tap of the phase, tap).
     """
     fir = np.array([1.0, 3.0, 3.0, 1.0]) / 4
-    taps = torch.from_numpy(np.stack([np.convolve(row, fir) for row in np.eye(3)])).to(weight)  # [3, 6]
-    both = torch.einsum('kcrs,ri,sj->kcij', weight, taps, taps)
+    both = torch.from_numpy(np.stack([np.convolve(row, fir) for row in np.eye(3)], axis=1))  # [6, 3]
     # The pixel of an input one to the right of the output's comes in with the first tap.
-    phases = [both[:, :, row::2, column::2].flip(2, 3) for row in range(2) for column in range(2)]
-    return torch.stack(phases)
+    return torch.stack([both[phase::2].flip(0) for phase in range(2)])
 
 
 class CompiledThinConv:

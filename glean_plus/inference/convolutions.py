@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from glean_plus.inference.compiled import FEWEST_TO_UP, CompiledConv, CompiledThinConv, CompiledUpConv, can_compile
+from glean_plus.inference.compiled import CompiledConv, CompiledThinConv, CompiledUpConv, can_compile
 from glean_plus.inference.compiler import library
 from glean_plus.inference.conv import Conv3x3, ThinConv, UpConv
 from glean_plus.inference.epilogue import Epilogue
@@ -61,7 +61,7 @@ class Convolutions:
 
     def up(self, weight: Tensor, bias: Tensor, height: int, width: int) -> Convolution:
         """StyleGAN2's up-sampling, to a height and width."""
-        if self.compiled and can_compile(weight.shape[1], weight.shape[0], height // 2, width // 2, FEWEST_TO_UP):
+        if self.compiled and can_compile(weight.shape[1], weight.shape[0], height // 2, width // 2):
             return CompiledUpConv(weight, bias, self.dtype)
         return UpConv(weight, bias, self.dtype)
 

@@ -99,6 +99,7 @@ struct Task {
     int64_t maps, products;                                    // 0: float32, 1: bfloat16
     int64_t rows, columns;                                     // of a tile's results: 4, and 4 or, in bfloat16, 2
     int64_t shuffle;                                           // 1: channels are (row, column, channel)
+    int64_t phases;                                            // 1: these share a weight, each with matrices of its own
     int64_t threads, tiles;                                    // tiles at a time
     int64_t part, group;                                       // results at a time; filters at a time, whole parts
     const void *x;
@@ -107,8 +108,8 @@ struct Task {
     int64_t in_scale_image;
     void *y;
     int64_t y_image, y_row, y_pixel;
-    const float *weight;                                       // [3, 3, in_channels, out_channels]
-    const float *filter_rows, *filter_columns;                 // [rows + 2, 3] and [columns + 2, 3]
+    const float *weight;                                       // [3, 3, in_channels, out_channels or a phase's]
+    const float *filter_rows, *filter_columns;                 // [phases, rows + 2, 3] and [phases, columns + 2, 3]
     const float *bias;                                         // [out_channels], as all that follow
     const float *out_scale;                                    // [images or 1, out_channels], or null
     int64_t out_scale_image;
@@ -144,16 +145,19 @@ template <int L, int M> inline void filter_axis(const float *g, const vec<L> *ta
 
 template <int L, int R, int C>
 inline void filter_tile(const Task &t, int64_t channel, int64_t out, vec<L> *result) {
+    const int64_t depth = t.phases ? t.out_channels / 4 : t.out_channels;
+    const float *rows = t.filter_rows + out / depth / 2 * (R + 2) * 3;
+    const float *columns = t.filter_columns + out / depth % 2 * (C + 2) * 3;
     vec<L> half[3][R + 2];
     for (int s = 0; s < 3; s++) {
         vec<L> taps[3];
         for (int r = 0; r < 3; r++)
-            taps[r] = load<L>(t.weight + ((r * 3 + s) * t.in_channels + channel) * t.out_channels + out);
-        filter_axis<L, R>(t.filter_rows, taps, half[s]);
+            taps[r] = load<L>(t.weight + ((r * 3 + s) * t.in_channels + channel) * depth + out % depth);
+        filter_axis<L, R>(rows, taps, half[s]);
     }
     for (int i = 0; i < R + 2; i++) {
         vec<L> taps[3] = {half[0][i], half[1][i], half[2][i]};
-        filter_axis<L, C>(t.filter_columns, taps, result + i * (C + 2));
+        filter_axis<L, C>(columns, taps, result + i * (C + 2));
     }
 }
 
@@ -401,7 +405,7 @@ int lanes(int64_t in_channels, int64_t out_channels) {
 // 0, or 1 for a task that there is no code for.
 int convolve_3x3(const Task *task) {
     const Task &t = *task;
-    const int n = lanes(t.in_channels, t.out_channels);
+    const int n = lanes(t.in_channels, t.phases ? t.out_channels / 4 : t.out_channels);
 #if BF16_DOT
     if (t.products && t.maps && n == 16 && t.columns == 4) return convolve<16, 4, 4, bf16, bf16>(t), 0;
     if (t.products && t.maps && n == 16 && t.columns == 2) return convolve<16, 4, 2, bf16, bf16>(t), 0;
