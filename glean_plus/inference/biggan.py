@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Union
 
 import torch
 import torch.nn.functional as F
@@ -137,7 +136,7 @@ class FoldedBigGAN:
     """
 
     def __init__(
-        self, bank: Union[BigGANBank, BigGANDeepBank], codes: Sequence[Tensor | None], dtype: torch.dtype
+        self, bank: BigGANBank | BigGANDeepBank, codes: Sequence[Tensor | None], dtype: torch.dtype
     ) -> None:
         self.dtype = dtype
         deep = isinstance(bank, BigGANDeepBank)
@@ -171,9 +170,12 @@ class FoldedBigGAN:
         """See :meth:`LatentBank.step`."""
         if resolution == 4:
             return self._start(codes[0], *self.start) if self.constant is None else self.constant
+        if feature is None:
+            raise ValueError(f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.')
+        g = feature
         for layer, block in self.blocks[resolution]:
-            feature = block(feature, codes[layer])
-        return self.attentions[resolution](feature) if resolution in self.attentions else feature
+            g = block(g, codes[layer])
+        return self.attentions[resolution](g) if resolution in self.attentions else g
 
     def _start(self, code: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         start = F.linear(code.float(), weight, bias).to(self.dtype)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glean_plus.inference.biggan import FoldedBigGAN
@@ -77,7 +76,7 @@ class FoldedModel(nn.Module):
         self.dtype, self.in_size, self.out_size = dtype, model.in_size, model.out_size
         self.given_class, self.class_dims = model.given_class, tuple(model.bank.class_dims)
         self.encoder = _shared(model.encoder, dtype)
-        self.codes = _copied(model.codes, dtype) if isinstance(model.codes, LearnedCodes) else _shared(model.codes, dtype)
+        self.codes = (_copied if isinstance(model.codes, LearnedCodes) else _shared)(model.codes, dtype)
         self.encoder.to(memory_format=torch.channels_last)
         self.decoder = _copied(model.decoder, dtype)
         self.decoder.to(memory_format=torch.channels_last)
@@ -148,7 +147,7 @@ class FoldedModel(nn.Module):
         features: dict[int, Tensor],
         taken: dict[int, Tensor],
     ) -> Tensor | None:
-        """Eq. 3, or Eq. 10 where the bank starts above 4, over some resolutions; fills ``taken`` with what is wanted."""
+        """Eq. 3, or Eq. 10 where the bank starts above 4, over some resolutions; what is wanted goes to ``taken``."""
         for res in resolutions:
             g = self.bank.step(res, codes, g)
             if res in self.fusions:

@@ -89,7 +89,7 @@ class FoldedAdaIN:
         images = max(len(x), len(scale))
         # One picture after the other: channels of several cannot be merged where they are next to each other in memory.
         parts = (part.expand(images, *part.shape[1:]).split(1) for part in (x, scale, shift))
-        normed = [adaptive_instance_norm(*each, self.eps) for each in zip(*parts)]
+        normed = [adaptive_instance_norm(*each, eps=self.eps) for each in zip(*parts)]
         return normed[0] if images == 1 else torch.cat(normed)
 
 
@@ -205,10 +205,11 @@ class FoldedStyleConvs:
         self.convs, self.start = convs, start
 
     def __call__(self, x: Tensor | None, codes: Sequence[Tensor | None]) -> Tensor:
-        x = self.start if x is None else x
-        for conv, code in zip(self.convs, codes):
-            x = conv(x, code)
-        return x
+        first, *others = self.convs
+        feature = first(self.start if x is None else x, codes[0])
+        for conv, code in zip(others, codes[1:]):
+            feature = conv(feature, code)
+        return feature
 
 
 class FoldedStyleGAN2(FoldedStyleBank[StyleGAN2Bank]):
@@ -217,10 +218,10 @@ class FoldedStyleGAN2(FoldedStyleBank[StyleGAN2Bank]):
     def _fold(
         self, bank: StyleGAN2Bank, resolution: int, codes: Sequence[Tensor | None], dtype: torch.dtype
     ) -> Block:
-        convs = [
-            FoldedStyleConv(bank.conv1 if layer == 0 else bank.convs[str(layer - 1)], getattr(bank, f'injected_noise_{layer}'), codes[layer], dtype)
-            for layer in bank.layers_of(resolution)
-        ]
+        convs = []
+        for layer in bank.layers_of(resolution):
+            module = bank.conv1 if layer == 0 else bank.convs[str(layer - 1)]
+            convs.append(FoldedStyleConv(module, getattr(bank, f'injected_noise_{layer}'), codes[layer], dtype))
         start = bank.constant_input.input.to(dtype, copy=True) if resolution == 4 else None
         return FoldedStyleConvs(convs, start)
 
