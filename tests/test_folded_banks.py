@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmagic.registry import MODELS
 from mmagic.structures import DataSample
 from torch import Tensor, nn
 
 from glean_plus.inference import FoldedGLEAN, FoldedModel
+from glean_plus.inference.encoder import FoldedEncoder
+from glean_plus.inference.layers import convolve
 from glean_plus.models import GLEAN, BigGANBank, ColorizationHead
 
 from conftest import shake
@@ -160,11 +163,35 @@ def test_pictures_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
                 assert largest_share(model.fold()(*inputs), wanted) < 1e-5
 
 
+@pytest.mark.parametrize('compiled', [False, True])
+@torch.no_grad()
+def test_encoder_and_fusion_of_large_maps(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ('LARGE_FROM', 'ENCODER_FROM'):
+        monkeypatch.setattr(f'glean_plus.inference.general.{name}', 16)
+    for light in (False, True):
+        model = build('BigGAN', light, True)
+        inputs = inputs_of(model, 2)
+        wanted = model(*inputs)
+        folded = FoldedModel(model, compiled=compiled)
+        assert type(folded.encoder) is FoldedEncoder
+        for _ in range(2):  # the second time, memory is not new
+            assert largest_share(folded(*inputs), wanted) < 1e-5
+        assert psnr(FoldedModel(model, torch.bfloat16, compiled)(*inputs), wanted) > 35
+
+
 @torch.no_grad()
 def test_who_folds_what() -> None:
     assert type(build('StyleGAN2', False, False).fold()) is FoldedGLEAN
     assert type(build('StyleGAN2', False, True).fold()) is FoldedModel
     assert type(build('BigGAN', True, False).fold(torch.bfloat16)) is FoldedModel
+
+
+def test_convolution_of_few_positions() -> None:
+    weight, bias = torch.randn(5, 6, 3, 3), torch.randn(5)
+    for images, height, width, stride in ((1, 4, 4, 1), (2, 5, 7, 2), (3, 8, 6, 2), (1, 17, 16, 1)):
+        x = torch.randn(images, 6, height, width)
+        ours = convolve(x, weight, bias, stride)
+        torch.testing.assert_close(ours, F.conv2d(x, weight, bias, stride, 1), rtol=0, atol=1e-4)
 
 
 def test_what_cannot_be_folded_is_named() -> None:
