@@ -94,8 +94,9 @@ class FoldedModel(nn.Module):
     * The bank ends at the last feature that the decoder takes.
     * Maps are channels_last. The pictures of a batch are finished one after the other where maps are large.
 
-    It is no module for training, and not for two threads at a time. In float32 it shares the encoder and what predicts codes with the model; the rest are
-    copies, and nothing else of the model is needed. It stays on the device that the model was on.
+    It is no module for training, and not for two threads at a time. In float32 it shares the encoder and what predicts
+    codes with the model; the rest are copies, and nothing else of the model is needed. It stays on the device that the
+    model was on.
 
     Args:
         model: A GLEAN or LightGLEAN with one of our banks and a ``GLEANDecoder`` or ``ColorizationHead``. Its encoder's
