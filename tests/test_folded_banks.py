@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from mmagic.registry import MODELS
 from mmagic.structures import DataSample
+from test_compiled import needs_compiler
 from torch import Tensor, nn
 
 from glean_plus.inference import FoldedGLEAN, FoldedModel
@@ -163,7 +164,7 @@ def test_pictures_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
                 assert largest_share(model.fold()(*inputs), wanted) < 1e-5
 
 
-@pytest.mark.parametrize('compiled', [False, True])
+@pytest.mark.parametrize('compiled', [False, pytest.param(True, marks=needs_compiler)])
 @torch.no_grad()
 def test_encoder_and_fusion_of_large_maps(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ('LARGE_FROM', 'ENCODER_FROM'):
@@ -232,20 +233,19 @@ def test_restorer_tests_the_folded_network() -> None:
     lq = torch.rand(2, 3, 8, 8)
     samples = DataSample.stack([DataSample().set_gt_label(label) for label in (1, 4)])
     pictures = {}
-    for fold in (False, True, 'bfloat16'):
+    for speed in ('exact', 'folded', 'folded-bfloat16'):
         torch.manual_seed(0)
         restorer = MODELS.build(dict(
             type='GLEANRestorer', generator=generator, pixel_loss=dict(type='MSELoss'), ema=dict(decay=0.9),
-            test_cfg=dict(fold=fold),
+            test_cfg=dict(fold=True) if speed == 'folded' else dict(speed=speed),
         ))  # fmt: skip
         shake(restorer)
         restorer.init_weights()
         restorer.eval()
         with pytest.raises(ValueError, match='given_class=True'):
             restorer.forward_tensor(lq)
-        pictures[fold] = restorer.forward_tensor(lq, samples).detach()
-    assert type(restorer._folded) is FoldedModel
-    assert largest_share(pictures[True], pictures[False]) < 1e-5
-    assert 1e-5 < largest_share(pictures['bfloat16'], pictures[False]) < 0.1
+        pictures[speed] = restorer.forward_tensor(lq, samples).detach()
+    assert largest_share(pictures['folded'], pictures['exact']) < 1e-5
+    assert 1e-5 < largest_share(pictures['folded-bfloat16'], pictures['exact']) < 0.1
     swapped = DataSample.stack([DataSample().set_gt_label(label) for label in (4, 1)])
-    assert largest_share(restorer.forward_tensor(lq, swapped), pictures['bfloat16']) > 1e-3
+    assert largest_share(restorer.forward_tensor(lq, swapped), pictures['folded-bfloat16']) > 1e-3
