@@ -137,7 +137,8 @@ class FoldedModel(nn.Module):
 
     def _prepare(self, model: GLEAN, convolutions: Convolutions, workspace: Workspace) -> None:
         bank = model.bank
-        large = self.in_size >= ENCODER_FROM and self.dtype == torch.float32 and not next(model.parameters()).is_cuda
+        on_cpu = next(model.parameters()).device.type == 'cpu'
+        large = self.in_size >= ENCODER_FROM and self.dtype == torch.float32 and on_cpu
         if type(model.encoder) is GLEANEncoder and (convolutions.compiled or large):
             self.encoder = FoldedEncoder(self.encoder, convolutions, workspace)
         constant: list[Tensor | None] = [None] * len(bank.code_dims)

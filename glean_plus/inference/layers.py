@@ -26,7 +26,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) ->
     kernel = weight.shape[-1]
     padding = kernel // 2
     height, width = ((size - 1) // stride + 1 for size in x.shape[2:])
-    if x.is_cuda or kernel == 1 or len(x) * height * width > FEW:
+    if x.device.type != 'cpu' or kernel == 1 or len(x) * height * width > FEW:
         return F.conv2d(x, weight, bias, stride, padding)
     x = F.pad(x, (padding,) * 4).permute(0, 2, 3, 1)
     rows, columns = (
