@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from glean_plus.analysis.benchmark import compare, contenders, worker
 from glean_plus.analysis.benchmark.compare import BenchmarkError, Measured, Setting, markdown
 
-from conftest import ROOT, load_tool
+from conftest import CONFIGS, ROOT, load_tool
 
 
 def test_table_of_real_processes(tmp_path: Path) -> None:
@@ -63,6 +64,24 @@ def test_contenders_have_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> No
     assert strengths and all((each == contenders.NOISE_STRENGTH).all() for each in strengths)
 
 
+@torch.no_grad()
+def test_colorization(monkeypatch: pytest.MonkeyPatch) -> None:
+    for light in (False, True):
+        theirs = Config.fromfile(CONFIGS / f'{"light" if light else ""}glean_imagenet_color.py').model.generator
+        del theirs.bank.pretrained
+        assert contenders.color_config(256, 256, light) == theirs.to_dict()
+    lightness = torch.rand(1, 1, 32, 32)
+    shallow = contenders.color_config(32, 32, False)
+    shallow['encoder'] |= dict(num_rrdbs=1)
+    shallow['bank'] |= dict(base_channels=16)
+    monkeypatch.setattr(contenders, 'color_config', lambda *args: shallow)
+    names = [name for name, contender in contenders.CONTENDERS.items() if contender.task == 'color']
+    assert all(contenders.CONTENDERS[name].same_as in (name.split(',')[0], None) for name in names)
+    plain, folded = (contenders.build(contenders.CONTENDERS[name], 32, 32, 'cpu') for name in names[:2])
+    assert (plain(lightness) - folded(lightness)).abs().max() < 1e-4
+    assert compare._macs(names[0], Setting(32, 32)) > 0
+
+
 def test_memory_is_what_a_network_needs() -> None:
     if sys.platform != 'linux':
         pytest.skip('memory is read from /proc')
@@ -81,6 +100,7 @@ def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     for options, message in (
         (['--only', 'GLEAM'], "there is no contender 'GLEAM'; known are 'MMagic GLEAN'"),
         (['--sizes', '64-1024'], 'a size is INPUT:OUTPUT'),
+        (['--task', 'color', '--only', 'GLEAN'], "there is no contender 'GLEAN'; known are 'Color GLEAN'"),
         (['--device', 'nonsense'], 'The device nonsense cannot be used'),
         (['--runs', '0'], '--runs must be 1 or more'),
         (['--sizes', '12:16'], 'GLEAN cannot restore 12 to 16: in_size 12 does not fit the bank'),

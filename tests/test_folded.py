@@ -115,6 +115,7 @@ def test_what_cannot_be_folded_is_named() -> None:
     other = MODELS.build(dict(type='GLEAN', in_size=8, bank=bank, encoder=dict(type='GLEANEncoder', num_rrdbs=1)))
     with pytest.raises(TypeError, match='Only a StyleGAN2Bank can be folded, but the model has a StyleGAN1Bank'):
         FoldedGLEAN(other)
+    assert not isinstance(other.fold(), FoldedGLEAN)
     model = build(True)
     model.bank.convs['8'].conv.blur.kernel.mul_(2)
     with pytest.raises(ValueError, match='Only the FIR filter'):

@@ -2,6 +2,7 @@
 
     python tools/benchmark.py
     python tools/benchmark.py --sizes 16:256 32:256 --batch 8 --only 'MMagic GLEAN' 'GLEAN, folded'
+    python tools/benchmark.py --task color --only 'Color LightGLEAN' 'Color LightGLEAN, compiled'
     python tools/benchmark.py --device cuda --out speed.md
 
 Each contender has a process of its own; they take turns, and what counts are ratios within a run. Weights are random,
@@ -31,8 +32,10 @@ def size(text: str) -> tuple[int, int]:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--sizes', type=size, nargs='+', default=[(64, 1024)], metavar='INPUT:OUTPUT',
-                        help='(default: 64:1024)')
+    parser.add_argument('--task', choices=['restore', 'color'], default='restore',
+                        help='super-resolution, or colorization on a BigGAN-deep (default: %(default)s)')
+    parser.add_argument('--sizes', type=size, nargs='+', metavar='INPUT:OUTPUT',
+                        help='(default: 64:1024, or 256:256 for color)')
     parser.add_argument('--batch', type=int, default=1, help='pictures at a time (default: %(default)s)')
     parser.add_argument('--runs', type=int, default=5, help='passes of each contender (default: %(default)s)')
     parser.add_argument('--only', nargs='+', metavar='NAME', help='contenders; the first is what others are compared to')
@@ -49,17 +52,18 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from glean_plus.analysis.benchmark.compare import BenchmarkError, Setting, compare, markdown
-    from glean_plus.analysis.benchmark.contenders import CONTENDERS
+    from glean_plus.analysis.benchmark.contenders import CONTENDERS, TASKS
     from glean_plus.devices import DeviceError, usable_device
 
     init_default_scope('mmagic')
-    if unknown := [name for name in args.only or () if name not in CONTENDERS]:
-        sys.exit(f'benchmark: there is no contender {unknown[0]!r}; known are {", ".join(map(repr, CONTENDERS))}.')
+    known = [name for name, contender in CONTENDERS.items() if contender.task == args.task]
+    if unknown := [name for name in args.only or () if name not in known]:
+        sys.exit(f'benchmark: there is no contender {unknown[0]!r}; known are {", ".join(map(repr, known))}.')
     tables = []
     try:
         usable_device(args.device)
-        for in_size, out_size in args.sizes:
-            names = args.only or [name for name in CONTENDERS if out_size == 4 * in_size or '4x' not in name]
+        for in_size, out_size in args.sizes or [TASKS[args.task]]:
+            names = args.only or [name for name in known if out_size == 4 * in_size or '4x' not in name]
             setting = Setting(in_size, out_size, args.batch, args.device, args.threads)
             found, limits = compare(names, setting, args.runs, say=lambda line: print(line, file=sys.stderr))
             tables.append(markdown(setting, found, limits, names[0]))

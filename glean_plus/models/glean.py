@@ -10,11 +10,12 @@ from mmagic.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from glean_plus.models.banks import LatentBank
+from glean_plus.models.banks import LatentBank, StyleGAN2Bank
 from glean_plus.models.codes import LearnedCodes
+from glean_plus.models.decoder import GLEANDecoder
 
 if TYPE_CHECKING:
-    from glean_plus.inference import FoldedGLEAN
+    from glean_plus.inference import FoldedGLEAN, FoldedModel
 
 
 def _build(part: Mapping[str, Any] | nn.Module, **defaults: Any) -> nn.Module:
@@ -31,6 +32,25 @@ def check_size(lq: Tensor, in_size: int, out_size: int) -> None:
             f'The input is {height}x{width}, but this model restores {in_size}x{in_size} to {out_size}x{out_size}: '
             'resize or crop it, or use a config of that input size.'
         )
+
+
+def check_label(label: Tensor | None, given_class: bool) -> None:
+    """Raise ValueError if labels are missing, or not wanted."""
+    if (label is not None) != given_class:
+        raise ValueError(
+            'This model was built with given_class=True and needs a label for each picture.'
+            if given_class
+            else 'This model takes no label; build it with given_class=True to give one.'
+        )
+
+
+def with_class(codes: Sequence[Tensor | None], embedding: Tensor, class_dims: Sequence[int]) -> list[Tensor | None]:
+    """Put the embedding (N, dim) of the class before the rest of each code that has room for it."""
+    return [
+        torch.cat([embedding.to(code.dtype), code.expand(len(embedding), -1)], dim=1)
+        if code is not None and class_dim else code
+        for code, class_dim in zip(codes, class_dims)
+    ]  # fmt: skip
 
 
 @MODELS.register_module()
@@ -145,31 +165,29 @@ class GLEAN(BaseModule):
         features, codes = self.encode(lq, label)
         return self.decode(lq, features, self.retrieve(features, codes))
 
-    def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> FoldedGLEAN:
+    def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> FoldedGLEAN | FoldedModel:
         """This model for inference alone, as its weights are now: the same pictures in less time and memory.
 
-        Args, errors and what can be folded: see :class:`glean_plus.inference.FoldedGLEAN`.
+        Args, errors and what can be folded: see :class:`glean_plus.inference.FoldedGLEAN`, which a ``StyleGAN2Bank``
+        with a ``GLEANDecoder`` becomes, and :class:`glean_plus.inference.FoldedModel` for the others.
         """
-        from glean_plus.inference import FoldedGLEAN  # it is made of this module's parts
+        from glean_plus.inference import FoldedGLEAN, FoldedModel  # they are made of this module's parts
 
-        return FoldedGLEAN(self, dtype, compiled)
+        if type(self.bank) is StyleGAN2Bank and type(self.decoder) is GLEANDecoder:
+            return FoldedGLEAN(self, dtype, compiled)
+        return FoldedModel(self, dtype, compiled)
 
     def encode(self, lq: Tensor, label: Tensor | None = None) -> tuple[dict[int, Tensor], list[Tensor | None]]:
         """Features at each of the encoder's resolutions (Eq. 1), and the code of each layer (Eq. 2, or learned).
 
         Args and errors are those of a call of the model.
         """
-        if (label is not None) != self.given_class:
-            raise ValueError(
-                'This model was built with given_class=True and needs a label for each picture.'
-                if self.given_class
-                else 'This model takes no label; build it with given_class=True to give one.'
-            )
+        check_label(label, self.given_class)
         check_size(lq, self.in_size, self.out_size)
         features = self.encoder(lq)
         codes = self.codes(features[self.encoder.resolutions[-1]])
         if label is not None:
-            codes = self._with_class(codes, label)
+            codes = with_class(codes, self.bank.class_embedding(label), self.bank.class_dims)
         return features, codes
 
     def decode(self, lq: Tensor, features: Mapping[int, Tensor], bank_features: Mapping[int, Tensor]) -> Tensor:
@@ -180,15 +198,6 @@ class GLEAN(BaseModule):
     def _given_dims(self, bank: LatentBank) -> Sequence[int]:
         """How much of each layer's code is given, not predicted or learned."""
         return bank.class_dims if self.given_class else [0] * len(bank.code_dims)
-
-    def _with_class(self, codes: list[Tensor | None], label: Tensor) -> list[Tensor | None]:
-        """Put the embedding of the class before the rest of each code that has room for it."""
-        embedding = self.bank.class_embedding(label)
-        return [
-            torch.cat([embedding.to(code.dtype), code.expand(len(label), -1)], dim=1)
-            if code is not None and class_dim else code
-            for code, class_dim in zip(codes, self.bank.class_dims)
-        ]  # fmt: skip
 
     def retrieve(
         self,

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glean_plus.analysis.benchmark.contenders import CONTENDERS, glean_config
+from glean_plus.analysis.benchmark.contenders import CONTENDERS, config_of
 from glean_plus.analysis.benchmark.worker import CEILING, CHANNELS
 from glean_plus.analysis.complexity import complexity
 
@@ -135,10 +135,9 @@ def compare(
 
 
 def _macs(name: str, setting: Setting) -> float | None:
-    network = CONTENDERS[name].network
-    if network == 'esrgan':
+    config = config_of(CONTENDERS[name], setting.in_size, setting.out_size)
+    if config is None:
         return None
-    config = glean_config(setting.in_size, setting.out_size, network == 'lightglean')
     try:
         macs = complexity(config).macs
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What is compared: networks that restore (N, 3, in_size, in_size) to (N, 3, out_size, out_size)."""
+"""What is compared: networks that restore (N, 3, in_size, in_size), or colour (N, 1, in_size, in_size)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from glean_plus.models.speed import at_speed
 from glean_plus.weights.mmagic_glean import from_mmagic
 
-# Of noise, which new weights leave at 0, so that its work would not show in a comparison of pictures.
+# Of noise and attention, which new weights leave at 0, so that their work would not show in a comparison of pictures.
 NOISE_STRENGTH = 0.1
 
 
@@ -24,14 +24,25 @@ class Contender:
     """One network in one way of running it.
 
     Attributes:
-        network: ``mmagic`` (GLEANStyleGANv2), ``glean``, ``lightglean`` or ``esrgan`` (RRDBNet, 4x only).
+        network: ``mmagic`` (GLEANStyleGANv2), ``glean``, ``lightglean`` or ``esrgan`` (RRDBNet, 4x only); for ``color``
+            ``glean`` or ``lightglean``, on a BigGAN-deep.
         speed: As in ``test_cfg``: how the network is run.
         same_as: The contender whose weights it has, so that its pictures can be compared.
+        task: ``restore`` or ``color``, from one channel and at one size (appendix A).
     """
 
     network: str
     speed: str = 'exact'
     same_as: str | None = None
+    task: str = 'restore'
+
+
+def _at_each_speed(title: str, network: str, task: str) -> dict[str, Contender]:
+    speeds = {'': 'exact', ', folded': 'folded', ', compiled': 'compiled', ', folded, bfloat16': 'folded-bfloat16',
+              ', compiled, bfloat16': 'compiled-bfloat16'}  # fmt: skip
+    return {
+        title + suffix: Contender(network, speed, title if suffix else None, task) for suffix, speed in speeds.items()
+    }
 
 
 CONTENDERS: Mapping[str, Contender] = {
@@ -47,7 +58,11 @@ CONTENDERS: Mapping[str, Contender] = {
     'LightGLEAN, folded, bfloat16': Contender('lightglean', 'folded-bfloat16', 'LightGLEAN'),
     'LightGLEAN, compiled, bfloat16': Contender('lightglean', 'compiled-bfloat16', 'LightGLEAN'),
     'MMagic RRDBNet (4x)': Contender('esrgan'),
+    **_at_each_speed('Color GLEAN', 'glean', 'color'),
+    **_at_each_speed('Color LightGLEAN', 'lightglean', 'color'),
 }
+# Task -> sizes of what it restores, if none are asked for.
+TASKS: Mapping[str, tuple[int, int]] = {'restore': (64, 1024), 'color': (256, 256)}
 
 
 def glean_config(in_size: int, out_size: int, light: bool) -> dict[str, Any]:
@@ -60,6 +75,23 @@ def glean_config(in_size: int, out_size: int, light: bool) -> dict[str, Any]:
     return dict(type='GLEAN', in_size=in_size, bank=bank)
 
 
+def color_config(in_size: int, out_size: int, light: bool) -> dict[str, Any]:
+    """Colorization of the published kind, as ``configs/glean_imagenet_color.py`` and its light one have it."""
+    bank = dict(type='BigGANDeepBank', out_size=out_size, embedding=False, rgb=False)
+    if light:
+        bank['start_res'] = in_size // 8
+    return dict(type='GLEAN', in_size=in_size, bank=bank, encoder=dict(type='GLEANEncoder', in_channels=1),
+                decoder=dict(type='ColorizationHead'))  # fmt: skip
+
+
+def config_of(contender: Contender, in_size: int, out_size: int) -> dict[str, Any] | None:
+    """The generator of a contender, MMagic's GLEAN as ours; None for what is no GLEAN."""
+    if contender.network == 'esrgan':
+        return None
+    config = color_config if contender.task == 'color' else glean_config
+    return config(in_size, out_size, contender.network == 'lightglean')
+
+
 def mmagic_glean(in_size: int, out_size: int) -> GLEANStyleGANv2:
     """MMagic's GLEAN with the weights of seed 0."""
     torch.manual_seed(0)
@@ -69,16 +101,16 @@ def mmagic_glean(in_size: int, out_size: int) -> GLEANStyleGANv2:
 def build(contender: Contender, in_size: int, out_size: int, device: str) -> Callable[[Tensor], Tensor]:
     """The network, ready to run. Weights are those of seed 0, MMagic's for both GLEANs."""
     network: nn.Module
+    config = config_of(contender, in_size, out_size)
     if contender.network == 'mmagic':
         network = mmagic_glean(in_size, out_size)
-    elif contender.network == 'esrgan':
+    elif config is None:
         torch.manual_seed(0)
         network = RRDBNet(3, 3, mid_channels=64, num_blocks=23, growth_channels=32, upscale_factor=4)
     else:
-        light = contender.network == 'lightglean'
         torch.manual_seed(0)
-        network = _with_noise(MODELS.build(glean_config(in_size, out_size, light)))
-        if not light:
+        network = _with_noise(MODELS.build(config))
+        if (contender.network, contender.task) == ('glean', 'restore'):
             network.load_state_dict(from_mmagic(mmagic_glean(in_size, out_size).state_dict())[0])
     network = network.eval().requires_grad_(False).to(device)
     return at_speed(network, contender.speed)
@@ -87,6 +119,6 @@ def build(contender: Contender, in_size: int, out_size: int, device: str) -> Cal
 def _with_noise(network: nn.Module) -> Any:
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            if 'noise_injector' in name:
+            if 'noise_injector' in name or name.endswith('.gamma'):
                 parameter.fill_(NOISE_STRENGTH)
     return network

@@ -110,7 +110,8 @@ def main() -> None:
         init_default_scope('mmagic')
         before = resident('VmRSS')
         run = build(CONTENDERS[args.name], args.in_size, args.out_size, args.device)
-        x = torch.rand(args.batch, 3, args.in_size, args.in_size, generator=torch.Generator().manual_seed(0))
+        channels = 1 if CONTENDERS[args.name].task == 'color' else 3
+        x = torch.rand(args.batch, channels, args.in_size, args.in_size, generator=torch.Generator().manual_seed(0))
         x = (x * 2 - 1).to(args.device)
     timed = Timed(run, x, before)
     for line in sys.stdin:

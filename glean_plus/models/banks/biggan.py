@@ -117,6 +117,14 @@ class ResBlock(nn.Module):
         return y + upsample(self.shortcut(x))
 
 
+def class_embedding(table: Tensor, label: Tensor) -> Tensor:
+    """Rows (N, dim) of a table (classes, dim); ValueError if a label (N,) is none of its classes."""
+    wrong = [index for index in label.flatten().tolist() if not 0 <= index < len(table)]
+    if wrong:
+        raise ValueError(f'This bank has the classes 0 to {len(table) - 1}, but is given {wrong}.')
+    return F.embedding(label, table)
+
+
 class OutputLayer(nn.Module):
     """Feature to picture, before the tanh."""
 
@@ -231,7 +239,7 @@ class BigGANBase(LatentBank):
             if res > 4:
                 blocks = self._blocks(table[res // 2], table[res], self.code_dims[-1], sn)
                 blocks += [SelfAttention(table[res], sn)] if res in self.attention else []
-                self.conv_blocks.update(zip(self._names(res), blocks))
+                self.conv_blocks.update(zip(self.names_of(res), blocks))
         if rgb:
             self.output_layer = OutputLayer(table[out_size], out_channels, sn)
 
@@ -253,7 +261,7 @@ class BigGANBase(LatentBank):
         above, count = int(math.log2(resolution)) - 2, self.blocks_per_resolution
         return (0,) if above == 0 else tuple(range(1 + (above - 1) * count, 1 + above * count))
 
-    def _names(self, resolution: int) -> list[str]:
+    def names_of(self, resolution: int) -> list[str]:
         """Names of a resolution's blocks, and last of its attention if it has one."""
         if resolution == 4:
             return []
@@ -266,7 +274,7 @@ class BigGANBase(LatentBank):
         if feature is None:
             raise ValueError(f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.')
         g: Tensor = feature
-        names = self._names(resolution)
+        names = self.names_of(resolution)
         for name, layer in zip(names, self.layers_of(resolution)):
             g = self.conv_blocks[name](g, self._conditioned(codes[layer]))
         return self.conv_blocks[names[-1]](g) if resolution in self.attention else g
@@ -274,10 +282,7 @@ class BigGANBase(LatentBank):
     def class_embedding(self, label: Tensor) -> Tensor:
         if not hasattr(self, 'shared_embedding'):
             raise RuntimeError('This bank was built without the embedding of classes; build it with embedding=True.')
-        wrong = [index for index in label.flatten().tolist() if not 0 <= index < self.num_classes]
-        if wrong:
-            raise ValueError(f'This bank has the classes 0 to {self.num_classes - 1}, but is given {wrong}.')
-        return self.shared_embedding(label)
+        return class_embedding(self.shared_embedding.weight, label)
 
     def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
         self._need_output_layer()

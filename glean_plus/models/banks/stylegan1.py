@@ -48,6 +48,14 @@ def adaptive_instance_norm(
         return F.batch_norm(merged, None, None, weight, bias, training=True, eps=eps).view(n, c, h, w)
 
 
+def repeating_kernel(weight: Tensor) -> Tensor:
+    """(O, I, 3, 3) -> (I, O, 4, 4), with which a transposed convolution (stride 2, padding 1) repeats and convolves."""
+    weight = F.pad(weight.flip(2, 3), (1, 1, 1, 1))                          # [OI55]
+    weight = weight[..., :-1] + weight[..., 1:]                              # [OI54]
+    weight = weight[..., :-1, :] + weight[..., 1:, :]                        # [OI44]
+    return weight.transpose(0, 1)
+
+
 def upsample_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Repeat every sample twice on both axes, then convolve: (N, I, H, W), (O, I, 3, 3) -> (N, O, 2H, 2W).
 
@@ -56,10 +64,7 @@ def upsample_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     if 2 * x.shape[-1] < FUSED_FROM:
         return F.conv2d(F.interpolate(x, scale_factor=2), weight, bias, padding=1)
-    weight = F.pad(weight.flip(2, 3), (1, 1, 1, 1))                          # [OI55]
-    weight = weight[..., :-1] + weight[..., 1:]                              # [OI54]
-    weight = weight[..., :-1, :] + weight[..., 1:, :]                        # [OI44]
-    return F.conv_transpose2d(x, weight.transpose(0, 1), bias, stride=2, padding=1)
+    return F.conv_transpose2d(x, repeating_kernel(weight), bias, stride=2, padding=1)
 
 
 class EqualizedWeightAndBias(EqualizedParameter):

@@ -1,0 +1,251 @@
+"""Folding of every bank and decoder against the model that is folded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmagic.registry import MODELS
+from mmagic.structures import DataSample
+from test_compiled import needs_compiler
+from torch import Tensor, nn
+
+from glean_plus.inference import FoldedGLEAN, FoldedModel
+from glean_plus.inference.encoder import FoldedEncoder
+from glean_plus.inference.layers import convolve
+from glean_plus.models import GLEAN, BigGANBank, ColorizationHead
+
+from conftest import shake
+
+CHANNELS = {4: 24, 8: 24, 16: 16, 32: 16}
+STYLE = dict(style_channels=8, num_mlps=2, channels=CHANNELS, mapping=False)
+CLASSES = dict(noise_size=16, num_classes=5, shared_dim=6, channels=CHANNELS, attention=[8, 16])
+BANKS: dict[str, dict[str, Any]] = {
+    'StyleGAN1': dict(type='StyleGAN1Bank', **STYLE),
+    'StyleGAN1 official': dict(type='StyleGAN1Bank', official=True, **STYLE),
+    'StyleGAN2': dict(type='StyleGAN2Bank', **STYLE),
+    'BigGAN': dict(type='BigGANBank', **CLASSES),
+    'BigGAN-deep': dict(type='BigGANDeepBank', **CLASSES),
+}
+
+
+def build(bank: str, light: bool, color: bool, given_class: bool = False, **parts: Any) -> GLEAN:
+    """8 to 32 px, or 32 px in colour; every parameter and statistic is moved from where it starts."""
+    start_res = 8 if light else 4
+    encoder = dict(num_rrdbs=1, rrdb_channels=16, growth_channels=8, in_channels=1 if color else 3)
+    config = dict(
+        type='GLEAN', in_size=32 if color else 8, given_class=given_class,
+        bank=BANKS[bank] | dict(out_size=32, start_res=start_res, rgb=False),
+        encoder=dict(type='GLEANEncoder', **encoder),
+        decoder=dict(type='ColorizationHead', mid_channels=8) if color else dict(type='GLEANDecoder'),
+    )  # fmt: skip
+    model = MODELS.build(config | parts)
+    shake(model)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 2)
+    return model.eval()
+
+
+def inputs_of(model: GLEAN, images: int) -> tuple[Tensor, ...]:
+    lq = torch.rand(images, model.in_channels, model.in_size, model.in_size) * 2 - 1
+    return (lq, torch.arange(images) % 5) if model.given_class else (lq,)
+
+
+def largest_share(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference, as a share of the range."""
+    return float((ours - theirs).abs().max() / (theirs.max() - theirs.min()))
+
+
+def psnr(ours: Tensor, theirs: Tensor) -> float:
+    error = (ours - theirs).square().mean() / (theirs.max() - theirs.min()) ** 2
+    return float(-10 * error.log10())
+
+
+CASES = [
+    (bank, light, color, given_class)
+    for bank in BANKS for light in (False, True) for color in (False, True)
+    for given_class in ((False, True) if 'BigGAN' in bank else (False,))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('bank', 'light', 'color', 'given_class'), CASES)
+@torch.no_grad()
+def test_pictures_are_the_models(bank: str, light: bool, color: bool, given_class: bool) -> None:
+    model = build(bank, light, color, given_class)
+    inputs = inputs_of(model, 3)
+    wanted = model(*inputs)
+    for dtype in (torch.float32, torch.bfloat16):
+        folded = FoldedModel(model, dtype)
+        pictures = folded(*inputs)
+        assert pictures.dtype == torch.float32 and torch.equal(folded(*inputs), pictures)
+        if dtype == torch.float32:
+            assert largest_share(pictures, wanted) < 1e-5
+        else:
+            assert psnr(pictures, wanted) > 35
+
+
+@pytest.mark.parametrize('bank', BANKS)
+@torch.no_grad()
+def test_bank_that_is_trained(bank: str) -> None:
+    """Spectral norm is not resolved yet, and must stay as it is, even where the model is in training mode."""
+    model = build(bank, False, False, freeze_bank=False)
+    (lq,) = inputs_of(model, 1)
+    wanted = model(lq)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    assert largest_share(FoldedModel(model.train())(lq), wanted) < 1e-5
+    assert model.training
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+@pytest.mark.parametrize('light', [False, True])
+@pytest.mark.parametrize('bank', BANKS)
+@torch.no_grad()
+def test_weights_are_those_of_the_folding(bank: str, light: bool) -> None:
+    model = build(bank, light, True)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
+    (lq,) = inputs_of(model, 1)
+    folded = model.fold()
+    before = folded(lq)
+    for part in (model.bank, model.decoder, model.fusions):
+        for name, tensor in part.state_dict().items():
+            if tensor.is_floating_point() and 'blur' not in name:
+                tensor.mul_(1.5)
+        assert torch.equal(folded(lq), before)
+        # The bank's share is not too small to be tested.
+        assert largest_share(model(lq), before) > 1e-3 or (light and part is model.fusions)
+    assert largest_share(model.fold()(lq), before) > 1e-3
+
+
+@torch.no_grad()
+def test_learned_codes_of_a_whole_bank() -> None:
+    """The first feature is the same for all pictures, and the encoder's are fused into it."""
+    for bank in BANKS:
+        model = build(bank, False, False, codes=dict(type='LearnedCodes'))
+        (lq,) = inputs_of(model, 2)
+        folded = FoldedModel(model)
+        assert folded.bank.constant is not None
+        wanted = model(lq)
+        assert largest_share(folded(lq), wanted) < 1e-5
+        model.codes.codes[0].add_(1)
+        assert largest_share(model(lq), wanted) > 1e-3
+        assert largest_share(folded(lq), wanted) < 1e-5
+
+
+@torch.no_grad()
+def test_bank_ends_where_the_decoder_does_not_take_more() -> None:
+    for resolutions, last in (([16], 16), ([], None)):
+        model = build('BigGAN', True, False, decoder=dict(type='GLEANDecoder', bank_resolutions=resolutions))
+        (lq,) = inputs_of(model, 2)
+        folded = model.fold()
+        steps = []
+        step = folded.bank.step
+        folded.bank.step = lambda res, *args, step=step, steps=steps: (steps.append(res), step(res, *args))[1]
+        assert largest_share(folded(lq), model(lq)) < 1e-5
+        assert max(steps, default=None) == last
+
+
+@torch.no_grad()
+def test_pictures_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for bank in BANKS:
+        for light in (False, True):
+            model = build(bank, light, False, 'BigGAN' in bank)
+            inputs = inputs_of(model, 5)
+            wanted = model(*inputs)
+            for together, pixels in ((16, 2 * 16**2), (8, 1), (32, 10**6)):
+                monkeypatch.setattr('glean_plus.inference.general.TOGETHER_UP_TO', together)
+                monkeypatch.setattr('glean_plus.inference.general.PIXELS', pixels)
+                assert largest_share(model.fold()(*inputs), wanted) < 1e-5
+
+
+@pytest.mark.parametrize('compiled', [False, pytest.param(True, marks=needs_compiler)])
+@torch.no_grad()
+def test_encoder_and_fusion_of_large_maps(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ('LARGE_FROM', 'ENCODER_FROM'):
+        monkeypatch.setattr(f'glean_plus.inference.general.{name}', 16)
+    for light in (False, True):
+        model = build('BigGAN', light, True)
+        inputs = inputs_of(model, 2)
+        wanted = model(*inputs)
+        folded = FoldedModel(model, compiled=compiled)
+        assert type(folded.encoder) is FoldedEncoder
+        for _ in range(2):  # the second time, memory is not new
+            assert largest_share(folded(*inputs), wanted) < 1e-5
+        assert psnr(FoldedModel(model, torch.bfloat16, compiled)(*inputs), wanted) > 35
+
+
+@torch.no_grad()
+def test_who_folds_what() -> None:
+    assert type(build('StyleGAN2', False, False).fold()) is FoldedGLEAN
+    assert type(build('StyleGAN2', False, True).fold()) is FoldedModel
+    assert type(build('BigGAN', True, False).fold(torch.bfloat16)) is FoldedModel
+
+
+def test_convolution_of_few_positions() -> None:
+    weight, bias = torch.randn(5, 6, 3, 3), torch.randn(5)
+    for images, height, width, stride in ((1, 4, 4, 1), (2, 5, 7, 2), (3, 8, 6, 2), (1, 17, 16, 1)):
+        x = torch.randn(images, 6, height, width)
+        ours = convolve(x, weight, bias, stride)
+        torch.testing.assert_close(ours, F.conv2d(x, weight, bias, stride, 1), rtol=0, atol=1e-4)
+
+
+def test_what_cannot_be_folded_is_named() -> None:
+    class OwnBank(BigGANBank):
+        pass
+
+    class OwnHead(ColorizationHead):
+        pass
+
+    model = build('BigGAN', True, True, given_class=True)
+    with pytest.raises(ValueError, match=r'dtype must be one of .*float16'):
+        model.fold(torch.float16)
+    folded = model.fold()
+    lq, label = inputs_of(model, 1)
+    for inputs, message in (
+        ((lq,), 'needs a label for each picture'),
+        ((lq, label + 5), r'classes 0 to 4, but is given \[5\]'),
+        ((lq[..., :16], label), 'The input is 32x16, but this model restores 32x32'),
+        ((lq.expand(-1, 3, -1, -1), label), None),
+    ):
+        with pytest.raises(ValueError if message else RuntimeError, match=message):
+            folded(*inputs)
+    with pytest.raises(ValueError, match='takes no label'):
+        build('BigGAN', True, True).fold()(lq, label)
+    model.decoder.__class__ = OwnHead
+    with pytest.raises(TypeError, match='A OwnHead cannot be folded, only GLEANDecoder, ColorizationHead: use'):
+        model.fold()
+    model.bank.__class__ = OwnBank
+    with pytest.raises(TypeError, match='A OwnBank cannot be folded, only StyleGAN1Bank, StyleGAN2Bank, BigG'):
+        model.fold()
+
+
+def test_restorer_tests_the_folded_network() -> None:
+    generator = dict(
+        type='GLEAN', in_size=8, given_class=True, bank=BANKS['BigGAN'] | dict(out_size=32, start_res=8, rgb=False),
+        encoder=dict(type='GLEANEncoder', num_rrdbs=1, rrdb_channels=16, growth_channels=8),
+    )  # fmt: skip
+    lq = torch.rand(2, 3, 8, 8)
+    samples = DataSample.stack([DataSample().set_gt_label(label) for label in (1, 4)])
+    pictures = {}
+    for speed in ('exact', 'folded', 'folded-bfloat16'):
+        torch.manual_seed(0)
+        restorer = MODELS.build(dict(
+            type='GLEANRestorer', generator=generator, pixel_loss=dict(type='MSELoss'), ema=dict(decay=0.9),
+            test_cfg=dict(fold=True) if speed == 'folded' else dict(speed=speed),
+        ))  # fmt: skip
+        shake(restorer)
+        restorer.init_weights()
+        restorer.eval()
+        with pytest.raises(ValueError, match='given_class=True'):
+            restorer.forward_tensor(lq)
+        pictures[speed] = restorer.forward_tensor(lq, samples).detach()
+    assert largest_share(pictures['folded'], pictures['exact']) < 1e-5
+    assert 1e-5 < largest_share(pictures['folded-bfloat16'], pictures['exact']) < 0.1
+    swapped = DataSample.stack([DataSample().set_gt_label(label) for label in (4, 1)])
+    assert largest_share(restorer.forward_tensor(lq, swapped), pictures['folded-bfloat16']) > 1e-3
