@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -44,3 +45,12 @@ def matlab_resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     columns = _weights(images.shape[-1], size[1]).to(images.device, torch.float32)
     with torch.autocast(images.device.type, enabled=False):
         return rows @ images.float() @ columns.T
+
+
+def matlab_strips(images: Tensor, size: tuple[int, int], rows: int) -> Iterator[Tensor]:
+    """:func:`matlab_resize`, ``rows`` rows of the result at a time, from the top."""
+    vertical = _weights(images.shape[-2], size[0]).to(images.device, torch.float32)
+    horizontal = _weights(images.shape[-1], size[1]).to(images.device, torch.float32)
+    wide = images.float() @ horizontal.T
+    for top in range(0, size[0], rows):
+        yield vertical[top:top + rows] @ wide

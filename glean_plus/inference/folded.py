@@ -91,15 +91,20 @@ class FoldedGLEAN(nn.Module):
         self.last = ThinConv(last.weight, last.bias, dtype)
 
     @torch.no_grad()
-    def forward(self, lq: Tensor) -> Tensor:
+    def forward(self, lq: Tensor, codes: list[Tensor | None] | None = None) -> Tensor:
         """(N, C, in_size, in_size) -> (N, C', out_size, out_size), float32.
+
+        Args:
+            lq: The input.
+            codes: As ``model.encode`` gives them, in place of this input's own, where the model predicts them.
 
         Raises:
             ValueError: On an input of another size.
         """
         check_size(lq, self.in_size, self.out_size)
         features = self.encoder(lq.to(self.dtype, memory_format=torch.channels_last))
-        codes = [None if code is None else code.float() for code in self.codes(features[self.encoder.resolutions[-1]])]
+        codes = self.codes(features[self.encoder.resolutions[-1]]) if codes is None else codes
+        codes = [None if code is None else code.float() for code in codes]
         maps = {res: nhwc(feature) for res, feature in features.items()}
         g = self._up_to_input(maps, codes)
         out = lq.new_empty(len(lq), self.last.out_channels, self.out_size, self.out_size, dtype=torch.float32)
