@@ -89,7 +89,11 @@ class Network:
         if seed is not None:
             self._draw_noise(network, seed)
         self.label = self._check_label(network, label)
-        self.network: nn.Module = network.to(self.device, memory_format=torch.channels_last)
+        model.to(self.device)  # whole: a moving average shares the generator's bank
+        for parameter in network.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        self.network: nn.Module = network
         self.folded, self._plain = fold, network
         if fold:
             self.network = self._fold(network)
