@@ -21,7 +21,7 @@ def matlab_bicubic(image: Tensor, scale: float) -> Tensor:
 
 @functools.lru_cache(maxsize=8)  # tens of megabytes each where photographs are shrunk
 def matlab_weights(in_size: int, out_size: int) -> Tensor:
-    """MATLAB's bicubic along one side as a matrix (out, in), float64; the ends are mirrored, antialiased in shrinking."""
+    """MATLAB's bicubic along one side as a matrix (out, in), float64; the ends are mirrored."""
     scale = out_size / in_size
     stretch = min(scale, 1)  # anti-aliasing: the kernel grows as the picture shrinks
     centre = (torch.arange(out_size, dtype=torch.float64) + 0.5) / scale - 0.5

@@ -80,7 +80,8 @@ class Consistency:
     def __init__(
         self, lq: Callable[[int, int], Tensor], height: int, scale: int, steps: int, colours: int, white: float
     ) -> None:
-        self.lq, self.height, self.scale, self.steps, self.colours, self.white = lq, height, scale, steps, colours, white
+        self.lq, self.height, self.scale, self.steps = lq, height, scale, steps
+        self.colours, self.white = colours, white
         self.pyramid = Pyramid(scale)
         self.halo = REACH * (steps + 1)
         self._error, self._count = 0.0, 0

@@ -127,8 +127,8 @@ class Network:
                 setattr(bank, f'injected_noise_{layer}', drawn)
 
     def _check_label(self, network: nn.Module, label: int | None) -> Tensor | None:
-        given, classes = getattr(network, 'given_class', False), getattr(getattr(network, 'bank', None), 'num_classes', 0)
-        if not given:
+        classes = getattr(getattr(network, 'bank', None), 'num_classes', 0)
+        if not getattr(network, 'given_class', False):
             if label is not None:
                 raise RestoreError('This model takes no label: leave it out.')
             return None
@@ -149,7 +149,7 @@ class Network:
 
     @torch.no_grad()
     def codes(self, whole: Tensor) -> list[Tensor | None] | None:
-        """The codes of a picture (1, C, in_size, in_size), 0 to 1, for its tiles; None where there are none to share."""
+        """Codes of pictures (N, C, in_size, in_size), 0 to 1, for their tiles; None where there are none to share."""
         if not self.predicts_codes:
             return None
         with self._precision():

@@ -44,7 +44,7 @@ class Picture:
     """
 
     image: np.ndarray
-    meta: Meta = Meta()
+    meta: Meta = field(default_factory=Meta)
 
     def __post_init__(self) -> None:
         shape, kind = self.image.shape, self.image.dtype.name

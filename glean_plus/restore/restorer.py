@@ -45,8 +45,8 @@ class Restorer:
         batch: Tiles, or pictures of one size, at a time.
         max_memory: For activations, as ``'2G'``: bounds the batch, and beyond it a direct pass is made in parts.
         seed: Of noise maps in place of the model's own; None keeps those.
-        consistent: Steps of a projection after which the result, shrunk, is its input (nearly, after 5); 0 for none. For
-            super-resolution of inputs that were made by bicubic; it brings back noise and blocks of others.
+        consistent: Steps of a projection that brings the result to what shrinks to its input by bicubic (5 do); 0 for
+            none. For inputs that were made so: of others it brings back noise and blocks.
         label: Class of the pictures, for a model that is given one.
 
     Raises:
@@ -79,12 +79,13 @@ class Restorer:
         engine.check_mode(self.network, self.mode)
         if consistent and self.network.colorizes:
             raise RestoreError('Colorization keeps the lightness of its input as it is: leave `consistent` out.')
-        self.consistent = consistent
+        self.consistent, self.seed, self.label = consistent, seed, label
 
     @property
     def scale(self) -> int:
         """How many times larger results are; 1 in colorization."""
-        return self.network.scale
+        scale: int = self.network.scale
+        return scale
 
     def __call__(self, given: Any) -> Any:
         """Restore.
@@ -120,8 +121,8 @@ class Restorer:
             from glean_plus.restore.write import write
 
             picture = Picture(np.atleast_3d(np.asarray(result)))
-            shape = picture.image.shape
-            write(Path(result_out_dir), [picture.image], (shape[0], shape[1], shape[2]), picture.image.dtype.name, Meta())
+            height, width, channels = picture.image.shape
+            write(Path(result_out_dir), [picture.image], (height, width, channels), picture.image.dtype.name, Meta())
         return result, None
 
     @staticmethod

@@ -85,7 +85,7 @@ def find(model: PathLike | Mapping[str, Any], checkpoint: PathLike | None = None
         raise RestoreError(f'{text} is a config and has no weights: give its checkpoint as well.')
     if not text.startswith(('http://', 'https://')) and not Path(text).expanduser().is_file():
         close = difflib.get_close_matches(text, available()) or [*available()]
-        raise RestoreError(f'There is no model {text!r}, neither as a name nor as a file; there are {", ".join(close)}.')
+        raise RestoreError(f'There is no model {text!r}, neither by name nor as a file; there are {", ".join(close)}.')
     file = local_copy(text)
     card = _card_beside(file)
     embedded = _embedded_config(file)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -52,27 +54,40 @@ def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], k
     check_ending(ending)
     name, opacity, longest = FORMATS[ending]
     if max(shape[:2]) > longest:
-        raise RestoreError(f'a {ending} has {longest} pixels a side at most, but the result {max(shape[:2])}: take .png')
+        raise RestoreError(f'a {ending} has {longest} pixels a side at most, the result {max(shape[:2])}: take .png')
     if shape[2] in (2, 4) and not opacity:
         raise RestoreError(f'a {ending} has no transparency: take .png')
     if kind == 'uint16' and name != 'PNG':
         raise RestoreError(f'16 bits are written as .png, not as {ending}')
     meta = Meta(meta.icc, _with_size(meta.exif, shape), meta.xmp, meta.dpi, meta.text)
+    with whole_or_not_at_all(path) as file:
+        if name == 'PNG':
+            writer = PngWriter(file, *shape, deep=kind == 'uint16', meta=meta)
+            for some in rows:
+                writer.write(some)
+            writer.close()
+        else:
+            whole = np.concatenate(list(rows))
+            image = Image.fromarray(whole[..., 0] if shape[2] == 1 else whole)
+            image.save(file, format=name, **_options(name, meta))
+
+
+@contextmanager
+def whole_or_not_at_all(path: Path) -> Iterator[BinaryIO]:
+    """A temporary file beside ``path``, which takes its place at the end, or goes if that is not reached."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
         with open(partial, 'wb') as file:
-            if name == 'PNG':
-                writer = PngWriter(file, *shape, deep=kind == 'uint16', meta=meta)
-                for some in rows:
-                    writer.write(some)
-                writer.close()
-            else:
-                whole = np.concatenate(list(rows))
-                image = Image.fromarray(whole[..., 0] if shape[2] == 1 else whole)
-                image.save(file, format=name, **_options(name, meta))
+            yield file
         os.replace(partial, path)
     finally:
+        partial.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed processes left of ``path``."""
+    for partial in path.parent.glob(f'{glob.escape(path.name)}.*.part'):
         partial.unlink(missing_ok=True)
 
 
