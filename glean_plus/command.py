@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run_tool(arguments[0], arguments[1:])
     args = _parser().parse_args(arguments)
     try:
-        return _models() if args.command == 'models' else _restore(args)
+        return _models() if args.command == 'models' else _restore(args, arguments)
     except KeyboardInterrupt:
         print('glean-plus: interrupted; the same command goes on.', file=sys.stderr)
         return INTERRUPTED
@@ -103,7 +103,7 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--json', metavar='FILE', help='write a report; - for the standard output')
 
 
-def _restore(args: argparse.Namespace) -> int:
+def _restore(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from glean_plus.restore.errors import RestoreError
     from glean_plus.restore.jobs import find_jobs
     from glean_plus.weights import WeightsError
@@ -120,7 +120,7 @@ def _restore(args: argparse.Namespace) -> int:
         )  # fmt: skip
         began = time.perf_counter()
         records, content = restore_files(
-            restorer, jobs, compare=args.compare, overwrite=args.overwrite,
+            restorer, jobs, compare=args.compare, overwrite=args.overwrite, command=arguments,
             say=lambda line: print(f'glean-plus: {line}', file=sys.stderr),
         )  # fmt: skip
     except (RestoreError, WeightsError) as error:

@@ -49,6 +49,7 @@ def restore_files(
     *,
     compare: bool = False,
     overwrite: bool = False,
+    command: Sequence[str] = (),
     say: Callable[[str], None] = tqdm.write,
 ) -> tuple[list[Record], dict]:
     """Restore files, with a progress bar and a manifest beside the results.
@@ -61,6 +62,7 @@ def restore_files(
         jobs: Which files.
         compare: Write a picture of each input, enlarged, beside its result.
         overwrite: Restore everything anew, and replace results of another run.
+        command: The command line, for the manifest.
         say: Is given a line about each picture that fails.
 
     Returns:
@@ -69,7 +71,7 @@ def restore_files(
     Raises:
         RestoreError: If there are results of another run, or of none.
     """
-    content = manifest.manifest(restorer, {} if jobs.single else dict(ending=_ending(jobs)))
+    content = manifest.manifest(restorer, {} if jobs.single else dict(ending=_ending(jobs)), command)
     where = manifest.path_of(jobs.out, jobs.single)
     goes_on = not overwrite and manifest.goes_on(where, content)
     if not goes_on and not overwrite and (strange := [job.target for job in jobs.jobs if job.target.exists()]):

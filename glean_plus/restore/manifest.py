@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,13 @@ from glean_plus.weights.fetch import sha256
 PACKAGES = ('torch', 'mmagic', 'mmengine', 'mmcv', 'mmcv-lite', 'numpy', 'Pillow')
 
 
-def manifest(restorer: Restorer, options: Mapping[str, Any]) -> dict[str, Any]:
+def manifest(restorer: Restorer, options: Mapping[str, Any], command: Sequence[str] = ()) -> dict[str, Any]:
     """What decides the results (``run``), and where they were made (``about``).
 
     Args:
         restorer: Who makes them.
         options: Further ones that decide them, such as the ending.
+        command: The command line, if there was one.
     """
     source, network = restorer.source, restorer.network
     versions = {}
@@ -42,7 +42,7 @@ def manifest(restorer: Restorer, options: Mapping[str, Any]) -> dict[str, Any]:
         ),
         about=dict(
             checkpoint=str(source.checkpoint), device=str(network.device), batch=restorer.limits.batch,
-            licence=source.card.licence if source.card else '', command=sys.argv[1:],
+            licence=source.card.licence if source.card else '', command=[*command],
             python=platform.python_version(), platform=platform.platform(), packages=versions,
         ),
     )  # fmt: skip

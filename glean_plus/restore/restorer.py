@@ -175,7 +175,7 @@ class Restoration:
         images, layers = [picture.opaque() for picture in self.pictures], self.pictures[0].layers
         rows = engine.strips(restorer.network, images, layers, restorer.mode, restorer.limits)
         if restorer.network.colorizes:
-            yield from self._coloured(rows, images, layers)
+            yield from self._coloured(rows, [picture.image for picture in self.pictures], layers)
             return
         # One stream of rows becomes one for each picture; they are read in step.
         queues: list[list[Tensor]] = [[] for _ in images]

@@ -182,8 +182,9 @@ def literal(text: str, name: str, source: str) -> Any:
 
 
 def _value(node: ast.expr, source: str) -> Any:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
-        return {str(each.arg): _value(each.value, source) for each in node.keywords}
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+        given = {key: value for each in node.args for key, value in _value(each, source).items()}
+        return given | {str(each.arg): _value(each.value, source) for each in node.keywords}
     if isinstance(node, ast.Dict) and all(node.keys):
         return {_value(key, source): _value(value, source) for key, value in zip(node.keys, node.values)}  # type: ignore
     if isinstance(node, (ast.List, ast.Tuple)):
