@@ -17,6 +17,7 @@ from glean_plus.restore.picture import Meta, Picture
 
 # TIFF's and PNG's own names for what is told elsewhere.
 BITS_PER_SAMPLE = 258
+GRAY_WITH_OPACITY = 4
 XMP_IN_PNG = 'XML:com.adobe.xmp'
 PNM = re.compile(rb'P[56]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*(\d+)\s')
 
@@ -61,7 +62,7 @@ def _decoded(data: bytes) -> Picture:
     array = array[..., None] if array.ndim == 2 else array
     if array.shape[2] >= 3:
         array = array[..., [2, 1, 0, 3][:array.shape[2]]]
-    if image.mode == 'LA':  # decoded to four channels
+    if image.format == 'PNG' and data[25] == GRAY_WITH_OPACITY:  # decoded to four channels
         array = array[..., [0, 3]]
     if white != 65535:
         array = (array.astype(np.float64) * (65535 / white)).round().clip(0, 65535).astype(np.uint16)
@@ -127,7 +128,7 @@ def _from_cmyk(image: Image.Image, meta: Meta) -> tuple[Image.Image, Meta]:
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(meta.icc))
         converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile('sRGB'), outputMode='RGB')
-    except ImageCms.PyCMSError as error:
+    except (ImageCms.PyCMSError, OSError) as error:
         raise RestoreError(f'its CMYK profile cannot be used ({error}): convert it to RGB first') from error
     return converted if converted is not None else image, without
 
@@ -145,9 +146,10 @@ def _meta(image: Image.Image) -> Meta:
 
 def _exif(image: Image.Image) -> bytes | None:
     """EXIF data without the orientation, which is applied; sizes follow when they are written."""
-    exif = image.getexif()
     if image.format == 'TIFF':  # the file's own structure, which the result has for itself
         return None
+    exif = Image.Exif()  # not the picture's own, which is the caller's
+    exif.load(image.getexif().tobytes())
     exif.pop(ExifTags.Base.Orientation, None)
     return exif.tobytes() if len(exif) else None
 
