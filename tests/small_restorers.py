@@ -20,8 +20,8 @@ PREPROCESSOR = dict(type='DataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3)
 def generator_config(light: bool, **parts: Any) -> dict[str, Any]:
     """16 -> 32: a LightGLEAN, or a whole GLEAN with predicted codes."""
     bank = dict(
-        type='StyleGAN2Bank', out_size=32, start_res=16 if light else 4, style_channels=6, num_mlps=2, channels=CHANNELS,
-        mapping=False, rgb=False,
+        type='StyleGAN2Bank', out_size=32, start_res=16 if light else 4, style_channels=6, num_mlps=2,
+        channels=CHANNELS, mapping=False, rgb=False,
     )  # fmt: skip
     decoder = dict(type='GLEANDecoder', width_ratio=0.5, last_channels=None)
     encoder = dict(type='GLEANEncoder', num_rrdbs=1, rrdb_channels=8, growth_channels=4)

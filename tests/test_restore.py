@@ -378,7 +378,8 @@ def test_names_configs_and_checkpoints(checkpoints: dict[str, Path], tmp_path: P
     assert {SHIPPED, 'lightglean_twemoji_color', 'glean_cat_16x'} <= {*available()}
     for arguments, words in (
         (('lightglean_twemoji_5x',), 'lightglean_twemoji_4x'), ((f'{SHIPPED}.py',), 'give its checkpoint'),
-        (('nothing_like_it', weights), 'There is no config'), ((CONFIGS / 'stylegan2_twemoji_64px.py', weights), 'in_size'),
+        (('nothing_like_it', weights), 'There is no config'),
+        ((CONFIGS / 'stylegan2_twemoji_64px.py', weights), 'in_size'),
         ((CONFIGS / 'weights' / 'stylegan2_twemoji_64px.safetensors',), 'which config'),
     ):  # fmt: skip
         with pytest.raises(RestoreError, match=words):

@@ -72,7 +72,8 @@ def test_folder(pictures: Path, restore: Callable[..., int], model: Path, capsys
     report = json.loads((tmp_path / 'report.json').read_text())
     states = {Path(each['input']).name: each['state'] for each in report['pictures']}
     assert states['cut.png'] == 'failed' and states['5.png'] == 'restored' and len(report['pictures']) == 12
-    assert all(each['lr_psnr'] > 0 and each['seconds'] > 0 for each in report['pictures'] if each['state'] == 'restored')
+    restored = [each for each in report['pictures'] if each['state'] == 'restored']
+    assert all(each['lr_psnr'] > 0 and each['seconds'] > 0 for each in restored)
 
     manifest = json.loads((out / 'run.json').read_text())
     assert manifest['run']['weights'] == hashlib.sha256(model.read_bytes()).hexdigest()
@@ -216,7 +217,8 @@ def test_comparison_of_a_transparent_picture_is_on_white(restore: Callable[..., 
     (('IN', 'out', '--device', 'cuda:77'), 'cannot be used'), (('IN', 'out.xyz'), 'ends in one of'),
     (('IN', 'out', '--max-memory', 'much'), 'Memory is a number'), (('IN', 'out', '--batch', '0'), 'batch is 1'),
     (('IN', 'out', '--seed', '1', '--model', 'lightglean_twemoji_multiclass_4x'), 'no noise maps'),
-    (('IN', 'out', '--label', '1'), 'takes no label'), (('IN', 'out', '--model', 'glean_cat_16x'), 'GLEAN_PLUS_OFFLINE'),
+    (('IN', 'out', '--label', '1'), 'takes no label'),
+    (('IN', 'out', '--model', 'glean_cat_16x'), 'GLEAN_PLUS_OFFLINE'),
 ])  # fmt: skip
 def test_wrong_calls_are_sentences(
     arguments: tuple[str, ...], words: str, restore: Callable[..., int], capsys: Any, tmp_path: Path,
