@@ -66,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     restore = commands.add_parser(
         'restore', help='restore a picture, a folder, or what a pattern matches',
         description='Restore a picture, a folder of pictures or what a pattern matches.',
-        epilog='The same command after an interruption does what is missing. OUT/run.json, or OUT.run.json of a single '
-               'picture, says what the results were made with.',
+        epilog='The same command after an interruption does what is missing. OUT/glean-plus.run.json, or OUT.run.json of '
+               'a single picture, says what the results were made with.',
     )  # fmt: skip
     _add_restore_arguments(restore)
     commands.add_parser('models', help='list the models that have a name')
@@ -87,7 +87,7 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
                              '(default: the best that the model can)')
     parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N, mps or auto (default: %(default)s)')
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='(default: %(default)s)')
-    parser.add_argument('--fold', action='store_true', help='fold the model first: faster, in tiles')
+    parser.add_argument('--fold', action='store_true', help='fold the model first: faster where maps are large')
     parser.add_argument('--batch', type=int, default=8, metavar='N',
                         help='tiles, or pictures of one size, at a time (default: %(default)s)')
     parser.add_argument('--max-memory', default='2G', metavar='SIZE',

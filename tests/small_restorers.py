@@ -37,9 +37,10 @@ def write_checkpoint(path: Path, generator: dict[str, Any], preprocessor: dict[s
         data_preprocessor=preprocessor or PREPROCESSOR,
     )
     restorer = MODELS.build(model)
-    shake(restorer.generator.bank, 0.3)
+    if hasattr(restorer.generator, 'bank'):
+        shake(restorer.generator.bank, 0.3)
     shake(restorer.generator_ema)
-    if hasattr(restorer.generator_ema.codes, 'linear'):  # predicted codes hardly differ at the start
+    if hasattr(getattr(restorer.generator_ema, 'codes', None), 'linear'):  # predicted codes hardly differ at the start
         restorer.generator_ema.codes.linear.weight.data *= 30
     config = Config(dict(model=model, default_scope='mmagic'))
     torch.save(dict(state_dict=restorer.state_dict(), meta=dict(cfg=config.pretty_text, iter=3)), path)

@@ -140,7 +140,8 @@ def test_what_a_caller_gives_is_what_comes_back(restorers: dict[str, Restorer], 
 
 @pytest.mark.parametrize('given, words', [
     (np.zeros((4, 4, 5), np.uint8), r'\(4, 4, 5\) of uint8'), (np.zeros((4, 4), np.int32), 'int32'),
-    (np.zeros((0, 4, 3), np.uint8), 'no pixels'), (np.full((4, 4), np.nan), 'NaN'), ({}, 'not a dict'),
+    (np.zeros((0, 4, 3), np.uint8), 'no pixels'), (np.full((4, 4), np.nan), 'nan to nan'), ({}, 'not a dict'),
+    (np.full((4, 4), 255.0), '0 to 1, but these are 255'),
     (torch.zeros(3), r'\(3,\)'), ('nowhere.png', 'nowhere.png: it cannot be read'),
 ])  # fmt: skip
 def test_what_is_no_picture_is_refused(given: Any, words: str, restorers: dict[str, Restorer]) -> None:
@@ -384,6 +385,28 @@ def test_names_configs_and_checkpoints(checkpoints: dict[str, Path], tmp_path: P
     ):  # fmt: skip
         with pytest.raises(RestoreError, match=words):
             Restorer(*arguments, device='cpu')
+
+
+def test_other_generators(tmp_path: Path) -> None:
+    """A baseline, which has no bank, and a model that is given the class: both on a size of their own."""
+    image = photo('chelsea', 13, 21)
+    esrgan = dict(type='ESRGANPlus', in_size=8, out_size=16, mid_channels=4, num_blocks=1, growth_channels=4)
+    restorer = Restorer(write_checkpoint(tmp_path / 'esrgan.pth', esrgan), device='cpu')
+    with torch.no_grad():
+        expected = to_image(restorer.network.network(to_input(image)))
+    assert restorer.mode == 'direct'
+    np.testing.assert_allclose(restorer(image).astype(int), expected.astype(int), atol=1)
+
+    bank = dict(
+        type='BigGANBank', out_size=32, num_classes=3, shared_dim=4, noise_size=20, attention=(), rgb=False,
+        channels={4: 8, 8: 8, 16: 8, 32: 4},
+    )  # fmt: skip
+    classes = write_checkpoint(tmp_path / 'classes.pth', generator_config(False, bank=bank, given_class=True))
+    first, second = (Restorer(classes, device='cpu', label=label)(image) for label in (0, 2))
+    assert first.shape == (26, 42, 3) and (first != second).any()
+    for label in (None, 3):
+        with pytest.raises(RestoreError, match='0 to 2'):
+            Restorer(classes, device='cpu', label=label)
 
 
 def test_average_of_a_checkpoint_is_taken(checkpoints: dict[str, Path]) -> None:

@@ -46,6 +46,7 @@ def pictures(tmp_path: Path) -> Path:
     Image.fromarray(photo('coffee', 10, 12)).save(source / 'more' / 'a.jpg')
     Image.fromarray(photo('chelsea', 10, 12)).convert('L').save(source / 'more' / 'a.png')
     (source / 'empty.png').touch()
+    (source / 'notes.txt').touch()
     (source / 'text.jpg').write_text('no picture')
     (source / 'cut.png').write_bytes((source / '0.png').read_bytes()[:300])
     frames = [Image.new('L', (4, 4), level) for level in (0, 200)]
@@ -64,7 +65,7 @@ def test_folder(pictures: Path, restore: Callable[..., int], model: Path, capsys
     said = capsys.readouterr().err
     for name in ('empty.png', 'text.jpg', 'cut.png', 'moving.gif'):
         assert f'{pictures / name}: it' in said or f'{pictures / name}: the file is empty' in said
-    assert '8 restored' in said and '4 failed' in said and 'pictures/s' in said
+    assert '8 restored' in said and '4 failed' in said and 'pictures/s' in said and 'ending: 1 .txt' in said
     there = results(out)
     assert {*there} == {*(f'{i}.png' for i in range(6)), 'more/a.jpg.png', 'more/a.png.png'}
     assert Image.open(out / 'more' / 'a.jpg.png').size == (24, 20)
@@ -75,7 +76,7 @@ def test_folder(pictures: Path, restore: Callable[..., int], model: Path, capsys
     restored = [each for each in report['pictures'] if each['state'] == 'restored']
     assert all(each['lr_psnr'] > 0 and each['seconds'] > 0 for each in restored)
 
-    manifest = json.loads((out / 'run.json').read_text())
+    manifest = json.loads((out / 'glean-plus.run.json').read_text())
     assert manifest['run']['weights'] == hashlib.sha256(model.read_bytes()).hexdigest()
     assert manifest['run']['mode'] == 'direct' and manifest['about']['packages']['torch']
     assert manifest['run']['version'] == glean_plus.__version__ and str(pictures) in manifest['about']['command']
@@ -103,7 +104,7 @@ def test_another_run_s_results_are_not_mixed_in(
     assert "mode 'direct', now 'tiles'" in capsys.readouterr().err and results(out) == there
     assert restore(f'{pictures}/[0-5].png', out, '--mode', 'tiles', '--overwrite') == 0
     assert all(results(out)[name] > there[name] for name in there)
-    (out / 'run.json').unlink()
+    (out / 'glean-plus.run.json').unlink()
     assert restore(pictures, out) == command.WRONG
     assert 'of no run that is known' in capsys.readouterr().err
 

@@ -11,14 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from glean_plus.restore.errors import RestoreError
-from glean_plus.restore.picture import Picture, levels
+from glean_plus.restore.picture import Picture
 from glean_plus.restore.read import from_pil
 
-# Result (H, W, K) in the picture's type, and the picture that it was made from -> what the caller gets.
-Back = Callable[[np.ndarray, Picture], Any]
+# Results (H, W, K) in their pictures' type, and these pictures -> what the caller gets.
+Back = Callable[[Sequence[tuple[np.ndarray, Picture]]], Any]
 
 
-def accept(given: Any) -> tuple[list[Picture], Callable[[Sequence[tuple[np.ndarray, Picture]]], Any]]:
+def accept(given: Any) -> tuple[list[Picture], Back]:
     """What a caller gives, but for paths and lists -> pictures, and what turns their results into the same kind.
 
     Raises:
@@ -40,7 +40,7 @@ def _flattened(result: np.ndarray, flat: bool) -> np.ndarray:
     return result[..., 0] if flat and result.shape[2] == 1 else result
 
 
-def _accept_tensor(given: Tensor) -> tuple[list[Picture], Callable[[Sequence[tuple[np.ndarray, Picture]]], Any]]:
+def _accept_tensor(given: Tensor) -> tuple[list[Picture], Back]:
     if given.ndim not in (3, 4) or not (given.is_floating_point() or given.dtype == torch.uint8):
         raise RestoreError(
             f'A tensor is (C, H, W) or (N, C, H, W), uint8 or floats of 0 to 1, but this is {tuple(given.shape)} of '
@@ -69,5 +69,3 @@ def to_pil(result: np.ndarray, picture: Picture) -> Image.Image | np.ndarray:
             image.info[key] = value
     return image
 
-
-__all__ = ['Back', 'accept', 'levels', 'to_pil']

@@ -21,8 +21,12 @@ MODES = ('direct', 'tiles', 'fit')
 OVERLAP, MARGIN = 1 / 2, 1 / 16
 # The same in pixels, where a direct pass is made in parts.
 DIRECT_OVERLAP, DIRECT_MARGIN = 32, 4
+# Of a pixel of a result that is held: four channels as floats.
+BYTES = 16
 # Rows that are worked on at a time where nothing else says how many.
 ROWS = 256
+# Rows of the input whose results are handed on at a time.
+PIECE = 32
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Limits:
 
     Attributes:
         batch: Tiles in a call of the network.
-        memory: Bytes of its activations.
+        memory: Bytes of its activations; half as much again may hold rows of the result.
     """
 
     batch: int
@@ -73,8 +77,9 @@ def axes(network: Network, mode: str, height: int, width: int, limits: Limits) -
     rows, columns = (whole(side, multiple, size, scale) for side in (height, width))
     if rows.tile * columns.tile <= pixels:
         return rows, columns
-    side = int(math.sqrt(pixels))
-    tile_height = min(rows.tile, max(side, pixels // columns.tile))
+    # Parts lower than wide: the rows of the result that are held are as high as a part, and as wide as the picture.
+    held = int(limits.memory / 2 / (BYTES * scale**2 * columns.tile))
+    tile_height = min(rows.tile, max(int(math.sqrt(pixels)), pixels // columns.tile), max(held, size))
     tile_width = min(columns.tile, pixels // tile_height)
     parts = []
     for length, tile in ((height, tile_height), (width, tile_width)):
@@ -127,7 +132,8 @@ def strips(
                 buffer[image, :, :, scale * start:scale * (start + columns.tile)] += result * window
         last = row + 1 == len(rows.starts)
         done = scale * ((height if last else rows.starts[row + 1]) - top)
-        yield buffer[:, :, :done, :scale * width].clone()
+        for first in range(0, done, PIECE * scale):
+            yield buffer[:, :, first:min(first + PIECE * scale, done), :scale * width].clone()
         if not last:
             rest = buffer[:, :, done:].clone()
             buffer.zero_()

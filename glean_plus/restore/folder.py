@@ -63,7 +63,7 @@ def restore_files(
         compare: Write a picture of each input, enlarged, beside its result.
         overwrite: Restore everything anew, and replace results of another run.
         command: The command line, for the manifest.
-        say: Is given a line about each picture that fails.
+        say: Is given a line about each picture that fails, and about what is passed over.
 
     Returns:
         A record of each picture, and the content of the manifest.
@@ -82,8 +82,8 @@ def restore_files(
     if not goes_on:
         manifest.write(where, content)
     records = [Record(name, '', error=why) for name, why in jobs.refused]
-    for record in records:
-        say(f'{record.input}: {record.error}')
+    for line in (*jobs.notes, *(f'{record.input}: {record.error}' for record in records)):
+        say(line)
     todo = []
     for job in jobs.jobs:
         sweep(job.target)
@@ -115,9 +115,7 @@ def _groups(
         except (RestoreError, MemoryError) as error:
             _failed(job, error, records, bar, say)
             continue
-        pixels = picture.image.size * restorer.scale**2 * 4  # bytes of the result as floats
-        most = max(1, min(restorer.limits.batch, restorer.limits.memory // pixels))
-        if group and (group[0][1].kind != picture.kind or len(group) >= most):
+        if group and (group[0][1].kind != picture.kind or len(group) >= restorer.at_once(picture)):
             yield group
             group = []
         group.append((job, picture))

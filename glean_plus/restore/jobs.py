@@ -14,7 +14,7 @@ from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.write import FORMATS, check_ending
 
 # Besides what a data set may have, these can be read: animated ones are refused by name, not passed over.
-MORE_ENDINGS = ('.gif', '.tga', '.jp2', '.avif', '.pgm', '.pnm')
+MORE_ENDINGS = ('.ppm', '.pgm', '.pnm', '.gif', '.tga', '.jp2', '.avif')
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,14 @@ class Jobs:
         refused: Files that are not taken, and why.
         out: File of the single result, or folder of the results.
         single: Which of them it is.
+        notes: What has been passed over.
     """
 
     jobs: Sequence[Job]
     refused: Sequence[tuple[str, str]]
     out: Path
     single: bool
+    notes: Sequence[str] = ()
 
 
 def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
@@ -80,12 +82,14 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
     if out.exists() and not out.is_dir():
         raise RestoreError(f'The results go to a folder, but {out} is a file.')
     refused: list[tuple[str, str]] = []
+    notes: list[str] = []
     if path.is_file():
         base, names = path.parent, [path.name]
     elif path.is_dir():
         base = path
-        names, listing = pictures_below(path, endings=(*_endings(), *MORE_ENDINGS))
+        names, listing = pictures_below(path, endings=(*FORMATS, *MORE_ENDINGS), note_others=True)
         refused = [(str(path / problem.source), problem.detail) for problem in listing.problems]
+        notes = listing.notes
     elif glob.has_magic(given):
         files = sorted(name for name in glob.glob(os.path.expanduser(given), recursive=True) if Path(name).is_file())
         base = Path(os.path.commonpath([Path(name).parent for name in files])) if files else Path()
@@ -97,11 +101,7 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
     if not names and not refused:
         raise RestoreError(f'There are no pictures in {given}.')
     jobs = [_checked(job) for job in _named(base, names, out, ending or '.png')]
-    return Jobs(jobs, refused, out, False)
-
-
-def _endings() -> tuple[str, ...]:
-    return (*FORMATS, '.ppm')
+    return Jobs(jobs, refused, out, False, notes)
 
 
 def _named(base: Path, names: Sequence[str], out: Path, ending: str) -> list[Job]:

@@ -50,7 +50,7 @@ def manifest(restorer: Restorer, options: Mapping[str, Any], command: Sequence[s
 
 def path_of(out: Path, single: bool) -> Path:
     """Beside a single result, or in the folder of results."""
-    return out.with_name(f'{out.name}.run.json') if single else out / 'run.json'
+    return out.with_name(f'{out.name}.run.json') if single else out / 'glean-plus.run.json'
 
 
 def goes_on(path: Path, wanted: Mapping[str, Any]) -> bool:

@@ -37,19 +37,18 @@ class LivePeak(TorchDispatchMode):
         return result
 
 
-def bytes_per_pixel(build: Callable[[], nn.Module], call: Callable[[nn.Module, Tensor], Any], shape: tuple) -> float:
+def bytes_per_pixel(build: Callable[[], nn.Module], shape: tuple[int, int, int, int]) -> float:
     """Bytes that a network's activations need for each pixel of its input, in float32, weights not counted.
 
     Args:
         build: Makes the network; it is built on the meta device, where nothing is computed.
-        call: Runs it on an input of ``shape``.
-        shape: (1, C, H, W).
+        shape: Of its input, (1, C, H, W).
     """
     with torch.device('meta'):
         network = build().eval()
         inputs = torch.empty(shape)
         with torch.no_grad(), LivePeak() as live:
-            call(network, inputs)
+            network(inputs)
     return live.peak / (shape[-2] * shape[-1])
 
 

@@ -108,12 +108,10 @@ class Network:
         self.predicts_codes = isinstance(getattr(network, 'codes', None), PredictedCodes)
         self.bgr = source.card is not None and source.card.colour_order == 'bgr'
         self.mean, self.std = (_levels(source.model, key) for key in ('mean', 'std'))
-        generator = dict(source.model['generator'])
+        # Without labels: their values would be looked at, of which there are none; the maps are the same.
+        generator = {key: value for key, value in source.model['generator'].items() if key != 'given_class'}
         shape = (1, self.in_channels, self.in_size, self.in_size)
-        labels = (torch.zeros(1, dtype=torch.long, device='meta'),) if getattr(network, 'given_class', False) else ()
-        self.bytes_per_pixel = bytes_per_pixel(
-            lambda: MODELS.build(generator), lambda model, inputs: model(inputs, *labels), shape
-        )
+        self.bytes_per_pixel = bytes_per_pixel(lambda: MODELS.build(generator), shape)
 
     @staticmethod
     def _draw_noise(network: nn.Module, seed: int) -> None:

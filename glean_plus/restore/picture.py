@@ -13,6 +13,7 @@ from torch import Tensor
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.layers import Layers
 
+TOLERANCE = 1e-3  # of floats beyond 0 and 1
 WHITES: Mapping[str, float] = {'uint8': 255, 'uint16': 65535, 'float32': 1, 'float64': 1}
 
 
@@ -40,7 +41,7 @@ class Picture:
     """Levels (H, W, K): gray or RGB, and opacity if it has any; uint8, uint16, or floats of 0 to 1.
 
     Raises:
-        RestoreError: On another shape or type, no pixels, or floats that are not finite.
+        RestoreError: On another shape or type, no pixels, or floats beyond 0 to 1.
     """
 
     image: np.ndarray
@@ -54,8 +55,10 @@ class Picture:
             )
         if not self.image.size:
             raise RestoreError(f'The picture has no pixels: {shape}.')
-        if self.image.dtype.kind == 'f' and not np.isfinite(self.image).all():
-            raise RestoreError('The picture has levels that are no numbers (NaN or infinite).')
+        if self.image.dtype.kind == 'f':
+            low, high = float(self.image.min()), float(self.image.max())  # NaN, if there is one
+            if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
+                raise RestoreError(f'Levels of a picture of floats are 0 to 1, but these are {low:g} to {high:g}.')
 
     @property
     def layers(self) -> Layers:

@@ -43,6 +43,8 @@ def read(path: Path) -> Picture:
             return _decoded(data)
     except (RestoreError, MemoryError):
         raise
+    except Image.DecompressionBombError as error:
+        raise RestoreError(f'{error}; larger ones are read as arrays, or by tiles of your own') from error
     except UnidentifiedImageError as error:  # its text has an address in memory
         raise RestoreError('it is no picture in a known format') from error
     except Exception as error:  # broken files make decoders raise anything

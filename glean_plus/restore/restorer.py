@@ -13,7 +13,7 @@ from torch import Tensor
 
 from glean_plus.color import lab_to_rgb, rgb_to_lab
 from glean_plus.restore import engine
-from glean_plus.restore.arrays import accept, to_pil
+from glean_plus.restore.arrays import Back, accept, to_pil
 from glean_plus.restore.consistency import Consistency
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.layers import Layers
@@ -41,7 +41,7 @@ class Restorer:
             else tiles; fit for colorization.
         device: ``auto``, or a device of PyTorch's, as ``cpu``, ``cuda:1`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16`` (GPUs).
-        fold: Run what ``model.fold()`` makes, in tiles: faster, for StyleGAN2 banks.
+        fold: Run what ``model.fold()`` makes: faster where maps are large, for StyleGAN2 banks.
         batch: Tiles, or pictures of one size, at a time.
         max_memory: For activations, as ``'2G'``: bounds the batch, and beyond it a direct pass is made in parts.
         seed: Of noise maps in place of the model's own; None keeps those.
@@ -126,13 +126,17 @@ class Restorer:
         return result, None
 
     @staticmethod
-    def _accept(given: Any) -> tuple[list[Picture], Any]:
+    def _accept(given: Any) -> tuple[list[Picture], Back]:
         if isinstance(given, (str, os.PathLike)):
             try:
                 return [read(Path(given))], lambda results: to_pil(*results[0])
             except RestoreError as error:
                 raise RestoreError(f'{os.fspath(given)}: {error}') from error
         return accept(given)
+
+    def at_once(self, picture: Picture) -> int:
+        """How many pictures like this one are restored together: a batch, or what the memory holds of the results."""
+        return max(1, min(self.limits.batch, self.limits.memory // (engine.BYTES * self.scale**2 * picture.image.size)))
 
     def restore(self, pictures: Sequence[Picture]) -> list[np.ndarray]:
         """Levels (s H, s W, K') of each picture, of its type; those of one size and kind are restored together."""
@@ -141,8 +145,9 @@ class Restorer:
         for index, picture in enumerate(pictures):
             kinds.setdefault(picture.kind, []).append(index)
         for indices in kinds.values():
-            for start in range(0, len(indices), self.limits.batch):
-                some = indices[start:start + self.limits.batch]
+            step = self.at_once(pictures[indices[0]])
+            for start in range(0, len(indices), step):
+                some = indices[start:start + step]
                 parts = list(Restoration(self, [pictures[index] for index in some]))
                 results.update((index, np.concatenate([part[i] for part in parts])) for i, index in enumerate(some))
         return [results[index] for index in range(len(pictures))]

@@ -88,13 +88,13 @@ def find(model: PathLike | Mapping[str, Any], checkpoint: PathLike | None = None
         raise RestoreError(f'There is no model {text!r}, neither by name nor as a file; there are {", ".join(close)}.')
     file = local_copy(text)
     card = _card_beside(file)
-    embedded = _embedded_config(file)
-    if embedded is not None:
-        return Source(file.stem, embedded, str(file), file, card)
     name = (card.config or card.name) if card is not None else ''
-    if not name or not _own_config(name).is_file():
+    if name and _own_config(name).is_file():
+        return Source(file.stem, _read_config(_own_config(name)), name, file, card)
+    embedded = _embedded_config(file)
+    if embedded is None:
         raise RestoreError(f'{file} does not say which config it belongs to: give the config as well, and it second.')
-    return Source(file.stem, _read_config(_own_config(name)), name, file, card)
+    return Source(file.stem, embedded, str(file), file, card)
 
 
 def config_file(given: str) -> Path:
