@@ -66,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     restore = commands.add_parser(
         'restore', help='restore a picture, a folder, or what a pattern matches',
         description='Restore a picture, a folder of pictures or what a pattern matches.',
-        epilog='The same command after an interruption does what is missing. OUT/glean-plus.run.json, or OUT.run.json of '
-               'a single picture, says what the results were made with.',
+        epilog='The same command after an interruption does what is missing. OUT/glean-plus.run.json, or OUT.run.json '
+               'of a single picture, says what the results were made with.',
     )  # fmt: skip
     _add_restore_arguments(restore)
     commands.add_parser('models', help='list the models that have a name')
@@ -90,8 +90,8 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--fold', action='store_true', help='fold the model first: faster where maps are large')
     parser.add_argument('--batch', type=int, default=8, metavar='N',
                         help='tiles, or pictures of one size, at a time (default: %(default)s)')
-    parser.add_argument('--max-memory', default='2G', metavar='SIZE',
-                        help='for activations, as 500M or 4G (default: %(default)s)')
+    parser.add_argument('--max-memory', default='4G', metavar='SIZE',
+                        help='beside the picture and the model, as 500M; more is done in parts (default: %(default)s)')
     parser.add_argument('--seed', type=int, help="of noise maps in place of the model's own")
     parser.add_argument('--label', type=int, metavar='CLASS', help='class of the pictures, for a model that wants one')
     parser.add_argument('--consistent', type=int, nargs='?', const=5, default=0, metavar='STEPS',

@@ -228,20 +228,18 @@ def test_tiles_of_a_whole_glean_share_the_picture_s_codes(restorers: dict[str, R
 @pytest.mark.parametrize('mode', ['tiles', 'direct'])
 def test_folded_and_batched_and_in_parts(mode: str, checkpoints: dict[str, Path]) -> None:
     """None of them changes the picture but for rounding, or, in parts, near the seams."""
-    image = photo('chelsea', 70, 90)
+    image = photo('chelsea', 72, 90)
     expected = Restorer(checkpoints['light'], mode=mode, device='cpu')(image).astype(int)
-    if mode == 'tiles':
-        folded = Restorer(checkpoints['light'], device='cpu', fold=True)
-        assert folded.mode == 'tiles'
-        np.testing.assert_allclose(folded(image).astype(int), expected, atol=1)
-        with pytest.raises(RestoreError, match='folded model has one size'):
-            Restorer(checkpoints['light'], device='cpu', fold=True, mode='direct')
+    folded = Restorer(checkpoints['light'], mode=mode, device='cpu', fold=True)
+    difference = np.abs(folded(image).astype(int) - expected)
+    # Its sides are padded to multiples of 4, not of 2: another end of the picture, where it is not one.
+    assert difference.max() <= 1 if mode == 'tiles' else difference[:, :120].max() <= 1 and difference.mean() < 1
     batched = Restorer(checkpoints['light'], mode=mode, device='cpu', batch=3)
     for result in batched([image, image, image]):
         np.testing.assert_allclose(result.astype(int), expected, atol=1)
     small = Restorer(checkpoints['light'], mode=mode, device='cpu', max_memory='1M')
     heights = [parts[0].shape[0] for parts in Restoration(small, [Picture(image)])]
-    assert len(heights) > 1 and sum(heights) == 140
+    assert len(heights) > 1 and sum(heights) == 144
     assert np.abs(small(image).astype(int) - expected).mean() < 0.5
 
 

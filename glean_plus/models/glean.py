@@ -33,6 +33,20 @@ def check_size(lq: Tensor, in_size: int, out_size: int) -> None:
         )
 
 
+def check_any_size(model: Any, lq: Tensor, origin: tuple[int, int]) -> None:
+    """Raise ValueError unless ``model.forward_any`` can be called with inputs (N, C, H, W) at this place."""
+    if not model.any_size:
+        raise ValueError(
+            f'This model is bound to inputs of {model.in_size}x{model.in_size}: its codes are predicted, or its bank '
+            'starts at 4 or attends to the whole map. Restore larger pictures in tiles.'
+        )
+    if any(number % model.multiple for number in (*lq.shape[-2:], *origin)):
+        raise ValueError(
+            f'Sides and origin must be multiples of {model.multiple}, but are {tuple(lq.shape[-2:])} and {origin}: '
+            'pad the input.'
+        )
+
+
 @MODELS.register_module()
 class GLEAN(BaseModule):
     """Restores (N, C, in_size, in_size) to (N, C', out_size, out_size), both about -1 to 1.
@@ -182,16 +196,7 @@ class GLEAN(BaseModule):
         Raises:
             ValueError: If the model is bound to its size, see :attr:`any_size`, or sides or origin are no multiples.
         """
-        if not self.any_size:
-            raise ValueError(
-                f'This model is bound to inputs of {self.in_size}x{self.in_size}: its codes are predicted, or its bank '
-                'starts at 4 or attends to the whole map. Restore larger pictures in tiles.'
-            )
-        if any(number % self.multiple for number in (*lq.shape[-2:], *origin)):
-            raise ValueError(
-                f'Sides and origin must be multiples of {self.multiple}, but are {tuple(lq.shape[-2:])} and {origin}: '
-                'pad the input.'
-            )
+        check_any_size(self, lq, origin)
         features, codes = self._encode(lq, label)
         scale = self.out_size // self.in_size
         size, corner = (tuple(scale * number for number in numbers) for numbers in (lq.shape[-2:], origin))

@@ -35,11 +35,15 @@ class Limits:
 
     Attributes:
         batch: Tiles in a call of the network.
-        memory: Bytes of its activations; half as much again may hold rows of the result.
+        memory: Bytes: half for the network's activations, the rest for rows of the picture and of the result.
     """
 
     batch: int
     memory: int
+
+    @property
+    def activations(self) -> int:
+        return self.memory // 2
 
 
 def default_mode(network: Network) -> str:
@@ -55,8 +59,6 @@ def check_mode(network: Network, mode: str) -> None:
         raise RestoreError(f'The mode is one of {", ".join(MODES)}, not {mode!r}.')
     if mode == 'direct' and not network.any_size:
         raise RestoreError('This model is bound to its input size and has no direct mode: take tiles or fit.')
-    if mode == 'direct' and network.folded:
-        raise RestoreError('A folded model has one size and no direct mode: take tiles or fit, or do not fold.')
 
 
 def axes(network: Network, mode: str, height: int, width: int, limits: Limits) -> tuple[Axis, Axis]:
@@ -66,9 +68,9 @@ def axes(network: Network, mode: str, height: int, width: int, limits: Limits) -
         RestoreError: If the memory is too small for a single tile.
     """
     size, scale, multiple = network.in_size, network.scale, network.multiple
-    pixels = int(limits.memory / network.bytes_per_pixel)
+    pixels = int(limits.activations / network.bytes_per_pixel)
     if pixels < size * size:
-        need = math.ceil(size * size * network.bytes_per_pixel / 2**20)
+        need = math.ceil(2 * size * size * network.bytes_per_pixel / 2**20)
         raise RestoreError(f'This model needs {need} MB for one tile: raise the memory, now {limits.memory >> 20} MB.')
     if mode == 'tiles':
         overlap, margin = round(OVERLAP * size), round(MARGIN * size)
@@ -78,7 +80,7 @@ def axes(network: Network, mode: str, height: int, width: int, limits: Limits) -
     if rows.tile * columns.tile <= pixels:
         return rows, columns
     # Parts lower than wide: the rows of the result that are held are as high as a part, and as wide as the picture.
-    held = int(limits.memory / 2 / (BYTES * scale**2 * columns.tile))
+    held = int(limits.memory / 8 / (BYTES * scale**2 * columns.tile))
     tile_height = min(rows.tile, max(int(math.sqrt(pixels)), pixels // columns.tile), max(held, size))
     tile_width = min(columns.tile, pixels // tile_height)
     parts = []
@@ -111,7 +113,7 @@ def strips(
     rows, columns = axes(network, mode, height, width, limits)
     scale = network.scale
     codes = _shared_codes(network, images, layers, rows, columns)
-    per_call = max(1, min(limits.batch, int(limits.memory / (network.bytes_per_pixel * rows.tile * columns.tile))))
+    per_call = max(1, min(limits.batch, int(limits.activations / (network.bytes_per_pixel * rows.tile * columns.tile))))
     buffer = torch.zeros(0)
     places = [(image, column) for column in range(len(columns.starts)) for image in range(len(images))]
     across = mirrored(0, columns.reach, width)
@@ -176,7 +178,7 @@ def _fitted(network: Network, images: Sequence[np.ndarray], layers: Layers, limi
     small = [max(1, round(side * size / max(height, width))) for side in (height, width)]
     fitted = torch.stack([shrunk(image, (small[0], small[1]), layers) for image in images])
     padded = fitted[:, :, mirrored(0, size, small[0])][..., mirrored(0, size, small[1])]
-    per_call = max(1, min(limits.batch, int(limits.memory / (network.bytes_per_pixel * size * size))))
+    per_call = max(1, min(limits.batch, int(limits.activations / (network.bytes_per_pixel * size * size))))
     results = torch.cat([
         layers.restore(network, part, Codes(), (0, 0)).cpu() for part in padded.split(per_call)
     ])[:, :, :scale * small[0], :scale * small[1]]  # fmt: skip

@@ -48,7 +48,7 @@ class Network:
         source: Where it comes from.
         device: As :func:`choose_device` takes it.
         precision: ``fp32``, ``bf16`` or ``fp16``, of the arithmetic.
-        fold: Run what ``model.fold()`` makes: faster, of the model's size alone.
+        fold: Run what ``model.fold()`` makes.
         seed: Of noise maps in place of the bank's own; None keeps these.
         label: Class of the pictures, for a model built with ``given_class``.
 
@@ -97,6 +97,7 @@ class Network:
         self.folded, self._plain = fold, network
         if fold:
             self.network = self._fold(network)
+            self.multiple = self.network.multiple
 
     def _take_facts(self, source: Source, network: nn.Module) -> None:
         self.in_size, self.out_size = network.in_size, network.out_size
@@ -177,7 +178,7 @@ class Network:
         with self._precision():
             if codes is not None:
                 result = network(inputs, *self._labels(inputs), codes=codes)
-            elif nominal or not isinstance(network, GLEAN):
+            elif nominal or not hasattr(network, 'forward_any'):
                 result = network(inputs, *self._labels(inputs))
             else:
                 result = network.forward_any(inputs, *self._labels(inputs), origin=origin)

@@ -43,7 +43,8 @@ class Restorer:
         precision: ``fp32``, ``bf16`` or ``fp16`` (GPUs).
         fold: Run what ``model.fold()`` makes: faster where maps are large, for StyleGAN2 banks.
         batch: Tiles, or pictures of one size, at a time.
-        max_memory: For activations, as ``'2G'``: bounds the batch, and beyond it a direct pass is made in parts.
+        max_memory: About what a picture may take beside itself and the model, as ``'4G'``: bounds the batch, and beyond
+            it a direct pass is made in parts.
         seed: Of noise maps in place of the model's own; None keeps those.
         consistent: Steps of a projection that brings the result to what shrinks to its input by bicubic (5 do); 0 for
             none. For inputs that were made so: of others it brings back noise and blocks.
@@ -64,7 +65,7 @@ class Restorer:
         precision: str = 'fp32',
         fold: bool = False,
         batch: int = 8,
-        max_memory: str | int = '2G',
+        max_memory: str | int = '4G',
         seed: int | None = None,
         consistent: int = 0,
         label: int | None = None,
@@ -74,8 +75,7 @@ class Restorer:
         self.limits = engine.Limits(batch, parse_bytes(max_memory))
         self.source = find(model, checkpoint)
         self.network = Network(self.source, device, precision, fold, seed, label)
-        default = 'tiles' if fold and not self.network.colorizes else engine.default_mode(self.network)
-        self.mode = mode or default
+        self.mode = mode or engine.default_mode(self.network)
         engine.check_mode(self.network, self.mode)
         if consistent and self.network.colorizes:
             raise RestoreError('Colorization keeps the lightness of its input as it is: leave `consistent` out.')
@@ -136,7 +136,8 @@ class Restorer:
 
     def at_once(self, picture: Picture) -> int:
         """How many pictures like this one are restored together: a batch, or what the memory holds of the results."""
-        return max(1, min(self.limits.batch, self.limits.memory // (engine.BYTES * self.scale**2 * picture.image.size)))
+        size = engine.BYTES * self.scale**2 * picture.image.size
+        return max(1, min(self.limits.batch, self.limits.memory // 4 // size))
 
     def restore(self, pictures: Sequence[Picture]) -> list[np.ndarray]:
         """Levels (s H, s W, K') of each picture, of its type; those of one size and kind are restored together."""
