@@ -55,30 +55,6 @@ def test_pictures_are_the_models(light: bool, in_size: int, out_size: int, image
     assert -10 * error.log10() > 35
 
 
-@pytest.mark.parametrize(('height', 'width', 'origin'), [(20, 44, (0, 0)), (76, 36, (8, 20)), (32, 32, (4, 0))])
-@torch.no_grad()
-def test_pictures_of_any_size_are_the_models(height: int, width: int, origin: tuple[int, int]) -> None:
-    """With a hidden layer at the end and without; parts of a picture have the noise of their place."""
-    for parts in ({}, dict(decoder=dict(type='GLEANDecoder'))):
-        model = build(True, **parts)
-        lq = torch.rand(2, 3, height, width) * 2 - 1
-        folded = model.fold()
-        assert largest_share(folded.forward_any(lq, origin), model.forward_any(lq, origin=origin)) < 1e-5
-    with pytest.raises(ValueError, match='multiples of 4'):
-        folded.forward_any(torch.rand(1, 3, 18, 32))
-    with pytest.raises(ValueError, match='bound to inputs of 32x32'):
-        build(False).fold().forward_any(torch.rand(1, 3, 32, 36))
-
-
-@torch.no_grad()
-def test_codes_of_another_picture_are_taken() -> None:
-    model, (lq, whole) = build(False), torch.rand(2, 1, 3, 32, 32)
-    model.codes.linear.weight.mul_(30)  # codes hardly differ at the start
-    _, codes = model.encode(whole)
-    assert largest_share(model.fold()(lq, codes), model(lq, codes=codes)) < 1e-5
-    assert largest_share(model(lq), model(lq, codes=codes)) > 1e-3
-
-
 @torch.no_grad()
 def test_bands_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     for light in (False, True):

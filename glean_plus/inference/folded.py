@@ -17,15 +17,13 @@ from glean_plus.inference.winograd import Workspace
 from glean_plus.models.banks.stylegan2 import StyleGAN2Bank
 from glean_plus.models.codes import LearnedCodes
 from glean_plus.models.decoder import GLEANDecoder
-from glean_plus.models.glean import GLEAN, check_any_size, check_size
+from glean_plus.models.glean import GLEAN, check_size
 from glean_plus.models.ops import LRELU_SLOPE
 
 DTYPES = (torch.float32, torch.bfloat16)
 # Rows of the last resolution in one go, and how many more are computed on each side: three convolutions need three, and
 # half of the number must be a multiple of Winograd's 4.
 BAND, MARGIN = 128, 8
-# Sides of maps that Winograd's algorithm takes.
-MULTIPLE = 4
 
 
 class FoldedGLEAN(nn.Module):
@@ -59,7 +57,6 @@ class FoldedGLEAN(nn.Module):
             if type(part) is not kind:
                 raise TypeError(f'Only a {kind.__name__} can be folded, but the model has a {type(part).__name__}.')
         self.dtype, self.in_size, self.out_size = dtype, model.in_size, model.out_size
-        self.any_size, self.multiple = model.any_size, max(model.multiple, MULTIPLE)
         self.encoder, self.codes = model.encoder, model.codes
         if dtype != torch.float32:
             self.encoder, self.codes = (copy.deepcopy(part).to(dtype) for part in (self.encoder, self.codes))
@@ -93,65 +90,43 @@ class FoldedGLEAN(nn.Module):
             last = last[-1]
         self.last = ThinConv(last.weight, last.bias, dtype)
 
-    def forward(self, lq: Tensor, codes: list[Tensor | None] | None = None) -> Tensor:
+    @torch.no_grad()
+    def forward(self, lq: Tensor) -> Tensor:
         """(N, C, in_size, in_size) -> (N, C', out_size, out_size), float32.
-
-        Args:
-            lq: The input.
-            codes: As ``model.encode`` gives them, in place of this input's own, where the model predicts them.
 
         Raises:
             ValueError: On an input of another size.
         """
         check_size(lq, self.in_size, self.out_size)
-        return self._restore(lq, codes, (0, 0))
-
-    def forward_any(self, lq: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
-        """As :meth:`GLEAN.forward_any`; sides and origin are multiples of this object's own ``multiple``."""
-        check_any_size(self, lq, origin)
-        return self._restore(lq, None, origin)
-
-    @torch.no_grad()
-    def _restore(self, lq: Tensor, codes: list[Tensor | None] | None, origin: tuple[int, int]) -> Tensor:
         features = self.encoder(lq.to(self.dtype, memory_format=torch.channels_last))
-        codes = self.codes(features[self.encoder.resolutions[-1]]) if codes is None else codes
-        codes = [None if code is None else code.float() for code in codes]
+        codes = [None if code is None else code.float() for code in self.codes(features[self.encoder.resolutions[-1]])]
         maps = {res: nhwc(feature) for res, feature in features.items()}
-        g = self._up_to_input(maps, codes, origin)
-        height, width = (self._at(self.out_size, side) for side in lq.shape[-2:])
-        out = lq.new_empty(len(lq), self.last.out_channels, height, width, dtype=torch.float32)
+        g = self._up_to_input(maps, codes)
+        out = lq.new_empty(len(lq), self.last.out_channels, self.out_size, self.out_size, dtype=torch.float32)
         for index, picture in enumerate(out):  # one at a time: the maps above the input's size are large
             only = slice(index, index + 1)
             own = [code if code is None or len(code) == 1 else code[only] for code in codes]
-            self._above_input(maps[self.in_size][only], g[only], own, picture, origin)
+            self._above_input(maps[self.in_size][only], g[only], own, picture)
         return out
 
-    def _at(self, res: int, number: int) -> int:
-        """A side or place in the input, in the map of a resolution."""
-        return number * res // self.in_size
-
-    def _up_to_input(
-        self, maps: Mapping[int, Tensor], codes: Sequence[Tensor | None], origin: tuple[int, int]
-    ) -> Tensor:
+    def _up_to_input(self, maps: Mapping[int, Tensor], codes: Sequence[Tensor | None]) -> Tensor:
         """The bank up to the input's resolution, fused with the encoder's features: g."""
-        images, rows, columns, _ = maps[self.in_size].shape
-        work = self.workspace
+        images, work = len(maps[self.in_size]), self.workspace
         if self.start_res > 4:
             g = with_border(maps[self.start_res // 2], work, 'g')
         for res in self.resolutions:
             if res > self.in_size:
                 break
             width, fusion = self.channels[res], self.fusions.get(res)
-            size = (images, self._at(res, rows), self._at(res, columns))
-            both = padded(work, 'both', *size, width if fusion is None else 2 * width, maps[self.in_size])
+            both = padded(work, 'both', images, res, res, width if fusion is None else 2 * width, maps[self.in_size])
             own = inside(both)[..., :width]
             if res == 4:
                 self._start(own, codes[0])
             else:
                 scales = self.blocks[res].scales(codes)
                 self.blocks[res].scale_input(g, scales)
-                self.blocks[res](g, own, scales, work, *(self._at(res, number) for number in origin))
-            g = padded(work, 'g', *size, width, like=both)
+                self.blocks[res](g, own, scales, work)
+            g = padded(work, 'g', images, res, res, width, like=both)
             if fusion is None:
                 inside(g).copy_(own)
             else:
@@ -170,16 +145,8 @@ class FoldedGLEAN(nn.Module):
             scale, out_scale = self.first.scales(code)
             self.first(constant.mul_(scale), out, self.workspace, out_scale)
 
-    def _above_input(
-        self,
-        f_0: Tensor,
-        g: Tensor,
-        codes: Sequence[Tensor | None],
-        picture: Tensor,
-        origin: tuple[int, int],
-    ) -> None:
-        """f_0 and the bank's feature g of one image -> ``picture`` (C', s H, s W)."""
-        rows, columns = f_0.shape[1:3]
+    def _above_input(self, f_0: Tensor, g: Tensor, codes: Sequence[Tensor | None], picture: Tensor) -> None:
+        """f_0 and the bank's feature g of one image -> ``picture`` (C', out_size, out_size)."""
         work = self.workspace
         d, g = with_border(f_0, work, 'd'), with_border(g, work, 'g')
         names = itertools.cycle(['e', 'd'])  # what is read and what is written must not share memory
@@ -191,30 +158,21 @@ class FoldedGLEAN(nn.Module):
                 break
             # The bank's feature is computed for itself or for a later one.
             needed = any(above in self.joined for above in self.resolutions if above >= res)
-            size = (self._at(res, rows), self._at(res, columns))
-            both = padded(work, next(names), 1, *size, self._width(res), like=d)
-            place = (self._at(res, origin[0]), self._at(res, origin[1]))
-            feature = self._stage(res, d, g if needed else None, both, scales, place)
+            both = padded(work, next(names), 1, res, res, self._width(res), like=d)
+            feature = self._stage(res, d, g if needed else None, both, scales, 0)
             if feature is not None:
                 g = with_border(feature, work, 'g')
             d = both
         name = next(names)
-        height = picture.shape[1]
-        place = (self._at(self.out_size, origin[0]), self._at(self.out_size, origin[1]))
-        for top in range(0, height, BAND):
-            self._band(d, g, scales, picture, top, min(top + BAND, height), name, place)
+        for top in range(0, self.out_size, BAND):
+            self._band(d, g, scales, picture, top, min(top + BAND, self.out_size), name)
 
     def _width(self, res: int) -> int:
         """Channels of the decoder's map at a resolution, with the bank's feature if it joins."""
         return self.stages[res].out_channels // 4 + (self.channels[res] if res in self.joined else 0)
 
-    def _stage(
-        self, res: int, d: Tensor, g: Tensor | None, both: Tensor, scales: Scales, place: tuple[int, int]
-    ) -> Tensor | None:
-        """Rows of d and g, of half the resolution and with neighbours, -> ``both``; returns the bank's feature.
-
-        ``place`` is where in the whole map ``both`` begins.
-        """
+    def _stage(self, res: int, d: Tensor, g: Tensor | None, both: Tensor, scales: Scales, row: int) -> Tensor | None:
+        """Rows of d and g, of half the resolution and with neighbours, -> ``both``; returns the bank's feature."""
         width = self.stages[res].out_channels // 4
         self.stages[res](d, inside(both)[..., :width], self.workspace)
         if g is None:
@@ -223,41 +181,32 @@ class FoldedGLEAN(nn.Module):
         if res not in self.joined:
             images, height, length = inside(both).shape[:3]
             feature = inside(padded(self.workspace, 'alone', images, height, length, self.channels[res], both))
-        self.blocks[res](g, feature, scales, self.workspace, *place)
+        self.blocks[res](g, feature, scales, self.workspace, row)
         return feature
 
     def _band(
-        self,
-        d: Tensor,
-        g: Tensor,
-        scales: Scales,
-        picture: Tensor,
-        top: int,
-        bottom: int,
-        name: str,
-        place: tuple[int, int],
+        self, d: Tensor, g: Tensor, scales: Scales, picture: Tensor, top: int, bottom: int, name: str
     ) -> None:
-        """Rows ``top`` to ``bottom`` of the last resolution, whose maps are the largest; the picture is at ``place``.
+        """Rows ``top`` to ``bottom`` of the last resolution, whose maps are the largest.
 
         Some rows more are computed on both sides, as each convolution needs a neighbour.
         """
         work, res = self.workspace, self.out_size
-        height, width = picture.shape[1:]
-        first, last = max(top - MARGIN, 0), min(bottom + MARGIN, height)
+        first, last = max(top - MARGIN, 0), min(bottom + MARGIN, res)
         rows = slice(first // 2, last // 2 + 2)  # with a neighbour on each side, which the border shifts by one
-        both = padded(work, name, 1, last - first, width, self._width(res), like=d)
+        both = padded(work, name, 1, last - first, res, self._width(res), like=d)
         joined = g[:, rows] if res in self.joined else None
-        self._stage(res, d[:, rows], joined, both, scales, (place[0] + first, place[1]))
+        self._stage(res, d[:, rows], joined, both, scales, first)
         if self.hidden is None:
             self.last(both[0, top - first:bottom - first + 2], picture[:, top:bottom], work)
             return
-        hidden = padded(work, 'hidden', 1, last - first, width, self.hidden.out_channels, like=d)
-        planes = self.last.start(last - first, width, work, like=d)
+        hidden = padded(work, 'hidden', 1, last - first, res, self.hidden.out_channels, like=d)
+        planes = self.last.start(last - first, res, work, like=d)
 
         def finish(part: Tensor, row: int) -> None:
             F.leaky_relu_(part, LRELU_SLOPE)
             self.last.multiply(hidden[0, row + 1:row + 1 + part.shape[1]], planes, row + 1)
 
         self.hidden(both, inside(hidden), work, finish)
-        planes = planes.view(len(planes), last - first + 2, width + 2)[:, top - first:bottom - first + 2]
+        planes = planes.view(len(planes), last - first + 2, res + 2)[:, top - first:bottom - first + 2]
         self.last.sum(planes, picture[:, top:bottom])

@@ -60,17 +60,6 @@ class StyleLayer:
         scale = self.modulation(code).float()
         return scale, SQRT2 * (scale.square() @ self.energy.t() + 1e-8).rsqrt()
 
-    def _noise(self, row: int, height: int, column: int, width: int) -> Tensor:
-        """(height, width, 1) of the noise, which is repeated without end."""
-        side = len(self.noise)
-        if row + height <= side and column + width <= side:
-            return self.noise[row:row + height, column:column + width]
-        rows, columns = (
-            torch.arange(first, first + length, device=self.noise.device) % side
-            for first, length in ((row, height), (column, width))
-        )
-        return self.noise[rows][:, columns]
-
     def __call__(
         self,
         x: Tensor,
@@ -79,7 +68,6 @@ class StyleLayer:
         out_scale: Tensor | None = None,
         then: Tensor | None = None,
         row: int = 0,
-        column: int = 0,
     ) -> None:
         """x (N, h + 2, w + 2, C), scaled where codes are the pictures' own -> ``out`` (N, H, W, K).
 
@@ -87,16 +75,15 @@ class StyleLayer:
             x, out, workspace: As for a convolution.
             out_scale: (N, 1, 1, K), the demodulation, where codes are the pictures' own.
             then: (N, 1, 1, K), multiplies the result at the end: the scale of the next layer's input.
-            row, column: Where in the whole map ``out`` begins, by which the noise is continued.
+            row: Which row of the whole map ``out`` begins with.
         """
-        width = out.shape[2]
 
         def finish(part: Tensor, top: int) -> None:
             if out_scale is not None:
                 torch.addcmul(self.bias, part, out_scale, out=part)
             elif self.adds_bias:
                 part.add_(self.bias)
-            part.add_(self._noise(row + top, part.shape[1], column, width))
+            part.add_(self.noise[row + top:row + top + part.shape[1]])
             F.leaky_relu_(part, LRELU_SLOPE)
             if then is not None:
                 part.mul_(then)
@@ -137,9 +124,7 @@ class StyleBlock:
         if scales is not None:
             g.mul_(scales[0][0])
 
-    def __call__(
-        self, g: Tensor, out: Tensor, scales: Scales, workspace: Workspace, row: int = 0, column: int = 0
-    ) -> None:
+    def __call__(self, g: Tensor, out: Tensor, scales: Scales, workspace: Workspace, row: int = 0) -> None:
         """g (N, h + 2, w + 2, C) after :meth:`scale_input` -> ``out`` (N, 2 h, 2 w, channels).
 
         Args:
@@ -148,15 +133,15 @@ class StyleBlock:
             out: Where to write.
             scales: Of :meth:`scales`.
             workspace: For what is computed on the way.
-            row, column: Where in the whole result ``out`` begins.
+            row: Which row of the whole result ``out`` begins with.
         """
         first, second = self.layers
         images, height, width = g.shape[0], g.shape[1] - 2, g.shape[2] - 2
         between = padded(workspace, 'between', images, 2 * height, 2 * width, self.channels, like=g)
         if scales is None:
-            first(g, inside(between), workspace, row=row, column=column)
-            second(between, out, workspace, row=row, column=column)
+            first(g, inside(between), workspace, row=row)
+            second(between, out, workspace, row=row)
         else:
             (_, out_1), (scale_2, out_2) = scales
-            first(g, inside(between), workspace, out_1, scale_2, row, column)
-            second(between, out, workspace, out_2, row=row, column=column)
+            first(g, inside(between), workspace, out_1, scale_2, row)
+            second(between, out, workspace, out_2, row=row)
