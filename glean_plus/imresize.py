@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -19,8 +20,8 @@ def matlab_bicubic(image: Tensor, scale: float) -> Tensor:
 
 
 @functools.lru_cache(maxsize=8)  # tens of megabytes each where photographs are shrunk
-def _weights(in_size: int, out_size: int) -> Tensor:
-    """(out, in): share of each sample in each resized one, float64; the ends are mirrored."""
+def matlab_weights(in_size: int, out_size: int) -> Tensor:
+    """MATLAB's bicubic along one side as a matrix (out, in), float64; the ends are mirrored."""
     scale = out_size / in_size
     stretch = min(scale, 1)  # anti-aliasing: the kernel grows as the picture shrinks
     centre = (torch.arange(out_size, dtype=torch.float64) + 0.5) / scale - 0.5
@@ -40,7 +41,16 @@ def matlab_resize(images: Tensor, size: tuple[int, int]) -> Tensor:
 
     Not clamped, so that the gradients reach every pixel.
     """
-    rows = _weights(images.shape[-2], size[0]).to(images.device, torch.float32)
-    columns = _weights(images.shape[-1], size[1]).to(images.device, torch.float32)
+    rows = matlab_weights(images.shape[-2], size[0]).to(images.device, torch.float32)
+    columns = matlab_weights(images.shape[-1], size[1]).to(images.device, torch.float32)
     with torch.autocast(images.device.type, enabled=False):
         return rows @ images.float() @ columns.T
+
+
+def matlab_strips(images: Tensor, size: tuple[int, int], rows: int) -> Iterator[Tensor]:
+    """:func:`matlab_resize`, ``rows`` rows of the result at a time, from the top."""
+    vertical = matlab_weights(images.shape[-2], size[0]).to(images.device, torch.float32)
+    horizontal = matlab_weights(images.shape[-1], size[1]).to(images.device, torch.float32)
+    wide = images.float() @ horizontal.T
+    for top in range(0, size[0], rows):
+        yield vertical[top:top + rows] @ wide

@@ -16,11 +16,11 @@ from glean_plus.inference.encoder import FoldedEncoder
 from glean_plus.inference.epilogue import Epilogue
 from glean_plus.inference.maps import inside, padded, with_border
 from glean_plus.inference.style import Scales, StyleBlock, StyleLayer
-from glean_plus.inference.winograd import Workspace
+from glean_plus.inference.winograd import TILE, Workspace
 from glean_plus.models.banks.stylegan2 import StyleGAN2Bank
 from glean_plus.models.codes import LearnedCodes
 from glean_plus.models.decoder import GLEANDecoder
-from glean_plus.models.glean import GLEAN, check_size
+from glean_plus.models.glean import GLEAN, check_any_size, check_size
 from glean_plus.models.ops import LRELU_SLOPE
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -69,6 +69,9 @@ class FoldedGLEAN(nn.Module):
         if compiled and (device := next(model.parameters()).device).type != 'cpu':
             raise ValueError(f'The compiled kernel is for CPUs, but the model is on {device}; take compiled=False.')
         self.dtype, self.in_size, self.out_size = dtype, model.in_size, model.out_size
+        # Winograd's tiles, at each of the encoder's resolutions or at the input's alone.
+        self.any_size, self.multiple = model.any_size, TILE * (model.multiple if compiled else 1)
+        self.multiple = max(self.multiple, model.multiple)
         self.encoder, self.codes = model.encoder, model.codes
         if dtype != torch.float32:
             self.encoder, self.codes = (copy.deepcopy(part).to(dtype) for part in (self.encoder, self.codes))
@@ -115,56 +118,83 @@ class FoldedGLEAN(nn.Module):
             self.names[self.out_size] = 'band'
         self.last, self.out_channels = convolutions.thin(last.weight, last.bias), last.out_channels
 
-    @torch.no_grad()
-    def forward(self, lq: Tensor) -> Tensor:
+    def forward(self, lq: Tensor, codes: list[Tensor | None] | None = None) -> Tensor:
         """(N, C, in_size, in_size) -> (N, C', out_size, out_size), float32.
+
+        Args:
+            lq: The input.
+            codes: As ``model.encode`` gives them, in place of this input's own, where the model predicts them.
 
         Raises:
             ValueError: On an input of another size.
         """
         check_size(lq, self.in_size, self.out_size)
-        self._reserve(len(lq), lq)
+        return self._restore(lq, codes, (0, 0))
+
+    def forward_any(self, lq: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
+        """As :meth:`GLEAN.forward_any`; sides and origin are multiples of this object's own ``multiple``."""
+        check_any_size(self, lq, origin)
+        return self._restore(lq, None, origin)
+
+    @torch.no_grad()
+    def _restore(self, lq: Tensor, codes: list[Tensor | None] | None, origin: tuple[int, int]) -> Tensor:
+        self._reserve(lq)
         features = self.encoder(lq.to(self.dtype, memory_format=torch.channels_last))
-        codes = [None if code is None else code.float() for code in self.codes(features[min(features)])]
+        codes = self.codes(features[min(features)]) if codes is None else codes
+        codes = [None if code is None else code.float() for code in codes]
         maps = {res: nhwc(feature) for res, feature in features.items()}
-        g = self._up_to_input(maps, codes)
-        out = lq.new_empty(len(lq), self.out_channels, self.out_size, self.out_size, dtype=torch.float32)
+        g = self._up_to_input(maps, codes, origin)
+        height, width = (self._at(self.out_size, side) for side in lq.shape[-2:])
+        out = lq.new_empty(len(lq), self.out_channels, height, width, dtype=torch.float32)
         for index, picture in enumerate(out):  # one at a time: the maps above the input's size are large
             only = slice(index, index + 1)
             own = [code if code is None or len(code) == 1 else code[only] for code in codes]
-            self._above_input(maps[self.in_size][only], g[only], own, picture)
+            self._above_input(maps[self.in_size][only], g[only], own, picture, origin)
         self.workspace.release(KEPT_BYTES)
         return out
 
-    def _reserve(self, images: int, like: Tensor) -> None:
+    def _at(self, res: int, number: int) -> int:
+        """A side or place in the input, in the map of a resolution."""
+        return number * res // self.in_size
+
+    def _place(self, res: int, origin: tuple[int, int], row: int = 0) -> tuple[int, int]:
+        """Where in the endless map of a resolution the ``row``-th of this picture begins."""
+        return self._at(res, origin[0]) + row, self._at(res, origin[1])
+
+    def _reserve(self, lq: Tensor) -> None:
         """Take the memory of the large maps at once: what grows bit by bit leaves holes that nobody can use."""
+        images, _, height, width = lq.shape
         sizes: Counter[str] = Counter()
         for res in (*self.resolutions, *self.stages):
-            bordered = (res + 2) ** 2
+            bordered = (self._at(res, height) + 2) * (self._at(res, width) + 2)
             if res <= self.in_size:
                 sizes['e'] = max(sizes['e'], 2 * images * bordered * self.channels[res])
             elif res not in self.banded:
                 sizes[self.names[res]] = max(sizes[self.names[res]], bordered * self._width(res))
                 sizes['band'] = max(sizes['band'], bordered * self.channels[res])
         for name, size in sizes.items():
-            self.workspace.take(name, size, like=like.new_empty(0, dtype=self.dtype))
+            self.workspace.take(name, size, like=lq.new_empty(0, dtype=self.dtype))
 
-    def _up_to_input(self, maps: Mapping[int, Tensor], codes: Sequence[Tensor | None]) -> Tensor:
+    def _up_to_input(
+        self, maps: Mapping[int, Tensor], codes: Sequence[Tensor | None], origin: tuple[int, int]
+    ) -> Tensor:
         """The bank up to the input's resolution, fused with the encoder's features: g with its border."""
-        images, work = len(maps[self.in_size]), self.workspace
+        images, rows, columns, _ = maps[self.in_size].shape
+        work = self.workspace
         if self.start_res > 4:
             g = with_border(maps[self.start_res // 2], work, 'g')
         for res in self.resolutions:
             if res > self.in_size:
                 break
             width, fusion = self.channels[res], self.fusions.get(res)
-            both = padded(work, 'e', images, res, res, width if fusion is None else 2 * width, maps[self.in_size])
+            size = (images, self._at(res, rows), self._at(res, columns))
+            both = padded(work, 'e', *size, width if fusion is None else 2 * width, maps[self.in_size])
             own = inside(both)[..., :width]
             if res == 4:
                 self._start(own, codes[0])
             else:
-                self.blocks[res](g, own, self.blocks[res].scales(codes), work)
-            g = padded(work, 'g', images, res, res, width, like=both)
+                self.blocks[res](g, own, self.blocks[res].scales(codes), work, self._place(res, origin))
+            g = padded(work, 'g', *size, width, both)
             if fusion is None:
                 inside(g).copy_(own)
             else:
@@ -178,37 +208,50 @@ class FoldedGLEAN(nn.Module):
             raise RuntimeError('A bank without a block at 4 has nothing to start from.')
         constant = with_border(self.constant.expand(len(out), -1, -1, -1), self.workspace, 'g')
         scales = () if self.first.constant else self.first.scales(code)
-        self.first(constant, out, self.workspace, 0, *scales)
+        self.first(constant, out, self.workspace, (0, 0), *scales)
 
-    def _above_input(self, f_0: Tensor, g: Tensor, codes: Sequence[Tensor | None], picture: Tensor) -> None:
-        """f_0 and the bank's feature g, with its border, of one image -> ``picture`` (C', out_size, out_size)."""
+    def _above_input(
+        self,
+        f_0: Tensor,
+        g: Tensor,
+        codes: Sequence[Tensor | None],
+        picture: Tensor,
+        origin: tuple[int, int],
+    ) -> None:
+        """f_0 and the bank's feature g, with its border, of one image -> ``picture`` (C', s H, s W)."""
+        rows, columns = f_0.shape[1:3]
         d = with_border(f_0, self.workspace, 'd')
         scales = {res: self.blocks[res].scales(codes) for res in self.stages}
         feature: Tensor | None = g
         for res in self.stages:
             if res not in self.banded:
-                both = padded(self.workspace, self.names[res], 1, res, res, self._width(res), like=d)
-                feature = self._stage(res, d, feature, both, scales[res], 0)
+                size = (self._at(res, rows), self._at(res, columns))
+                both = padded(self.workspace, self.names[res], 1, *size, self._width(res), d)
+                feature = self._stage(res, d, feature, both, scales[res], self._place(res, origin))
                 d = both
-        band = self._band_rows()
-        for top in range(0, self.out_size, band):
-            self._band(d, feature, scales, picture, top, min(top + band, self.out_size))
+        height, band = picture.shape[1], self._band_rows(picture)
+        for top in range(0, height, band):
+            self._band(d, feature, scales, picture, top, min(top + band, height), origin)
 
-    def _band_rows(self) -> int:
+    def _band_rows(self, picture: Tensor) -> int:
         """Rows of a band: as many as fit, the same for all but the last, a multiple of 16 for the resolution below."""
+        height, columns = picture.shape[1:]
         width = max(self._width(self.out_size), 0 if self.hidden is None else self.hidden.out_channels)
-        fitting = max(BAND_BYTES // (self.out_size * width * self.dtype.itemsize), 2 * MARGIN)
-        bands = -(-self.out_size // fitting)
-        return -(-self.out_size // (bands * 16)) * 16
+        fitting = max(BAND_BYTES // (columns * width * self.dtype.itemsize), 2 * MARGIN)
+        bands = -(-height // fitting)
+        return -(-height // (bands * 16)) * 16
 
     def _width(self, res: int) -> int:
         """Channels of the decoder's map at a resolution, with the bank's feature if it joins."""
         return self.stages[res].out_channels // 4 + (self.channels[res] if res in self.joined else 0)
 
     def _stage(
-        self, res: int, d: Tensor, g: Tensor | None, both: Tensor, scales: Scales, row: int
+        self, res: int, d: Tensor, g: Tensor | None, both: Tensor, scales: Scales, place: tuple[int, int]
     ) -> Tensor | None:
-        """Rows of d and g, of half the resolution and with neighbours, -> ``both``; returns the bank's feature."""
+        """Rows of d and g, of half the resolution and with neighbours, -> ``both``; returns the bank's feature.
+
+        ``place`` is where in the whole map ``both`` begins.
+        """
         width = self.stages[res].out_channels // 4
         self.stages[res](d, inside(both)[..., :width], self.workspace)
         # The bank's feature is computed for itself or for a later one.
@@ -216,47 +259,68 @@ class FoldedGLEAN(nn.Module):
             return None
         feature = both[..., width:]
         if res not in self.joined:
-            images, height, length = inside(both).shape[:3]
             name = f'alone {res.bit_length() % 2}'  # what is read and what is written must not share memory
-            feature = padded(self.workspace, name, images, height, length, self.channels[res], both)
+            images, height, columns = inside(both).shape[:3]
+            feature = padded(self.workspace, name, images, height, columns, self.channels[res], both)
         between = 'between' if res in self.banded else 'band'
-        self.blocks[res](g, inside(feature), scales, self.workspace, row, between)
+        self.blocks[res](g, inside(feature), scales, self.workspace, place, between)
         return feature
 
     def _rows(
-        self, res: int, d: Tensor, g: Tensor | None, scales: Mapping[int, Scales], first: int, last: int
+        self,
+        res: int,
+        d: Tensor,
+        g: Tensor | None,
+        scales: Mapping[int, Scales],
+        first: int,
+        last: int,
+        origin: tuple[int, int],
     ) -> tuple[Tensor, Tensor | None]:
         """Rows ``first`` to ``last`` of a resolution that is computed in bands, from the last whole maps d and g.
 
         Returns:
             The decoder's map and the bank's feature, with a border. A few rows at the edges are not right.
         """
-        below = res // 2
-        begin, end = 0, below
-        if below in self.banded:
-            begin, end = max(first // 2 - MARGIN // 2, 0), min(last // 2 + MARGIN // 2, below)
-            d, g = self._rows(below, d, g, scales, begin, end)
+        begin = 0
+        if res // 2 in self.banded:
+            begin = max(first // 2 - MARGIN // 2, 0)
+            # The picture's last row is that of d, whose border is two rows.
+            end = min(last // 2 + MARGIN // 2, self._last_row(res // 2, d))
+            d, g = self._rows(res // 2, d, g, scales, begin, end, origin)
         rows = slice(first // 2 - begin, last // 2 - begin + 2)  # a neighbour on each side; the border shifts by one
-        both = padded(self.workspace, self.names[res], 1, last - first, res, self._width(res), like=d)
-        return both, self._stage(res, d[:, rows], None if g is None else g[:, rows], both, scales[res], first)
+        columns = 2 * (d.shape[2] - 2)
+        both = padded(self.workspace, self.names[res], 1, last - first, columns, self._width(res), like=d)
+        place = self._place(res, origin, first)
+        return both, self._stage(res, d[:, rows], None if g is None else g[:, rows], both, scales[res], place)
+
+    def _last_row(self, res: int, whole: Tensor) -> int:
+        """Rows of a resolution in bands, from the last whole map with its border."""
+        return (whole.shape[1] - 2) * res * 2 // min(self.banded)
 
     def _band(
-        self, d: Tensor, g: Tensor | None, scales: Mapping[int, Scales], picture: Tensor, top: int, bottom: int
+        self,
+        d: Tensor,
+        g: Tensor | None,
+        scales: Mapping[int, Scales],
+        picture: Tensor,
+        top: int,
+        bottom: int,
+        origin: tuple[int, int],
     ) -> None:
         """Rows ``top`` to ``bottom`` of the picture.
 
         Some rows more are computed on both sides, as each convolution needs a neighbour.
         """
-        work, res = self.workspace, self.out_size
-        first, last = max(top - MARGIN, 0), min(bottom + MARGIN, res)
-        end, _ = self._rows(res, d, g, scales, first, last)
+        work, (height, width) = self.workspace, picture.shape[1:]
+        first, last = max(top - MARGIN, 0), min(bottom + MARGIN, height)
+        end, _ = self._rows(self.out_size, d, g, scales, first, last, origin)
         if self.hidden is None:
             self.last(end[0, top - first:bottom - first + 2], picture[:, top:bottom], work)
             return
         for start in range(top, bottom, HIDDEN_ROWS):  # rows and, as Winograd has it, four more above and below
             stop = min(start + HIDDEN_ROWS, bottom)
             above, below = max(start - 4, first), min(stop + 4, last)
-            hidden = padded(work, 'hidden', 1, below - above, res, self.hidden.out_channels, like=d)
+            hidden = padded(work, 'hidden', 1, below - above, width, self.hidden.out_channels, like=d)
             self.hidden(end[:, above - first:below - first + 2], inside(hidden), work, Epilogue(slope=LRELU_SLOPE))
             self.last(hidden[0, start - above:stop - above + 2], picture[:, start:stop], work)
             del hidden  # may be given back before there is another

@@ -63,7 +63,7 @@ class StyleLayer:
         x: Tensor,
         out: Tensor,
         workspace: Workspace,
-        row: int = 0,
+        place: tuple[int, int] = (0, 0),
         in_scale: Tensor | None = None,
         out_scale: Tensor | None = None,
         then: Tensor | None = None,
@@ -72,13 +72,23 @@ class StyleLayer:
 
         Args:
             x, out, workspace: As for a convolution.
-            row: Which row of the whole map ``out`` begins with.
+            place: Row and column of the whole map that ``out`` begins with, by which the noise is continued.
             in_scale, out_scale: What :meth:`scales` makes of codes, where they are the pictures' own; None for
                 ``in_scale`` if x has it already.
             then: (N, 1, 1, K), multiplies the result at the end: the next layer's ``in_scale``.
         """
-        noise = self.noise[row:row + out.shape[1]]
+        noise = self._noise(place, out.shape[1:3])
         self.conv(x, out, workspace, Epilogue(out_scale, noise, LRELU_SLOPE, then), in_scale)
+
+    def _noise(self, place: tuple[int, int], size: Sequence[int]) -> Tensor:
+        """A part of the noise, (H, W, 1), which is repeated without end."""
+        if all(first + length <= side for first, length, side in zip(place, size, self.noise.shape)):
+            return self.noise[place[0]:place[0] + size[0], place[1]:place[1] + size[1]]
+        rows, columns = (
+            torch.arange(first, first + length, device=self.noise.device) % side
+            for first, length, side in zip(place, size, self.noise.shape)
+        )
+        return self.noise[rows][:, columns]
 
 
 class StyleBlock:
@@ -114,7 +124,13 @@ class StyleBlock:
         return [layer.scales(codes[index]) for layer, index in zip(self.layers, self.indices)]
 
     def __call__(
-        self, g: Tensor, out: Tensor, scales: Scales, workspace: Workspace, row: int = 0, name: str = 'between'
+        self,
+        g: Tensor,
+        out: Tensor,
+        scales: Scales,
+        workspace: Workspace,
+        place: tuple[int, int] = (0, 0),
+        name: str = 'between',
     ) -> None:
         """g (N, h + 2, w + 2, C) -> ``out`` (N, 2 h, 2 w, channels).
 
@@ -124,16 +140,16 @@ class StyleBlock:
             out: Where to write.
             scales: Of :meth:`scales`.
             workspace: For what is computed on the way.
-            row: Which row of the whole result ``out`` begins with.
+            place: Row and column of the whole result that ``out`` begins with.
             name: Of the memory between the two layers.
         """
         images, height, width = g.shape[0], g.shape[1] - 2, g.shape[2] - 2
         between = padded(workspace, name, images, 2 * height, 2 * width, self.channels, like=g)
         first, second = self.layers
         if scales is None:
-            first(g, inside(between), workspace, row)
-            second(between, out, workspace, row)
+            first(g, inside(between), workspace, place)
+            second(between, out, workspace, place)
         else:
             (in_1, out_1), (in_2, out_2) = scales
-            first(g, inside(between), workspace, row, in_1, out_1, then=in_2)
-            second(between, out, workspace, row, out_scale=out_2)
+            first(g, inside(between), workspace, place, in_1, out_1, in_2)
+            second(between, out, workspace, place, out_scale=out_2)

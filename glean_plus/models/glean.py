@@ -53,6 +53,20 @@ def with_class(codes: Sequence[Tensor | None], embedding: Tensor, class_dims: Se
     ]  # fmt: skip
 
 
+def check_any_size(model: Any, lq: Tensor, origin: tuple[int, int]) -> None:
+    """Raise ValueError unless ``model.forward_any`` can be called with inputs (N, C, H, W) at this place."""
+    if not model.any_size:
+        raise ValueError(
+            f'This model is bound to inputs of {model.in_size}x{model.in_size}: its codes are predicted, or its bank '
+            'starts at 4 or attends to the whole map. Restore larger pictures in tiles.'
+        )
+    if any(number % model.multiple for number in (*lq.shape[-2:], *origin)):
+        raise ValueError(
+            f'Sides and origin must be multiples of {model.multiple}, but are {tuple(lq.shape[-2:])} and {origin}: '
+            'pad the input.'
+        )
+
+
 @MODELS.register_module()
 class GLEAN(BaseModule):
     """Restores (N, C, in_size, in_size) to (N, C', out_size, out_size), both about -1 to 1.
@@ -145,6 +159,23 @@ class GLEAN(BaseModule):
         channels: int = self.encoder.in_channels
         return channels
 
+    @property
+    def multiple(self) -> int:
+        """Sides that :meth:`forward_any` takes are multiples of this: the encoder's halvings."""
+        halvings: int = self.in_size // self.encoder.resolutions[-1]
+        return halvings
+
+    @property
+    def any_size(self) -> bool:
+        """Whether :meth:`forward_any` can be called: codes are learned, and the bank is convolutions from its start on.
+
+        A whole bank starts from a constant of 4x4, predicted codes are a layer on 4x4. Self-attention takes any size,
+        but its cost grows with the square of the area.
+        """
+        bank = self.bank
+        attends = any(res in bank.resolutions for res in getattr(bank, 'attention', ()))
+        return bank.start_res > 4 and isinstance(self.codes, LearnedCodes) and not attends
+
     def init_weights(self) -> None:
         """Load the bank's pre-trained weights, if its config names any, and start learned codes at its mean codes."""
         super().init_weights()
@@ -152,18 +183,46 @@ class GLEAN(BaseModule):
             codes = zip(self.bank.mean_codes(), self._given_dims(self.bank))
             self.codes.start_from([code[given:] for code, given in codes])
 
-    def forward(self, lq: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(
+        self, lq: Tensor, label: Tensor | None = None, codes: list[Tensor | None] | None = None
+    ) -> Tensor:
         """See the class.
 
         Args:
             lq: (N, C, in_size, in_size).
             label: Class of each picture, (N,), where the model was built with ``given_class``.
+            codes: As :meth:`encode` gives them, in place of this input's own: those of the picture it is a part of.
 
         Raises:
             ValueError: On an input of another size than ``in_size``; on a label that is missing or not wanted.
         """
-        features, codes = self.encode(lq, label)
-        return self.decode(lq, features, self.retrieve(features, codes))
+        features, own = self.encode(lq, label)
+        return self.decode(lq, features, self.retrieve(features, own if codes is None else codes))
+
+    def forward_any(self, lq: Tensor, label: Tensor | None = None, origin: tuple[int, int] = (0, 0)) -> Tensor:
+        """LightGLEAN on inputs of any size and aspect, with the bank's fixed noise continued by repetition.
+
+        An input of ``in_size`` gives what a call of the model gives.
+
+        Args:
+            lq: (N, C, H, W), H and W multiples of :attr:`multiple`.
+            label: As for a call.
+            origin: Where the input's upper left corner lies in the picture that it is a part of, multiples as well: the
+                noise of a part is that of the whole.
+
+        Returns:
+            (N, C', s H, s W), s being out_size / in_size.
+
+        Raises:
+            ValueError: If the model is bound to its size, see :attr:`any_size`, or sides or origin are no multiples.
+        """
+        check_label(label, self.given_class)
+        check_any_size(self, lq, origin)
+        features, codes = self._encode(lq, label)
+        scale = self.out_size // self.in_size
+        size, corner = (tuple(scale * number for number in numbers) for numbers in (lq.shape[-2:], origin))
+        noises = self.bank.continued_noises(size, corner)
+        return self.decode(lq, features, self.retrieve(features, codes, noises=noises))
 
     def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> FoldedGLEAN | FoldedModel:
         """This model for inference alone, as its weights are now: the same pictures in less time and memory.
@@ -184,6 +243,9 @@ class GLEAN(BaseModule):
         """
         check_label(label, self.given_class)
         check_size(lq, self.in_size, self.out_size)
+        return self._encode(lq, label)
+
+    def _encode(self, lq: Tensor, label: Tensor | None) -> tuple[dict[int, Tensor], list[Tensor | None]]:
         features = self.encoder(lq)
         codes = self.codes(features[self.encoder.resolutions[-1]])
         if label is not None:

@@ -108,6 +108,20 @@ class LatentBank(nn.Module, ABC):
         """New noise maps of each block, (1, 1, res, res) each, by resolution; empty for a bank that has none."""
         return {}
 
+    def continued_noises(self, size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> dict[int, list[Tensor]]:
+        """The fixed noise maps of each block for a picture of another size; empty for a bank that has none.
+
+        They are repeated: what the layers have learned of a map holds for its copies.
+
+        Args:
+            size: Height and width of the picture, in pixels of ``out_size``.
+            corner: Row and column at which it begins in the endless picture.
+
+        Returns:
+            (1, 1, H, W) each, by resolution, as ``step`` takes them.
+        """
+        return {}
+
     @abstractmethod
     def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:
         """The average code of each layer of the whole bank, (code_dims[k],): its most typical picture.

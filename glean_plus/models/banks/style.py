@@ -152,6 +152,17 @@ class StyleBank(LatentBank):
             noises[res] = [torch.randn(each.shape, generator=generator).to(each) for each in fixed]
         return noises
 
+    def continued_noises(self, size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> dict[int, list[Tensor]]:
+        noises: dict[int, list[Tensor]] = {}
+        for res in self.resolutions:
+            shrink = self.out_size // res
+            rows, columns = (
+                torch.arange(first // shrink, (first + length) // shrink) % res for first, length in zip(corner, size)
+            )
+            fixed = [getattr(self, f'injected_noise_{layer}') for layer in self.layers_of(res)]
+            noises[res] = [each[:, :, rows][:, :, :, columns] for each in fixed]
+        return noises
+
     def _mapping_network(self) -> nn.Sequential:
         widths = [self.noise_size] + [self.style_channels] * self.num_mlps
         return nn.Sequential(

@@ -1,0 +1,8 @@
+"""``python -m glean_plus`` is ``glean-plus``."""
+
+import sys
+
+from glean_plus.command import main
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""The command ``glean-plus``: restores pictures, and is a front of the tools.
+
+Exit codes: 0 everything asked for is there; 1 some pictures failed, each is named; 2 the call is wrong, or the model,
+its weights or the device cannot be had, and nothing was done; 130 interrupted, the same command goes on. Those of the
+tools are their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import runpy
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+# Command -> the tool that does it, and what that is.
+TOOLS = {
+    'convert': ('convert_bank', 'read a published generator in any known format and save it as safetensors'),
+    'inspect': ('inspect_bank', 'what each part of a trained model does: pictures and a table'),
+    'complexity': ('complexity', 'parameters and FLOPs of configs'),
+    'benchmark': ('benchmark', 'time and memory beside MMagic'),
+    'fetch': ('fetch_weights', 'list and fetch published weights'),
+    'invert': ('invert', 'restore by GAN inversion, for comparison'),
+    'study': ('study', 'train and compare models over seeds'),
+}
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, that of the process if None; returns the exit code. Help and wrong calls raise SystemExit."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments and arguments[0] in TOOLS:
+        return _run_tool(arguments[0], arguments[1:])
+    args = _parser().parse_args(arguments)
+    try:
+        return _models() if args.command == 'models' else _restore(args, arguments)
+    except KeyboardInterrupt:
+        print('glean-plus: interrupted; the same command goes on.', file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run_tool(command: str, arguments: Sequence[str]) -> int:
+    """A tool as its own process would run it, under the command's name."""
+    from glean_plus.restore.source import data_folder
+
+    tool = data_folder('tools') / f'{TOOLS[command][0]}.py'
+    before = sys.argv
+    sys.argv = [f'glean-plus {command}', *arguments]
+    try:
+        runpy.run_path(str(tool), run_name='__main__')
+    finally:
+        sys.argv = before
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    codes = (__doc__ or '').partition('Exit codes: ')[2]
+    parser = argparse.ArgumentParser(
+        prog='glean-plus', description='GLEAN and LightGLEAN: restore pictures with a GAN as a latent bank.',
+        epilog=f'Exit codes: {" ".join(codes.split())}',
+    )  # fmt: skip
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    restore = commands.add_parser(
+        'restore', help='restore a picture, a folder, or what a pattern matches',
+        description='Restore a picture, a folder of pictures or what a pattern matches.',
+        epilog='The same command after an interruption does what is missing. OUT/glean-plus.run.json, or OUT.run.json '
+               'of a single picture, says what the results were made with.',
+    )  # fmt: skip
+    _add_restore_arguments(restore)
+    commands.add_parser('models', help='list the models that have a name')
+    for name, (_, what) in TOOLS.items():
+        commands.add_parser(name, help=what, add_help=False)
+    return parser
+
+
+def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('input', metavar='IN', help='picture, folder, or pattern in quotes')
+    parser.add_argument('output', metavar='OUT', type=Path, help='picture, or folder')
+    parser.add_argument('--model', default='lightglean_twemoji_4x',
+                        help='name (see `models`), checkpoint, or, with --checkpoint, config (default: %(default)s)')
+    parser.add_argument('--checkpoint', help='weights of a config')
+    parser.add_argument('--mode', choices=['direct', 'tiles', 'fit'],
+                        help="other sizes than the model's: in one go, in blended tiles, or brought to its size "
+                             '(default: the best that the model can)')
+    parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N, mps or auto (default: %(default)s)')
+    parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='(default: %(default)s)')
+    parser.add_argument('--fold', action='store_true', help='fold the model first: faster where maps are large')
+    parser.add_argument('--batch', type=int, default=8, metavar='N',
+                        help='tiles, or pictures of one size, at a time (default: %(default)s)')
+    parser.add_argument('--max-memory', default='4G', metavar='SIZE',
+                        help='beside the picture and the model, as 500M; more is done in parts (default: %(default)s)')
+    parser.add_argument('--seed', type=int, help="of noise maps in place of the model's own")
+    parser.add_argument('--label', type=int, metavar='CLASS', help='class of the pictures, for a model that wants one')
+    parser.add_argument('--consistent', type=int, nargs='?', const=5, default=0, metavar='STEPS',
+                        help='bring the result back to what shrinks to its input by bicubic (default: 5 steps)')
+    parser.add_argument('--format', choices=['png', 'jpg', 'webp', 'tif', 'bmp'],
+                        help='of results in a folder (default: png, which keeps 16 bits and transparency)')
+    parser.add_argument('--compare', action='store_true', help='write input and result side by side, too')
+    parser.add_argument('--overwrite', action='store_true', help='restore everything anew')
+    parser.add_argument('--json', metavar='FILE', help='write a report; - for the standard output')
+
+
+def _restore(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from glean_plus.restore.errors import RestoreError
+    from glean_plus.restore.jobs import find_jobs
+    from glean_plus.weights import WeightsError
+
+    start = time.perf_counter()
+    try:
+        jobs = find_jobs(args.input, args.output, args.format and f'.{args.format}')
+        from glean_plus.restore.folder import report, restore_files  # these take seconds
+        from glean_plus.restore.restorer import Restorer
+
+        restorer = Restorer(
+            args.model, args.checkpoint, mode=args.mode, device=args.device, precision=args.precision, fold=args.fold,
+            batch=args.batch, max_memory=args.max_memory, seed=args.seed, consistent=args.consistent, label=args.label,
+        )  # fmt: skip
+        began = time.perf_counter()
+        records, content = restore_files(
+            restorer, jobs, compare=args.compare, overwrite=args.overwrite, command=arguments,
+            say=lambda line: print(f'glean-plus: {line}', file=sys.stderr),
+        )  # fmt: skip
+    except (RestoreError, WeightsError) as error:
+        print(f'glean-plus: {error}', file=sys.stderr)
+        return WRONG
+    counts = {state: sum(record.state == state for record in records) for state in ('restored', 'there', 'failed')}
+    speed = counts['restored'] / max(time.perf_counter() - began, 1e-9)
+    print(f'{args.output}: {counts["restored"]} restored ({speed:.3g} pictures/s), {counts["there"]} there already, '
+          f'{counts["failed"]} failed', file=sys.stderr)  # fmt: skip
+    if args.json:
+        text = json.dumps(report(records, content, time.perf_counter() - start), indent=2)
+        if args.json == '-':
+            print(text)
+        else:
+            from glean_plus.data.pictures import save_text
+
+            save_text(text + '\n', Path(args.json))
+    return FAILED if counts['failed'] else 0
+
+
+def _models() -> int:
+    from glean_plus.restore.source import available
+    from glean_plus.weights.fetch import cached_path
+
+    rows = [('name', 'weights', 'data', 'licence')]
+    for name, card in available().items():
+        state = 'shipped' if card.url is None else 'cached' if cached_path(card).is_file() else 'a download'
+        data, licence = (textwrap.shorten(text, 44, placeholder=' ...') for text in (card.data, card.licence))
+        rows.append((name, state, data, licence))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        print('  '.join(map(str.ljust, row, widths)).rstrip())
+    print('Configs of your own: --model CONFIG.py --checkpoint FILE; a checkpoint of training: --model FILE.pth')
+    return 0

@@ -1,0 +1,13 @@
+"""Trained models for whatever pictures there are: any size, any kind, from Python or the command line.
+
+A name, config or checkpoint (`source`) becomes a network on a device (`network`), through which a picture goes in one
+go, in tiles or fitted (`engine`, `axis`), each channel in its way (`layers`), rows of the result coming as they are
+done. `read`, `arrays` and `write` are the ways in and out, `consistency` holds a result to its input; `folder` does
+whole folders, with a `manifest`.
+"""
+
+from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.restorer import Restorer
+from glean_plus.restore.source import available
+
+__all__ = ['RestoreError', 'Restorer', 'available']

@@ -1,0 +1,202 @@
+"""Files in, files out: what fails is named and the rest goes on; a run that was interrupted goes on where it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from glean_plus.restore import manifest
+from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.jobs import Job, Jobs
+from glean_plus.restore.picture import WHITES, Meta, Picture
+from glean_plus.restore.png import PngWriter
+from glean_plus.restore.read import read
+from glean_plus.restore.restorer import Restoration, Restorer
+from glean_plus.restore.write import sweep, whole_or_not_at_all, write
+
+
+@dataclass
+class Record:
+    """How it went with a picture.
+
+    Attributes:
+        input, output: Its files.
+        state: ``restored``, ``there`` already, or ``failed``.
+        size, result_size: Height and width.
+        seconds: It took; of pictures that were restored together, each one's share.
+        lr_psnr: How well the result, shrunk, meets its input, in dB; None in colorization, and where it is exact.
+        error: Why it failed.
+    """
+
+    input: str
+    output: str
+    state: str = 'failed'
+    size: tuple[int, int] | None = None
+    result_size: tuple[int, int] | None = None
+    seconds: float = 0.0
+    lr_psnr: float | None = None
+    error: str = ''
+
+
+def restore_files(
+    restorer: Restorer,
+    jobs: Jobs,
+    *,
+    compare: bool = False,
+    overwrite: bool = False,
+    command: Sequence[str] = (),
+    say: Callable[[str], None] = tqdm.write,
+) -> tuple[list[Record], dict]:
+    """Restore files, with a progress bar and a manifest beside the results.
+
+    Each result is whole or not there. Results that are there, not older than their input, and made with the same model
+    and options are left as they are.
+
+    Args:
+        restorer: Who does it.
+        jobs: Which files.
+        compare: Write a picture of each input, enlarged, beside its result.
+        overwrite: Restore everything anew, and replace results of another run.
+        command: The command line, for the manifest.
+        say: Is given a line about each picture that fails, and about what is passed over.
+
+    Returns:
+        A record of each picture, and the content of the manifest.
+
+    Raises:
+        RestoreError: If there are results of another run, or of none.
+    """
+    content = manifest.manifest(restorer, {} if jobs.single else dict(ending=_ending(jobs)), command)
+    where = manifest.path_of(jobs.out, jobs.single)
+    goes_on = not overwrite and manifest.goes_on(where, content)
+    if not goes_on and not overwrite and (strange := [job.target for job in jobs.jobs if job.target.exists()]):
+        raise RestoreError(
+            f'{strange[0]} is there already ({len(strange)} such files), of no run that is known: choose another '
+            'place, or overwrite.'
+        )
+    if not goes_on:
+        manifest.write(where, content)
+    records = [Record(name, '', error=why) for name, why in jobs.refused]
+    for line in (*jobs.notes, *(f'{record.input}: {record.error}' for record in records)):
+        say(line)
+    todo = []
+    for job in jobs.jobs:
+        sweep(job.target)
+        if goes_on and job.done and (job.compare.is_file() or not compare):
+            records.append(Record(str(job.source), str(job.target), 'there'))
+        else:
+            todo.append(job)
+    with tqdm(total=len(todo), unit='picture', disable=not todo) as bar:
+        for group in _groups(restorer, todo, records, bar, say):
+            _restore_group(restorer, group, compare, records, bar, say)
+    return records, content
+
+
+def _ending(jobs: Jobs) -> str:
+    return jobs.jobs[0].target.suffix if jobs.jobs else ''
+
+
+Group = list[tuple[Job, Picture]]
+
+
+def _groups(
+    restorer: Restorer, todo: Sequence[Job], records: list[Record], bar: tqdm, say: Callable[[str], None]
+) -> Iterator[Group]:
+    """Neighbours of one size and kind, as many as a batch and the memory hold."""
+    group: Group = []
+    for job in todo:
+        try:
+            picture = read(job.source)
+        except (RestoreError, MemoryError) as error:
+            _failed(job, error, records, bar, say)
+            continue
+        if group and (group[0][1].kind != picture.kind or len(group) >= restorer.at_once(picture)):
+            yield group
+            group = []
+        group.append((job, picture))
+    if group:
+        yield group
+
+
+def _failed(job: Job, error: BaseException, records: list[Record], bar: tqdm, say: Callable[[str], None]) -> None:
+    text = str(error) or type(error).__name__
+    text = text if isinstance(error, RestoreError) else f'{type(error).__name__}: {text}'
+    records.append(Record(str(job.source), str(job.target), error=' '.join(text.split())))
+    say(f'{job.source}: {records[-1].error}')
+    bar.update()
+
+
+def _restore_group(
+    restorer: Restorer, group: Group, compare: bool, records: list[Record], bar: tqdm, say: Callable[[str], None]
+) -> None:
+    """Restore pictures together; if that fails, one by one, so that only the one that fails is lost."""
+    start = time.perf_counter()
+    restoration = Restoration(restorer, [picture for _, picture in group])
+    try:
+        if len(group) == 1:
+            job, picture = group[0]
+            _write(job, picture, (part[0] for part in restoration), restoration, compare)
+        else:
+            parts = list(restoration)
+            for i, (job, picture) in enumerate(group):
+                _write(job, picture, iter([part[i] for part in parts]), restoration, compare)
+    except Exception as error:  # whatever it is, it is named, and the other pictures have their turn
+        if len(group) > 1:
+            for each in group:
+                _restore_group(restorer, [each], compare, records, bar, say)
+        else:
+            _failed(group[0][0], error, records, bar, say)
+        return
+    seconds = (time.perf_counter() - start) / len(group)
+    for (job, picture), score in zip(group, restoration.scores):
+        size, result_size = picture.image.shape[:2], restoration.shape[:2]
+        finite = None if score is None or score == float('inf') else score
+        records.append(Record(str(job.source), str(job.target), 'restored', size, result_size, seconds, finite))
+        bar.update()
+
+
+def _write(job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restoration, compare: bool) -> None:
+    if compare:
+        rows = compared(rows, picture, made, job.compare)
+    meta = picture.meta
+    if picture.layers.gray and not made.layers.gray:  # a profile of grays does not fit colours
+        meta = Meta(None, meta.exif, meta.xmp, meta.dpi, meta.text)
+    write(job.target, rows, made.shape, made.kind, meta)
+
+
+def compared(
+    rows: Iterator[np.ndarray], picture: Picture, made: Restoration, path: Path
+) -> Iterator[np.ndarray]:
+    """The same rows; on their way they are written to ``path``, right of the input, enlarged without smoothing."""
+    scale = made.restorer.scale
+    height, width = made.shape[:2]
+    with whole_or_not_at_all(path) as file:
+        writer, top = PngWriter(file, height, 2 * width, 3), 0
+        for part in rows:
+            first = top // scale
+            last = -(-(top + len(part)) // scale)
+            given = np.repeat(np.repeat(_shown(picture.image[first:last]), scale, axis=0), scale, axis=1)
+            given = given[top - first * scale:][:len(part)]
+            writer.write(np.concatenate([given, _shown(part)], axis=1))
+            top += len(part)
+            yield part
+        writer.close()
+
+
+def _shown(image: np.ndarray) -> np.ndarray:
+    """(H, W, K) of any type -> (H, W, 3) uint8, on white where it is transparent."""
+    image = image / np.float32(WHITES[image.dtype.name])
+    opacity = image[..., -1:] if image.shape[2] in (2, 4) else 1
+    colour = image[..., :1 if image.shape[2] < 3 else 3]
+    shown = (255 * (colour * opacity + (1 - opacity))).round().astype(np.uint8)
+    return np.broadcast_to(shown, (*image.shape[:2], 3))
+
+
+def report(records: Sequence[Record], content: dict, seconds: float) -> dict:
+    """Everything about a run, for programs."""
+    return dict(content, seconds=seconds, pictures=[asdict(record) for record in records])

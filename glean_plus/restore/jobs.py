@@ -1,0 +1,121 @@
+"""Which pictures are restored, and where to."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from glean_plus.data.files import pictures_below
+from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.write import FORMATS, check_ending
+
+# Besides what a data set may have, these can be read: animated ones are refused by name, not passed over.
+MORE_ENDINGS = ('.ppm', '.pgm', '.pnm', '.gif', '.tga', '.jp2', '.avif')
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture.
+
+    Attributes:
+        source: Its file.
+        target: That of the result.
+        compare: That of the picture which shows both.
+    """
+
+    source: Path
+    target: Path
+    compare: Path
+
+    @property
+    def done(self) -> bool:
+        """Whether there is a result, not older than its source."""
+        return self.target.is_file() and self.target.stat().st_mtime >= self.source.stat().st_mtime
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What a call asks for.
+
+    Attributes:
+        jobs: The pictures.
+        refused: Files that are not taken, and why.
+        out: File of the single result, or folder of the results.
+        single: Which of them it is.
+        notes: What has been passed over.
+    """
+
+    jobs: Sequence[Job]
+    refused: Sequence[tuple[str, str]]
+    out: Path
+    single: bool
+    notes: Sequence[str] = ()
+
+
+def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
+    """The pictures of a file, of a folder and those below it, or of a pattern such as ``photos/*.jpg``.
+
+    Results are in the folders of their inputs, below ``out``; of two inputs that differ in their ending alone, results
+    keep it in their name.
+
+    Args:
+        given: File, folder or pattern.
+        out: File, if it ends like a picture and the input is a file; else a folder.
+        ending: Of the results in a folder, ``.png`` if None.
+
+    Raises:
+        RestoreError: If there is nothing, an input would be overwritten, or results cannot have this ending.
+    """
+    if ending is not None:
+        check_ending(ending)
+    path = Path(given).expanduser()
+    if path.is_file() and out.suffix and not out.is_dir():
+        check_ending(out.suffix)
+        if ending not in (None, out.suffix.lower()):
+            raise RestoreError(f'The result is named {out.name}, but its format is to be {ending}: give one of them.')
+        job = Job(path, out, out.with_name(f'{out.stem}.compare.png'))
+        return Jobs([_checked(job)], [], out, True)
+    if out.exists() and not out.is_dir():
+        raise RestoreError(f'The results go to a folder, but {out} is a file.')
+    refused: list[tuple[str, str]] = []
+    notes: list[str] = []
+    if path.is_file():
+        base, names = path.parent, [path.name]
+    elif path.is_dir():
+        base = path
+        names, listing = pictures_below(path, endings=(*FORMATS, *MORE_ENDINGS), note_others=True)
+        refused = [(str(path / problem.source), problem.detail) for problem in listing.problems]
+        notes = listing.notes
+    elif glob.has_magic(given):
+        files = sorted(name for name in glob.glob(os.path.expanduser(given), recursive=True) if Path(name).is_file())
+        base = Path(os.path.commonpath([Path(name).parent for name in files])) if files else Path()
+        names = [Path(name).relative_to(base).as_posix() for name in files]
+    else:
+        raise RestoreError(f'There is neither a picture nor a folder at {given}, nor is it a pattern.')
+    inside = out.resolve()
+    names = [name for name in names if inside not in (base / name).resolve().parents or inside == base.resolve()]
+    if not names and not refused:
+        raise RestoreError(f'There are no pictures in {given}.')
+    jobs = [_checked(job) for job in _named(base, names, out, ending or '.png')]
+    return Jobs(jobs, refused, out, False, notes)
+
+
+def _named(base: Path, names: Sequence[str], out: Path, ending: str) -> list[Job]:
+    counts = Counter(Path(name).with_suffix('').as_posix().lower() for name in names)
+    jobs = []
+    for name in names:
+        stem = Path(name).with_suffix('').as_posix()
+        own = name if counts[stem.lower()] > 1 else stem
+        jobs.append(Job(base / name, out / f'{own}{ending}', out / 'compare' / f'{own}.png'))
+    return jobs
+
+
+def _checked(job: Job) -> Job:
+    for path in (job.target, job.compare):
+        if path.exists() and path.resolve() == job.source.resolve():
+            raise RestoreError(f'{job.source} is an input and would be overwritten: choose another place for results.')
+    return job

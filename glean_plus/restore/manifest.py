@@ -1,0 +1,80 @@
+"""What a run was made with, written beside its results: enough to repeat it, and to tell whether a run goes on."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from glean_plus.data.pictures import save_text
+from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.restorer import Restorer
+from glean_plus.version import __version__
+from glean_plus.weights.fetch import sha256
+
+PACKAGES = ('torch', 'mmagic', 'mmengine', 'mmcv', 'mmcv-lite', 'numpy', 'Pillow')
+
+
+def manifest(restorer: Restorer, options: Mapping[str, Any], command: Sequence[str] = ()) -> dict[str, Any]:
+    """What decides the results (``run``), and where they were made (``about``).
+
+    Args:
+        restorer: Who makes them.
+        options: Further ones that decide them, such as the ending.
+        command: The command line, if there was one.
+    """
+    source, network = restorer.source, restorer.network
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return dict(
+        run=dict(
+            model=source.name, config=source.config, weights=sha256(source.checkpoint), version=__version__,
+            mode=restorer.mode, precision=str(network.dtype).removeprefix('torch.'), fold=network.folded,
+            seed=restorer.seed, consistent=restorer.consistent, label=restorer.label,
+            max_memory=restorer.limits.memory, **options,
+        ),
+        about=dict(
+            checkpoint=str(source.checkpoint), device=str(network.device), batch=restorer.limits.batch,
+            licence=source.card.licence if source.card else '', command=[*command],
+            python=platform.python_version(), platform=platform.platform(), packages=versions,
+        ),
+    )  # fmt: skip
+
+
+def path_of(out: Path, single: bool) -> Path:
+    """Beside a single result, or in the folder of results."""
+    return out.with_name(f'{out.name}.run.json') if single else out / 'glean-plus.run.json'
+
+
+def goes_on(path: Path, wanted: Mapping[str, Any]) -> bool:
+    """Whether the results beside this manifest were made as ``wanted``; False if there is none.
+
+    Raises:
+        RestoreError: If they were made otherwise, or it cannot be read.
+    """
+    if not path.is_file():
+        return False
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))['run']
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RestoreError(f'{path} is no manifest of a run: remove it, or choose another place ({error}).') from error
+    other = [key for key in {**wanted['run'], **found} if wanted['run'].get(key) != found.get(key)]
+    if other:
+        listing = ', '.join(f'{key} {found.get(key)!r}, now {wanted["run"].get(key)!r}' for key in sorted(other))
+        raise RestoreError(
+            f'The results beside {path} were made otherwise ({listing}): choose another place, or overwrite.'
+        )
+    return True
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write it whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_text(json.dumps(content, indent=2, allow_nan=False) + '\n', path)

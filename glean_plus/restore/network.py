@@ -1,0 +1,219 @@
+"""The network of a source, ready for pictures: built, loaded, on its device, in its precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from mmagic.registry import MODELS
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+from glean_plus.color import rgb_to_lab
+from glean_plus.devices import DeviceError, usable_device
+from glean_plus.models.banks import LatentBank
+from glean_plus.models.baselines import BankFreeGLEAN, ESRGANPlus
+from glean_plus.models.codes import PredictedCodes
+from glean_plus.models.glean import GLEAN
+from glean_plus.models.restorer import GLEANRestorer
+from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.memory import bytes_per_pixel
+from glean_plus.restore.source import Source
+from glean_plus.weights import read_state_dict
+
+PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` is CUDA, else MPS, else the CPU.
+
+    Raises:
+        RestoreError: If it cannot be used here.
+    """
+    if name == 'auto':
+        mps = torch.backends.mps.is_available()
+        name = 'cuda' if torch.cuda.is_available() else 'mps' if mps else 'cpu'
+    try:
+        return usable_device(name)
+    except DeviceError as error:
+        raise RestoreError(str(error)) from error
+
+
+class Network:
+    """Pictures (N, C, H, W), 0 to 1 -> results (N, C', s H, s W), about 0 to 1, for inputs that fit.
+
+    Args:
+        source: Where it comes from.
+        device: As :func:`choose_device` takes it.
+        precision: ``fp32``, ``bf16`` or ``fp16``, of the arithmetic.
+        fold: Run what ``model.fold()`` makes.
+        seed: Of noise maps in place of the bank's own; None keeps these.
+        label: Class of the pictures, for a model built with ``given_class``.
+
+    Attributes:
+        in_size, scale: Nominal side of the input, and how much larger the result is.
+        colorizes: The input is L of Lab, and the results are a and b.
+        any_size: It takes sides that are multiples of ``multiple``; otherwise ``in_size`` alone.
+        predicts_codes: Its codes depend on the picture, see :meth:`codes`.
+        bytes_per_pixel: Memory of the activations for each pixel of the input.
+
+    Raises:
+        RestoreError: If the network or the device has no such thing.
+        WeightsError: If the weights do not fit.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        device: str = 'auto',
+        precision: str = 'fp32',
+        fold: bool = False,
+        seed: int | None = None,
+        label: int | None = None,
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise RestoreError(f'The precision is one of {", ".join(PRECISIONS)}, not {precision!r}.')
+        self.device, self.dtype = choose_device(device), PRECISIONS[precision]
+        if precision == 'fp16' and self.device.type == 'cpu':
+            raise RestoreError('fp16 is slow or missing on a CPU: take bf16, or a GPU.')
+        init_default_scope('mmagic')
+        state = read_state_dict(source.checkpoint)
+        state = {key: value for key, value in state.items() if not key.startswith('discriminator.')}
+        averaged = any(key.startswith('generator_ema.') for key in state)
+        model = _build(source.model, dict(discriminator=None) | ({} if averaged else dict(ema=None)))
+        model.load_state_dict(state, strict=False)  # it checks the generator's tensors itself
+        network: nn.Module = model.tested.eval().requires_grad_(False)
+        self._take_facts(source, network)
+        if seed is not None:
+            self._draw_noise(network, seed)
+        self.label = self._check_label(network, label)
+        model.to(self.device)  # whole: a moving average shares the generator's bank
+        for parameter in network.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        self.network: nn.Module = network
+        self.folded, self._plain = fold, network
+        if fold:
+            self.network = self._fold(network)
+            self.multiple = self.network.multiple
+
+    def _take_facts(self, source: Source, network: nn.Module) -> None:
+        self.in_size, self.out_size = network.in_size, network.out_size
+        self.scale = self.out_size // self.in_size
+        self.in_channels = network.in_channels
+        self.colorizes = self.in_channels == 1
+        self.any_size = isinstance(network, (ESRGANPlus, BankFreeGLEAN)) or bool(getattr(network, 'any_size', False))
+        self.multiple: int = getattr(network, 'multiple', 1)
+        self.predicts_codes = isinstance(getattr(network, 'codes', None), PredictedCodes)
+        self.bgr = source.card is not None and source.card.colour_order == 'bgr'
+        self.mean, self.std = (_levels(source.model, key) for key in ('mean', 'std'))
+        # Without labels: their values would be looked at, of which there are none; the maps are the same.
+        generator = {key: value for key, value in source.model['generator'].items() if key != 'given_class'}
+        shape = (1, self.in_channels, self.in_size, self.in_size)
+        self.bytes_per_pixel = bytes_per_pixel(lambda: MODELS.build(generator), shape)
+
+    @staticmethod
+    def _draw_noise(network: nn.Module, seed: int) -> None:
+        """Noise maps of the seed, in place of the bank's."""
+        bank = getattr(network, 'bank', None)
+        noises = bank.draw_noises(torch.Generator().manual_seed(seed)) if isinstance(bank, LatentBank) else {}
+        if not noises:
+            raise RestoreError('This model has no noise maps, so a seed changes nothing: leave it out.')
+        for res, maps in noises.items():
+            for layer, drawn in zip(bank.layers_of(res), maps):
+                setattr(bank, f'injected_noise_{layer}', drawn)
+
+    def _check_label(self, network: nn.Module, label: int | None) -> Tensor | None:
+        classes = getattr(getattr(network, 'bank', None), 'num_classes', 0)
+        if not getattr(network, 'given_class', False):
+            if label is not None:
+                raise RestoreError('This model takes no label: leave it out.')
+            return None
+        if label is None or not 0 <= label < classes:
+            raise RestoreError(f'This model needs the class of the pictures as label, 0 to {classes - 1}, not {label}.')
+        return torch.tensor([label], device=self.device)
+
+    def _fold(self, network: nn.Module) -> nn.Module:
+        if self.dtype == torch.float16:
+            raise RestoreError('A folded model runs in fp32 or bf16, not in fp16.')
+        if not isinstance(network, GLEAN):
+            raise RestoreError(f'A {type(network).__name__} cannot be folded: leave `fold` out.')
+        try:
+            folded = network.fold(self.dtype)
+        except TypeError as error:
+            raise RestoreError(f'{error} Leave `fold` out.') from error
+        return folded
+
+    @torch.no_grad()
+    def codes(self, whole: Tensor) -> list[Tensor | None] | None:
+        """Codes of pictures (N, C, in_size, in_size), 0 to 1, for their tiles; None where there are none to share."""
+        if not self.predicts_codes:
+            return None
+        with self._precision():
+            _, codes = self._plain.encode(self._normalized(whole), *self._labels(whole))
+        return codes
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        pictures: Tensor,
+        codes: list[Tensor | None] | None = None,
+        origin: tuple[int, int] = (0, 0),
+    ) -> Tensor:
+        """Restore.
+
+        Args:
+            pictures: (N, 3, H, W), RGB, 0 to 1, on any device.
+            codes: In place of those that the model would predict.
+            origin: Where the pictures begin in the one that they are parts of, for a model of any size.
+
+        Returns:
+            (N, 3, s H, s W), float32, on the network's device, not clamped; of a colorizing network a and b of Lab,
+            (N, 2, H, W).
+        """
+        inputs, network = self._normalized(pictures), self.network
+        nominal = inputs.shape[-2:] == (self.in_size, self.in_size) and origin == (0, 0)
+        with self._precision():
+            if codes is not None:
+                result = network(inputs, *self._labels(inputs), codes=codes)
+            elif nominal or not hasattr(network, 'forward_any'):
+                result = network(inputs, *self._labels(inputs))
+            else:
+                result = network.forward_any(inputs, *self._labels(inputs), origin=origin)
+        result = (result.float() * self.std + self.mean) / 255
+        result = result.flip(1) if self.bgr else result
+        return rgb_to_lab(result)[:, 1:] if self.colorizes else result
+
+    def _normalized(self, pictures: Tensor) -> Tensor:
+        pictures = pictures.to(self.device, torch.float32)
+        if self.colorizes:
+            return rgb_to_lab(pictures)[:, :1] / 50 - 1
+        pictures = pictures.flip(1) if self.bgr else pictures
+        return ((255 * pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def _labels(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        return () if self.label is None else (self.label.expand(len(pictures)),)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.folded or self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+
+def _build(model: Mapping[str, Any], without: Mapping[str, Any]) -> GLEANRestorer:
+    config = dict(model) | dict(without)
+    kind = MODELS.get(str(config.get('type')))
+    if isinstance(kind, type) and not issubclass(kind, GLEANRestorer):
+        raise RestoreError(f'A GLEANRestorer can be run, but the model of the config is a {config.get("type")}.')
+    return MODELS.build(config)
+
+
+def _levels(model: Mapping[str, Any], key: str) -> float:
+    """Mean or deviation of the config's preprocessor, which is one number here for all colours."""
+    values = (model.get('data_preprocessor') or {}).get(key, 127.5)
+    numbers = {float(value) for value in (values if isinstance(values, (list, tuple)) else [values])}
+    if len(numbers) != 1:
+        raise RestoreError(f'data_preprocessor.{key} must be the same for all colours, but is {values}.')
+    return numbers.pop()

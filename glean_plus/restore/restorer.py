@@ -1,0 +1,223 @@
+"""Pictures in, pictures out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glean_plus.color import lab_to_rgb, rgb_to_lab
+from glean_plus.restore import engine
+from glean_plus.restore.arrays import Back, accept, to_pil
+from glean_plus.restore.consistency import Consistency
+from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.layers import Layers
+from glean_plus.restore.memory import parse_bytes
+from glean_plus.restore.network import Network
+from glean_plus.restore.picture import Meta, Picture, levels
+from glean_plus.restore.read import read
+from glean_plus.restore.source import PathLike, find
+
+
+class Restorer:
+    """A trained model for pictures of any size and kind.
+
+        from glean_plus import Restorer
+        Restorer('lightglean_twemoji_4x')('in.png').save('out.png')
+
+    Args:
+        model: Name of a model (``glean-plus models`` lists them), or a checkpoint, path or URL, that says which config
+            it belongs to; with ``checkpoint``, a config: path, name of one of ours, or its content.
+        checkpoint: Path or URL of the weights of a config.
+        mode: How other sizes than the model's are restored. ``direct``: in one go, where a model is made of
+            convolutions (LightGLEAN). ``tiles``: in tiles of the model's size that overlap and are blended; codes that
+            depend on the picture are those of the whole. ``fit``: the whole picture is brought to the model's size, and
+            the result back; in colorization, its colours alone. None takes what measures best: direct where it can be,
+            else tiles; fit for colorization.
+        device: ``auto``, or a device of PyTorch's, as ``cpu``, ``cuda:1`` or ``mps``.
+        precision: ``fp32``, ``bf16`` or ``fp16`` (GPUs).
+        fold: Run what ``model.fold()`` makes: faster where maps are large, for StyleGAN2 banks.
+        batch: Tiles, or pictures of one size, at a time.
+        max_memory: About what a picture may take beside itself and the model, as ``'4G'``: bounds the batch, and beyond
+            it a direct pass is made in parts.
+        seed: Of noise maps in place of the model's own; None keeps those.
+        consistent: Steps of a projection that brings the result to what shrinks to its input by bicubic (5 do); 0 for
+            none. For inputs that were made so: of others it brings back noise and blocks.
+        label: Class of the pictures, for a model that is given one.
+
+    Raises:
+        RestoreError: If a model or option cannot be used.
+        WeightsError: If weights cannot be had, read, or do not fit.
+    """
+
+    def __init__(
+        self,
+        model: PathLike | Mapping[str, Any],
+        checkpoint: PathLike | None = None,
+        *,
+        mode: str | None = None,
+        device: str = 'auto',
+        precision: str = 'fp32',
+        fold: bool = False,
+        batch: int = 8,
+        max_memory: str | int = '4G',
+        seed: int | None = None,
+        consistent: int = 0,
+        label: int | None = None,
+    ) -> None:
+        if batch < 1 or consistent < 0:
+            raise RestoreError(f'batch is 1 or more and consistent 0 or more, but they are {batch} and {consistent}.')
+        self.limits = engine.Limits(batch, parse_bytes(max_memory))
+        self.source = find(model, checkpoint)
+        self.network = Network(self.source, device, precision, fold, seed, label)
+        self.mode = mode or engine.default_mode(self.network)
+        engine.check_mode(self.network, self.mode)
+        if consistent and self.network.colorizes:
+            raise RestoreError('Colorization keeps the lightness of its input as it is: leave `consistent` out.')
+        self.consistent, self.seed, self.label = consistent, seed, label
+
+    @property
+    def scale(self) -> int:
+        """How many times larger results are; 1 in colorization."""
+        scale: int = self.network.scale
+        return scale
+
+    def __call__(self, given: Any) -> Any:
+        """Restore.
+
+        Args:
+            given: A path; an array (H, W) or (H, W, 1 to 4), RGB, uint8, uint16, or floats of 0 to 1; a PIL image; a
+                tensor (C, H, W) or (N, C, H, W), uint8 or floats of 0 to 1; or a list of these. One channel is gray,
+                the last of two or four is opacity.
+
+        Returns:
+            The same, ``scale`` times as large; of a path a PIL image, or, with 16 bits in colour, an array. Gray
+            pictures stay gray but in colorization. Of a list, a list.
+
+        Raises:
+            RestoreError: If one is no picture, or cannot be restored.
+        """
+        several = isinstance(given, (list, tuple))
+        accepted = [self._accept(each) for each in (given if several else [given])]
+        pictures = [picture for group, _ in accepted for picture in group]
+        results = iter(self.restore(pictures))
+        outputs = [back([(next(results), picture) for picture in group]) for group, back in accepted]
+        return outputs if several else outputs[0]
+
+    def infer(self, img: Any, result_out_dir: PathLike = '') -> tuple[Any, None]:
+        """The call of MMagic's ``MMagicInferencer``: (result, None); the result is written to ``result_out_dir``, too.
+
+        Args:
+            img: As for a call of the restorer; to be written, one picture.
+            result_out_dir: File; nothing is written if it is empty.
+        """
+        result = self(img)
+        if str(result_out_dir):
+            from glean_plus.restore.write import write
+
+            picture = Picture(np.atleast_3d(np.asarray(result)))
+            height, width, channels = picture.image.shape
+            write(Path(result_out_dir), [picture.image], (height, width, channels), picture.image.dtype.name, Meta())
+        return result, None
+
+    @staticmethod
+    def _accept(given: Any) -> tuple[list[Picture], Back]:
+        if isinstance(given, (str, os.PathLike)):
+            try:
+                return [read(Path(given))], lambda results: to_pil(*results[0])
+            except RestoreError as error:
+                raise RestoreError(f'{os.fspath(given)}: {error}') from error
+        return accept(given)
+
+    def at_once(self, picture: Picture) -> int:
+        """How many pictures like this one are restored together: a batch, or what the memory holds of the results."""
+        size = engine.BYTES * self.scale**2 * picture.image.size
+        return max(1, min(self.limits.batch, self.limits.memory // 4 // size))
+
+    def restore(self, pictures: Sequence[Picture]) -> list[np.ndarray]:
+        """Levels (s H, s W, K') of each picture, of its type; those of one size and kind are restored together."""
+        results: dict[int, np.ndarray] = {}
+        kinds: dict[Any, list[int]] = {}
+        for index, picture in enumerate(pictures):
+            kinds.setdefault(picture.kind, []).append(index)
+        for indices in kinds.values():
+            step = self.at_once(pictures[indices[0]])
+            for start in range(0, len(indices), step):
+                some = indices[start:start + step]
+                parts = list(Restoration(self, [pictures[index] for index in some]))
+                results.update((index, np.concatenate([part[i] for part in parts])) for i, index in enumerate(some))
+        return [results[index] for index in range(len(pictures))]
+
+
+class Restoration:
+    """Pictures of one size and kind being restored: iterate over it for rows of the results, from the top.
+
+    Args:
+        restorer: Who does it.
+        pictures: One or more.
+
+    Attributes:
+        shape: (s H, s W, K') of each result.
+        scores: How well each result, shrunk, meets its input, in dB, once all rows have come; None in colorization.
+    """
+
+    def __init__(self, restorer: Restorer, pictures: Sequence[Picture]) -> None:
+        self.restorer, self.pictures = restorer, pictures
+        network, layers = restorer.network, pictures[0].layers
+        height, width = pictures[0].image.shape[:2]
+        self.layers = Layers(layers.gray and not network.colorizes, layers.alpha, layers.white)
+        channels = self.layers.colours + self.layers.alpha
+        self.shape = (network.scale * height, network.scale * width, channels)
+        self.kind = pictures[0].image.dtype.name
+        self.scores: list[float | None] = [None] * len(pictures)
+
+    def __iter__(self) -> Iterator[list[np.ndarray]]:
+        restorer = self.restorer
+        images, layers = [picture.opaque() for picture in self.pictures], self.pictures[0].layers
+        rows = engine.strips(restorer.network, images, layers, restorer.mode, restorer.limits)
+        if restorer.network.colorizes:
+            yield from self._coloured(rows, [picture.image for picture in self.pictures], layers)
+            return
+        # One stream of rows becomes one for each picture; they are read in step.
+        queues: list[list[Tensor]] = [[] for _ in images]
+
+        def of(index: int) -> Iterator[Tensor]:
+            while True:
+                if not queues[index]:
+                    strip = next(rows, None)
+                    if strip is None:
+                        return
+                    for queue, part in zip(queues, strip):
+                        queue.append(part)
+                yield queues[index].pop(0)
+
+        checks = [
+            Consistency(
+                lambda begin, end, image=image: layers.tensor(image[begin:end]),  # type: ignore[misc]
+                len(image), restorer.scale, restorer.consistent, layers.colours, layers.white,
+            )
+            for image in images
+        ]  # fmt: skip
+        for parts in zip(*(check.through(of(index)) for index, check in enumerate(checks))):
+            yield [levels(part, self.kind) for part in parts]
+        self.scores = [check.lr_psnr for check in checks]
+
+    def _coloured(
+        self, rows: Iterator[Tensor], images: Sequence[np.ndarray], layers: Layers
+    ) -> Iterator[list[np.ndarray]]:
+        """a and b of Lab, and opacity, join the lightness of the input, which stays as it is."""
+        top = 0
+        for strip in rows:
+            parts = []
+            for image, part in zip(images, strip):
+                given = layers.tensor(image[top:top + part.shape[1]])
+                lightness = rgb_to_lab(given[:layers.colours].expand(3, -1, -1))[:1]
+                colour = lab_to_rgb(torch.cat([lightness, part[:2]]))
+                parts.append(levels(torch.cat([colour, given[layers.colours:]]), self.kind))
+            top += strip.shape[2]
+            yield parts

@@ -1,0 +1,198 @@
+"""A model's name, config or checkpoint -> the config of its network, and the file of its weights."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Union
+
+import torch
+
+import glean_plus
+from glean_plus.restore.errors import RestoreError
+from glean_plus.weights import CATALOGUE, Card, WeightsError, local_copy, read_card
+from glean_plus.weights.cards import hash_in_name
+
+PathLike = Union[str, 'os.PathLike[str]']
+
+
+def data_folder(name: str) -> Path:
+    """``configs`` or ``tools``: of the installed package, in ``.mim``, or of the source tree."""
+    package = Path(glean_plus.__file__).parent
+    installed = package / '.mim' / name
+    return installed if installed.is_dir() else package.parent / name
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a network comes from.
+
+    Attributes:
+        name: For people.
+        model: ``model`` of the config.
+        config: The config's name or path, or that of the checkpoint that carries it.
+        checkpoint: File of the weights.
+        card: What is known of it, if anything is.
+    """
+
+    name: str
+    model: Mapping[str, Any]
+    config: str
+    checkpoint: Path
+    card: Card | None = None
+
+
+def available() -> dict[str, Card]:
+    """The restorers that have a name: those that are shipped, and published ones, which are downloads."""
+    shipped = (read_card(path) for path in sorted((data_folder('configs') / 'weights').glob('*.json')))
+    return {card.name: card for card in (*shipped, *CATALOGUE.values()) if card.kind == 'restorer'}
+
+
+def find(model: PathLike | Mapping[str, Any], checkpoint: PathLike | None = None) -> Source:
+    """The source of a name, of a config and a checkpoint, or of a checkpoint alone.
+
+    A checkpoint of training carries its config, a .safetensors file of ours the name of its config. Nothing in a
+    checkpoint is run.
+
+    Args:
+        model: Name (``glean-plus models`` lists them), path or URL of a checkpoint; with ``checkpoint``, a config:
+            path, name of one of ours, or its content.
+        checkpoint: Path, URL or name.
+
+    Raises:
+        RestoreError: If there is no such model or config, or a checkpoint does not say what it belongs to.
+        WeightsError: If a file cannot be had or read.
+    """
+    if checkpoint is not None:
+        names = available()
+        file = _weights(names[str(checkpoint)]) if str(checkpoint) in names else local_copy(checkpoint)
+        if isinstance(model, Mapping):
+            return Source(file.stem, _model_of(model, 'The config'), 'a mapping', file, _card_beside(file))
+        config = config_file(str(model))
+        return Source(config.stem, _read_config(config), str(model), file, _card_beside(file))
+    if isinstance(model, Mapping):
+        raise RestoreError('A config alone has no weights: give its checkpoint as well.')
+    text = str(model)
+    if card := available().get(text):
+        name = card.config or card.name
+        return Source(text, _read_config(config_file(name)), name, _weights(card), card)
+    if text.endswith('.py'):
+        raise RestoreError(f'{text} is a config and has no weights: give its checkpoint as well.')
+    if not text.startswith(('http://', 'https://')) and not Path(text).expanduser().is_file():
+        close = difflib.get_close_matches(text, available()) or [*available()]
+        raise RestoreError(f'There is no model {text!r}, neither by name nor as a file; there are {", ".join(close)}.')
+    file = local_copy(text)
+    card = _card_beside(file)
+    name = (card.config or card.name) if card is not None else ''
+    if name and _own_config(name).is_file():
+        return Source(file.stem, _read_config(_own_config(name)), name, file, card)
+    embedded = _embedded_config(file)
+    if embedded is None:
+        raise RestoreError(f'{file} does not say which config it belongs to: give the config as well, and it second.')
+    return Source(file.stem, embedded, str(file), file, card)
+
+
+def config_file(given: str) -> Path:
+    """A path, or the name of one of our configs, with or without its ending.
+
+    Raises:
+        RestoreError: If there is none.
+    """
+    for path in (Path(given).expanduser(), _own_config(given)):
+        if path.is_file():
+            return path
+    known = [path.stem for path in data_folder('configs').glob('*.py')]
+    close = difflib.get_close_matches(Path(given).stem, known) or ['a name that `glean-plus models` lists']
+    raise RestoreError(f'There is no config {given!r}, neither as a path nor among ours; try {" or ".join(close)}.')
+
+
+def _own_config(name: str) -> Path:
+    return data_folder('configs') / (name if name.endswith('.py') else f'{name}.py')
+
+
+def _weights(card: Card) -> Path:
+    """The file of a card: shipped beside it, or fetched."""
+    return local_copy(card if card.url else data_folder('configs') / 'weights' / f'{card.name}.safetensors')
+
+
+def _read_config(path: Path) -> Mapping[str, Any]:
+    from mmengine.config import Config
+
+    return _model_of(Config.fromfile(path).to_dict(), str(path))
+
+
+def _model_of(config: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+    model = config.get('model')
+    if not isinstance(model, Mapping) or 'generator' not in model or 'in_size' not in (model.get('generator') or {}):
+        raise RestoreError(f'{what} is of no restorer: its model has no generator with an `in_size`.')
+    return model
+
+
+def _card_beside(file: Path) -> Card | None:
+    """The card in a .safetensors file or beside it; for a published file, that of the catalogue."""
+    if file.suffix == '.safetensors':
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(file, 'pt') as content:
+                text = (content.metadata() or {}).get('card')
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(f'{file} is no readable safetensors file: {error}') from error
+        if text is not None:
+            facts = json.loads(text)
+            order = str(facts.get('colour_order', 'rgb')).lower()
+            facts = {key: str(facts.get(key, '')) for key in ('name', 'kind', 'data', 'licence', 'config')}
+            return Card(**facts, colour_order=order) if facts['kind'] == 'restorer' else None
+    digest = hash_in_name(file.name)
+    return next((card for card in CATALOGUE.values() if digest and card.sha256 == digest), None)
+
+
+def _embedded_config(file: Path) -> Mapping[str, Any] | None:
+    """``model`` of the config that MMEngine puts into a checkpoint's meta; None where there is none."""
+    if file.suffix == '.safetensors':
+        return None
+    try:
+        content = torch.load(file, map_location='cpu', weights_only=True)
+    except Exception as error:  # torch raises many kinds for a broken file
+        raise WeightsError(f'{file} is no PyTorch file that can be read safely: {error}') from error
+    meta = content.get('meta') if isinstance(content, dict) else None
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    return None if not isinstance(text, str) else _model_of({'model': literal(text, 'model', str(file))}, str(file))
+
+
+def literal(text: str, name: str, source: str) -> Any:
+    """The value that a config's text gives to ``name``: literals and ``dict(...)``, read and not run.
+
+    Raises:
+        RestoreError: If it is anything else, or missing.
+    """
+    try:
+        lines = ast.parse(text).body
+    except SyntaxError as error:
+        raise RestoreError(f'The config in {source} cannot be read: {error}') from error
+    for line in lines:
+        if isinstance(line, ast.Assign) and [ast.unparse(target) for target in line.targets] == [name]:
+            return _value(line.value, source)
+    raise RestoreError(f'The config in {source} has no `{name}`: give a config as well.')
+
+
+def _value(node: ast.expr, source: str) -> Any:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+        given = {key: value for each in node.args for key, value in _value(each, source).items()}
+        return given | {str(each.arg): _value(each.value, source) for each in node.keywords}
+    if isinstance(node, ast.Dict) and all(node.keys):
+        return {_value(key, source): _value(value, source) for key, value in zip(node.keys, node.values)}  # type: ignore
+    if isinstance(node, (ast.List, ast.Tuple)):
+        values = [_value(each, source) for each in node.elts]
+        return values if isinstance(node, ast.List) else tuple(values)
+    try:
+        return ast.literal_eval(node)
+    except ValueError as error:
+        raise RestoreError(
+            f'The config in {source} has {ast.unparse(node)[:60]!r}, which would have to be run: give a config as well.'
+        ) from error

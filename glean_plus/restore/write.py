@@ -1,0 +1,126 @@
+"""Rows of a result -> a file that is whole or not there."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.picture import Meta
+from glean_plus.restore.png import PngWriter
+
+# Ending -> PIL's format, whether it has opacity, and the longest side that it can have.
+FORMATS = {
+    '.png': ('PNG', True, 2**31 - 1),
+    '.jpg': ('JPEG', False, 65_500),
+    '.jpeg': ('JPEG', False, 65_500),
+    '.webp': ('WEBP', True, 16_383),
+    '.tif': ('TIFF', True, 2**31 - 1),
+    '.tiff': ('TIFF', True, 2**31 - 1),
+    '.bmp': ('BMP', False, 2**31 - 1),
+}
+QUALITY = 95
+
+
+def check_ending(ending: str) -> None:
+    """Raise RestoreError if results cannot be written so."""
+    if ending.lower() not in FORMATS:
+        raise RestoreError(f'A result ends in one of {", ".join(FORMATS)}, not in {ending!r}.')
+
+
+def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], kind: str, meta: Meta) -> None:
+    """Write a picture from its rows, through a temporary file beside it.
+
+    A PNG is written as the rows come; the other formats take the whole picture.
+
+    Args:
+        path: Its ending says the format.
+        rows: (h, W, K) each, from the top.
+        shape: (H, W, K) of the whole.
+        kind: Type of the levels, uint8 or uint16.
+        meta: What is kept of the input's file.
+
+    Raises:
+        RestoreError: If the format cannot hold such a picture.
+    """
+    ending = path.suffix.lower()
+    check_ending(ending)
+    name, opacity, longest = FORMATS[ending]
+    if max(shape[:2]) > longest:
+        raise RestoreError(f'a {ending} has {longest} pixels a side at most, the result {max(shape[:2])}: take .png')
+    if shape[2] in (2, 4) and not opacity:
+        raise RestoreError(f'a {ending} has no transparency: take .png')
+    if kind == 'uint16' and name != 'PNG':
+        raise RestoreError(f'16 bits are written as .png, not as {ending}')
+    meta = Meta(meta.icc, _with_size(meta.exif, shape), meta.xmp, meta.dpi, meta.text)
+    with whole_or_not_at_all(path) as file:
+        if name == 'PNG':
+            writer = PngWriter(file, *shape, deep=kind == 'uint16', meta=meta)
+            for some in rows:
+                writer.write(some)
+            writer.close()
+        else:
+            whole = np.concatenate(list(rows))
+            image = Image.fromarray(whole[..., 0] if shape[2] == 1 else whole)
+            image.save(file, format=name, **_options(name, meta))
+
+
+@contextmanager
+def whole_or_not_at_all(path: Path) -> Iterator[BinaryIO]:
+    """A temporary file beside ``path``, which takes its place at the end, or goes if that is not reached."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'{path.name}.{os.getpid()}.part')
+    try:
+        with open(partial, 'wb') as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed processes left of ``path``."""
+    for partial in path.parent.glob(f'{glob.escape(path.name)}.*.part'):
+        partial.unlink(missing_ok=True)
+
+
+def _options(name: str, meta: Meta) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if name in ('JPEG', 'WEBP'):
+        options.update(quality=QUALITY)
+    if name == 'JPEG':
+        options.update(subsampling=0)
+    if name == 'TIFF':
+        options.update(compression='tiff_deflate')
+    if name != 'BMP' and meta.icc:
+        options.update(icc_profile=meta.icc)
+    if name in ('JPEG', 'WEBP') and meta.exif:
+        options.update(exif=meta.exif)
+    if name in ('JPEG', 'WEBP') and meta.xmp:
+        options.update(xmp=meta.xmp)
+    if name in ('JPEG', 'TIFF', 'BMP') and meta.dpi:
+        options.update(dpi=meta.dpi)
+    return options
+
+
+def _with_size(exif: bytes | None, shape: tuple[int, int, int]) -> bytes | None:
+    """EXIF data that tell the size of the result, where they tell one."""
+    if exif is None:
+        return None
+    data = Image.Exif()
+    data.load(exif)
+    facts = data.get_ifd(ExifTags.IFD.Exif)
+    for key, value in ((ExifTags.Base.ExifImageWidth, shape[1]), (ExifTags.Base.ExifImageHeight, shape[0])):
+        if key in facts:
+            facts[key] = value
+    for key, value in ((ExifTags.Base.ImageWidth, shape[1]), (ExifTags.Base.ImageLength, shape[0])):
+        if key in data:
+            data[key] = value
+    return data.tobytes()

@@ -1,0 +1,269 @@
+"""`glean-plus`, in this process: folders with broken pictures, interruptions, every option, the tools behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_restorers import generator_config, photo, write_checkpoint
+
+import glean_plus
+from glean_plus import command
+from glean_plus.command import main
+from glean_plus.restore import folder as restore_folder
+from glean_plus.restore.jobs import find_jobs
+from glean_plus.restore.network import Network
+
+from conftest import CONFIGS, ROOT
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp('model') / 'light.pth', generator_config(True))
+
+
+@pytest.fixture
+def restore(model: Path) -> Callable[..., int]:
+    return lambda *arguments: main(['restore', '--device', 'cpu', '--model', str(model), *map(str, arguments)])
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Eight good pictures and four that are not."""
+    source = tmp_path / 'in'
+    (source / 'more').mkdir(parents=True)
+    for i in range(6):
+        Image.fromarray(photo('astronaut', 16 + 4 * (i // 3), 20, 10 * i)).save(source / f'{i}.png')
+    Image.fromarray(photo('coffee', 10, 12)).save(source / 'more' / 'a.jpg')
+    Image.fromarray(photo('chelsea', 10, 12)).convert('L').save(source / 'more' / 'a.png')
+    (source / 'empty.png').touch()
+    (source / 'notes.txt').touch()
+    (source / 'text.jpg').write_text('no picture')
+    (source / 'cut.png').write_bytes((source / '0.png').read_bytes()[:300])
+    frames = [Image.new('L', (4, 4), level) for level in (0, 200)]
+    frames[0].save(source / 'moving.gif', save_all=True, append_images=frames[1:])
+    return source
+
+
+def results(out: Path) -> dict[str, float]:
+    """Result -> when it was written."""
+    return {path.relative_to(out).as_posix(): path.stat().st_mtime_ns for path in out.rglob('*.png')}
+
+
+def test_folder(pictures: Path, restore: Callable[..., int], model: Path, capsys: Any, tmp_path: Path) -> None:
+    out = tmp_path / 'out'
+    assert restore(pictures, out, '--json', tmp_path / 'report.json') == command.FAILED
+    said = capsys.readouterr().err
+    for name in ('empty.png', 'text.jpg', 'cut.png', 'moving.gif'):
+        assert f'{pictures / name}: it' in said or f'{pictures / name}: the file is empty' in said
+    assert '8 restored' in said and '4 failed' in said and 'pictures/s' in said and 'ending: 1 .txt' in said
+    there = results(out)
+    assert {*there} == {*(f'{i}.png' for i in range(6)), 'more/a.jpg.png', 'more/a.png.png'}
+    assert Image.open(out / 'more' / 'a.jpg.png').size == (24, 20)
+    assert Image.open(out / 'more' / 'a.png.png').mode == 'L'
+    report = json.loads((tmp_path / 'report.json').read_text())
+    states = {Path(each['input']).name: each['state'] for each in report['pictures']}
+    assert states['cut.png'] == 'failed' and states['5.png'] == 'restored' and len(report['pictures']) == 12
+    restored = [each for each in report['pictures'] if each['state'] == 'restored']
+    assert all(each['lr_psnr'] > 0 and each['seconds'] > 0 for each in restored)
+
+    manifest = json.loads((out / 'glean-plus.run.json').read_text())
+    assert manifest['run']['weights'] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert manifest['run']['mode'] == 'direct' and manifest['about']['packages']['torch']
+    assert manifest['run']['version'] == glean_plus.__version__ and str(pictures) in manifest['about']['command']
+
+    # What is missing, or older than its input, is made; nothing else.
+    (out / '2.png').unlink()
+    (out / '3.png.4242.part').write_bytes(b'left by a process that was killed')
+    later = time.time() + 5
+    os.utime(pictures / '3.png', (later, later))
+    assert restore(pictures, out) == command.FAILED
+    assert '2 restored' in (said := capsys.readouterr().err) and '6 there already' in said
+    again = results(out)
+    assert {name for name in there if there[name] != again[name]} == {'2.png', '3.png'}
+    assert not [*out.rglob('*.part')]
+
+
+def test_another_run_s_results_are_not_mixed_in(
+    pictures: Path, restore: Callable[..., int], capsys: Any, tmp_path: Path
+) -> None:
+    out, single = tmp_path / 'out', pictures / '0.png'
+    assert restore(f'{pictures}/[0-5].png', out) == 0
+    there = results(out)
+    assert len(there) == 6
+    assert restore(f'{pictures}/[0-5].png', out, '--mode', 'tiles') == command.WRONG
+    assert "mode 'direct', now 'tiles'" in capsys.readouterr().err and results(out) == there
+    assert restore(f'{pictures}/[0-5].png', out, '--mode', 'tiles', '--overwrite') == 0
+    assert all(results(out)[name] > there[name] for name in there)
+    (out / 'glean-plus.run.json').unlink()
+    assert restore(pictures, out) == command.WRONG
+    assert 'of no run that is known' in capsys.readouterr().err
+
+    target = tmp_path / 'one.png'
+    assert restore(single, target) == 0 and restore(single, target) == 0
+    assert '1 there already' in capsys.readouterr().err
+    assert (tmp_path / 'one.png.run.json').is_file()
+    assert restore(single, single) == command.WRONG and 'would be overwritten' in capsys.readouterr().err
+    assert restore(single, pictures, '--overwrite') == command.WRONG
+
+
+def test_interrupted_run_goes_on(
+    pictures: Path, restore: Callable[..., int], capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the fourth picture is written."""
+    out, written = tmp_path / 'out', []
+    write = restore_folder.write
+
+    def interrupted(path: Path, *arguments: Any) -> None:
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        write(path, *arguments)
+        written.append(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restore_folder, 'write', interrupted)
+        assert restore(f'{pictures}/?.png', out, '--batch', 1) == command.INTERRUPTED
+    there = results(out)
+    assert len(there) == 3
+    assert restore(f'{pictures}/?.png', out, '--batch', 1) == 0
+    assert '3 restored' in capsys.readouterr().err
+    assert len(results(out)) == 6 and all(results(out)[name] == there[name] for name in there)
+
+
+def test_one_of_a_batch_that_fails_is_the_only_one_lost(
+    pictures: Path, restore: Callable[..., int], capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Network.__call__
+
+    def failing(self: Network, tiles: Any, *arguments: Any) -> Any:
+        if any(np.array_equal((255 * each).round().permute(1, 2, 0).numpy(), photo('astronaut', 16, 20, 10))
+               for each in tiles):  # fmt: skip
+            raise RuntimeError('out of memory')
+        return call(self, tiles, *arguments)
+
+    monkeypatch.setattr(Network, '__call__', failing)
+    assert restore(f'{pictures}/?.png', tmp_path / 'out') == command.FAILED
+    said = capsys.readouterr().err
+    assert '1.png: RuntimeError: out of memory' in said and '5 restored' in said
+    assert {*results(tmp_path / 'out')} == {f'{i}.png' for i in (0, 2, 3, 4, 5)}
+
+
+OPTIONS = [
+    ('--mode', 'tiles'), ('--mode', 'fit'), ('--precision', 'bf16'), ('--fold',), ('--seed', '3'), ('--consistent',),
+    ('--consistent', '1'), ('--max-memory', '1M'), ('--checkpoint', 'OTHER'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('options', OPTIONS, ids=' '.join)
+def test_option_changes_the_result(
+    options: tuple[str, ...], model: Path, restore: Callable[..., int], tmp_path: Path
+) -> None:
+    source = tmp_path / 'in.png'
+    Image.fromarray(photo('chelsea', 70, 60)).save(source)
+    if options[-1] == 'OTHER':
+        other = write_checkpoint(tmp_path / 'other.pth', generator_config(False))
+        config = tmp_path / 'config.py'
+        from mmengine.config import Config
+
+        Config(dict(model=dict(type='GLEANRestorer', generator=generator_config(False), ema=dict(),
+                               pixel_loss=dict(type='MSELoss')))).dump(config)  # fmt: skip
+        options = ('--model', str(config), '--checkpoint', str(other))
+    assert restore(source, tmp_path / 'plain.png') == 0
+    assert restore(source, tmp_path / 'other.png', *options) == 0
+    plain, changed = (np.asarray(Image.open(tmp_path / f'{name}.png')).astype(int) for name in ('plain', 'other'))
+    assert plain.shape == changed.shape and (plain != changed).any()
+    run = json.loads((tmp_path / 'other.png.run.json').read_text())['run']
+    assert run != json.loads((tmp_path / 'plain.png.run.json').read_text())['run'], 'the manifest tells them apart'
+
+
+def test_batch_format_and_comparison(
+    pictures: Path, restore: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    call = Network.__call__
+    monkeypatch.setattr(
+        Network, '__call__', lambda self, tiles, *rest: sizes.append(len(tiles)) or call(self, tiles, *rest)
+    )
+    assert restore(f'{pictures}/[0-2].png', tmp_path / 'three') == 0 and sizes == [3]
+    sizes.clear()
+    assert restore(f'{pictures}/[0-2].png', tmp_path / 'one', '--batch', 1, '--format', 'jpg', '--compare') == 0
+    assert sizes == [1, 1, 1]
+    assert {path.name for path in (tmp_path / 'one').glob('*.jpg')} == {'0.jpg', '1.jpg', '2.jpg'}
+    for i in range(3):
+        result = np.asarray(Image.open(tmp_path / 'three' / f'{i}.png')).astype(int)
+        both = np.asarray(Image.open(tmp_path / 'one' / 'compare' / f'{i}.png'))
+        np.testing.assert_array_equal(both[::2, :40:2], photo('astronaut', 16, 20, 10 * i))
+        np.testing.assert_allclose(both[:, 40:].astype(int), result, atol=1)
+
+
+def test_comparison_of_a_transparent_picture_is_on_white(restore: Callable[..., int], tmp_path: Path) -> None:
+    Image.new('RGBA', (6, 4), (10, 20, 30, 0)).save(tmp_path / 'in.png')
+    assert restore(tmp_path / 'in.png', tmp_path / 'out.png', '--compare') == 0
+    assert np.asarray(Image.open(tmp_path / 'out.compare.png')).min() == 255
+    assert Image.open(tmp_path / 'out.png').mode == 'RGBA'
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (('nowhere', 'out'), 'There is neither a picture nor a folder at nowhere'), (('no*.png', 'out'), 'no pictures in'),
+    (('IN', 'out', '--model', 'lightglean_twemoji_5x'), 'There is no model'),
+    (('IN', 'out', '--device', 'cuda:77'), 'cannot be used'), (('IN', 'out.xyz'), 'ends in one of'),
+    (('IN', 'out', '--max-memory', 'much'), 'Memory is a number'), (('IN', 'out', '--batch', '0'), 'batch is 1'),
+    (('IN', 'out', '--seed', '1', '--model', 'lightglean_twemoji_multiclass_4x'), 'no noise maps'),
+    (('IN', 'out', '--label', '1'), 'takes no label'),
+    (('IN', 'out', '--model', 'glean_cat_16x'), 'GLEAN_PLUS_OFFLINE'),
+])  # fmt: skip
+def test_wrong_calls_are_sentences(
+    arguments: tuple[str, ...], words: str, restore: Callable[..., int], capsys: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('GLEAN_PLUS_OFFLINE', '1')
+    monkeypatch.setenv('GLEAN_PLUS_CACHE', str(tmp_path / 'cache'))
+    Image.new('RGB', (4, 4)).save('in.png')
+    assert restore(*('in.png' if each == 'IN' else each for each in arguments)) == command.WRONG
+    said = capsys.readouterr().err
+    assert words in said and 'Traceback' not in said
+    assert not Path('out').exists()
+
+
+def test_models_lists_what_has_a_name(capsys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv('GLEAN_PLUS_CACHE', str(tmp_path))
+    assert main(['models']) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    shipped = {path.stem for path in (CONFIGS / 'weights').glob('*glean*.safetensors')}
+    assert all('shipped' in lines[name] for name in shipped) and 'a download' in lines['glean_cat_8x']
+
+
+def test_tools_are_run_under_the_command_s_name(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [*sys.argv]
+    with pytest.raises(SystemExit) as ended:
+        main(['complexity', str(CONFIGS / 'lightglean_twemoji_4x.py'), '--table'])
+    assert ended.value.code == 0 and '`lightglean_twemoji_4x` | 16 -> 64' in capsys.readouterr().out
+    assert sys.argv == before
+    for name, (tool, _) in command.TOOLS.items():
+        assert (ROOT / 'tools' / f'{tool}.py').is_file()
+        seen = []
+        monkeypatch.setattr(command.runpy, 'run_path', lambda path, run_name: seen.append((path, [*sys.argv])))  # noqa: B023
+        assert main([name, '--flag', 'x']) == 0
+        assert seen == [(str(ROOT / 'tools' / f'{tool}.py'), [f'glean-plus {name}', '--flag', 'x'])]
+    with pytest.raises(SystemExit) as ended:
+        main(['--help'])
+    said = capsys.readouterr().out
+    assert ended.value.code == 0 and 'Exit codes: 0 everything' in said and 'study' in said
+
+
+def test_results_in_the_folder_of_inputs_are_no_inputs(pictures: Path) -> None:
+    out = pictures / 'restored'
+    before = len(find_jobs(str(pictures), out).jobs)
+    out.mkdir()
+    Image.new('RGB', (4, 4)).save(out / '0.png')
+    assert len(find_jobs(str(pictures), out).jobs) == before

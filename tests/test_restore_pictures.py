@@ -1,0 +1,220 @@
+"""Files in and out: every kind that there is, against PIL, OpenCV and levels known beforehand."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageCms, ImageOps
+
+from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.picture import Meta, Picture
+from glean_plus.restore.png import PngWriter
+from glean_plus.restore.read import read
+from glean_plus.restore.write import write
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (6, 9, 3), np.uint8)
+DEEP = RNG.integers(0, 65536, (6, 9, 4), np.uint16)
+
+
+def save(path: Path, image: Any, **options: Any) -> Path:
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize('mode, channels', [
+    ('1', 1), ('L', 1), ('LA', 2), ('RGB', 3), ('RGBA', 4), ('P', 3),
+])  # fmt: skip
+def test_modes(mode: str, channels: int, tmp_path: Path) -> None:
+    given = Image.fromarray(RGB).convert(mode)
+    picture = read(save(tmp_path / 'x.png', given))
+    assert picture.image.shape == (6, 9, channels) and picture.image.dtype == np.uint8
+    expected = given.convert({1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}[channels])
+    np.testing.assert_array_equal(picture.image.squeeze(), np.asarray(expected))
+
+
+def test_one_colour_of_a_palette_is_transparent(tmp_path: Path) -> None:
+    palette = Image.fromarray(RGB).quantize(4)
+    picture = read(save(tmp_path / 'x.png', palette, transparency=2))
+    np.testing.assert_array_equal(picture.image[..., 3] == 0, np.asarray(palette) == 2)
+    gray = read(save(tmp_path / 'g.png', Image.fromarray(RGB[..., 0]), transparency=int(RGB[0, 0, 0])))
+    assert gray.image.shape == (6, 9, 2) and gray.image[0, 0, 1] == 0 and gray.image[..., 1].max() == 255
+
+
+def test_colour_order_is_rgb(tmp_path: Path) -> None:
+    """Also where OpenCV, which has BGR, decodes: 16 bits."""
+    for depth, white in ((np.uint8, 255), (np.uint16, 65535)):
+        red = np.zeros((2, 2, 3), depth)
+        red[..., 2] = white  # OpenCV's red
+        cv2.imwrite(str(tmp_path / 'red.png'), red)
+        assert read(tmp_path / 'red.png').image[0, 0].tolist() == [white, 0, 0]
+
+
+@pytest.mark.parametrize('ending', ['.png', '.tiff'])
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_sixteen_bits_are_kept(ending: str, channels: int, tmp_path: Path) -> None:
+    image = DEEP[..., :channels]
+    swapped = image if channels == 1 else image[..., [2, 1, 0, 3][:channels]]
+    cv2.imwrite(str(tmp_path / f'x{ending}'), swapped)
+    found = read(tmp_path / f'x{ending}')
+    np.testing.assert_array_equal(found.image, image)
+    write(tmp_path / 'out.png', [found.image[:2], found.image[2:]], (6, 9, channels), 'uint16', found.meta)
+    np.testing.assert_array_equal(read(tmp_path / 'out.png').image, image)
+    decoded = cv2.imread(str(tmp_path / 'out.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(decoded, swapped.squeeze())
+
+
+def test_sixteen_bits_in_gray_with_opacity_and_in_pnm(tmp_path: Path) -> None:
+    with open(tmp_path / 'la.png', 'wb') as file:
+        writer = PngWriter(file, 6, 9, 2, deep=True)
+        writer.write(DEEP[..., :2])
+        writer.close()
+    np.testing.assert_array_equal(read(tmp_path / 'la.png').image, DEEP[..., :2])
+    levels = RNG.integers(0, 1024, (6, 9, 3))
+    (tmp_path / 'x.ppm').write_bytes(b'P6 9 6\n1023\n' + levels.astype('>u2').tobytes())
+    np.testing.assert_array_equal(read(tmp_path / 'x.ppm').image, (levels * 65535 / 1023).round())
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_orientation_is_applied(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    exif[ExifTags.Base.Make] = 'A camera'
+    path = save(tmp_path / 'x.png', RGB, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    found = read(path)
+    np.testing.assert_array_equal(found.image, expected)
+    kept = Image.Exif()
+    kept.load(found.meta.exif)
+    assert kept[ExifTags.Base.Make] == 'A camera' and ExifTags.Base.Orientation not in kept
+
+    deep = RGB.astype(np.uint16) * 257
+    with open(tmp_path / 'deep.png', 'wb') as file:
+        writer = PngWriter(file, 6, 9, 3, deep=True, meta=Meta(exif=exif.tobytes()))
+        writer.write(deep)
+        writer.close()
+    np.testing.assert_array_equal(read(tmp_path / 'deep.png').image, expected.astype(np.uint16) * 257)
+
+
+def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
+    given = Image.fromarray(RGB).convert('CMYK')
+    found = read(save(tmp_path / 'x.tif', given))
+    np.testing.assert_array_equal(found.image, np.asarray(given.convert('RGB')))
+    # Black ink alone, as Adobe's JPEG holds it (inverted), is black.
+    black = Image.merge('CMYK', [Image.new('L', (8, 8), level) for level in (0, 0, 0, 255)])
+    assert read(save(tmp_path / 'x.jpg', black)).image.max() < 5
+    broken = save(tmp_path / 'y.jpg', black, icc_profile=b'no profile')
+    with pytest.raises(RestoreError, match='CMYK profile'):
+        read(broken)
+
+
+@pytest.mark.parametrize('ending', ['.png', '.jpg', '.webp', '.tif', '.bmp'])
+def test_what_a_file_says_is_kept(ending: str, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = 'A camera'
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExifImageWidth] = 9
+    source = save(tmp_path / 'in.jpg', RGB, icc_profile=profile, exif=exif, dpi=(300, 300), quality=95)
+    picture = read(source)
+    assert picture.meta.icc == profile and picture.meta.dpi == (300, 300)
+    larger = np.repeat(np.repeat(picture.image, 4, axis=0), 4, axis=1)
+    path = tmp_path / f'out{ending}'
+    write(path, [larger[:8], larger[8:]], larger.shape, 'uint8', picture.meta)
+    result = Image.open(path)
+    assert result.size == (36, 24)
+    assert np.abs(np.asarray(result.convert('RGB')).astype(int) - larger).mean() < 6
+    if ending != '.bmp':
+        assert result.info['icc_profile'] == profile
+    if ending in ('.png', '.jpg', '.tif'):
+        assert tuple(round(float(each)) for each in result.info['dpi']) == (300, 300)
+    if ending in ('.png', '.jpg', '.webp'):
+        assert result.getexif()[ExifTags.Base.Make] == 'A camera'
+        assert result.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExifImageWidth] == 36
+
+
+def test_text_of_a_png_is_kept(tmp_path: Path) -> None:
+    meta = Meta(text={'Title': 'Grüße'}, xmp=b'<x:xmpmeta/>')
+    write(tmp_path / 'x.png', [RGB], (6, 9, 3), 'uint8', meta)
+    assert Image.open(tmp_path / 'x.png').text['Title'] == 'Grüße'
+    found = read(tmp_path / 'x.png').meta
+    assert found.text == meta.text and found.xmp == meta.xmp
+
+
+@pytest.mark.parametrize('channels', [1, 2, 3, 4])
+def test_png_in_rows_is_what_pil_reads(channels: int, tmp_path: Path) -> None:
+    image = DEEP[..., :channels].astype(np.uint8)
+    with open(tmp_path / 'x.png', 'wb') as file:
+        writer = PngWriter(file, 6, 9, channels)
+        for top in (0, 1, 4):
+            writer.write(image[top:{0: 1, 1: 4, 4: 6}[top]])
+        writer.close()
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / 'x.png')), image.squeeze())
+    with pytest.raises(ValueError, match='lacks 5 rows'):
+        writer = PngWriter(io.BytesIO(), 6, 9, channels)
+        writer.write(image[:1])
+        writer.close()
+
+
+def test_animations_and_pages_are_refused(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.full((4, 4, 3), level, np.uint8)) for level in (0, 99, 200)]
+    for name, words in (('x.gif', 'animation'), ('x.webp', 'animation'), ('x.png', 'animation'), ('x.tif', 'pages')):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        with pytest.raises(RestoreError, match=f'it has 3 .*{words}'):
+            read(tmp_path / name)
+    frames[0].save(tmp_path / 'x.mpo', save_all=True, append_images=frames[1:])  # as telephones write
+    assert read(tmp_path / 'x.mpo').image.max() < 5
+
+
+def test_broken_files_are_named_with_the_reason(tmp_path: Path) -> None:
+    whole = save(tmp_path / 'whole.png', RNG.integers(0, 256, (50, 50, 3), np.uint8)).read_bytes()
+    deep = tmp_path / 'deep.png'
+    write(deep, [np.repeat(DEEP, 20, axis=0)], (120, 9, 4), 'uint16', Meta())
+    for name, data, words in (
+        ('empty.png', b'', 'empty'), ('text.png', b'hello', 'no picture'), ('cut.png', whole[:999], 'broken'),
+        ('cut16.png', deep.read_bytes()[:200], 'broken'), ('floats.tif', None, 'mode is F'),
+    ):  # fmt: skip
+        path = tmp_path / name
+        if data is None:
+            Image.fromarray(np.zeros((2, 2), np.float32)).save(path)
+        else:
+            path.write_bytes(data)
+        with pytest.raises(RestoreError, match=words):
+            read(path)
+
+
+def test_results_that_a_format_cannot_hold_are_refused(tmp_path: Path) -> None:
+    for name, shape, kind, words in (
+        ('x.jpg', (4, 4, 4), 'uint8', 'no transparency'), ('x.jpg', (4, 4, 3), 'uint16', '16 bits'),
+        ('x.jpg', (4, 70_000, 3), 'uint8', '65500 pixels'), ('x.xyz', (4, 4, 3), 'uint8', 'ends in one of'),
+    ):  # fmt: skip
+        with pytest.raises(RestoreError, match=words):
+            write(tmp_path / name, iter(()), shape, kind, Meta())
+    assert not [*tmp_path.iterdir()]
+
+
+def test_half_a_result_is_none(tmp_path: Path) -> None:
+    def rows() -> Any:
+        yield RGB[:2]
+        raise RuntimeError('out of memory')
+
+    with pytest.raises(RuntimeError):
+        write(tmp_path / 'x.png', rows(), (6, 9, 3), 'uint8', Meta())
+    assert not [*tmp_path.iterdir()]
+
+
+def test_nearest_visible_colour() -> None:
+    """Against a search over all pixels."""
+    image = RNG.integers(0, 256, (7, 8, 4), np.uint8)
+    image[..., 3] = np.where(RNG.random((7, 8)) < 0.7, 0, 200)
+    found = Picture(image).opaque()
+    seen = np.argwhere(image[..., 3] > 0)
+    for row, column in np.ndindex(7, 8):
+        distance = ((seen - (row, column)) ** 2).sum(axis=1)
+        nearest = seen[distance <= distance.min() + 1]  # OpenCV's distances are not exact
+        assert any((found[row, column, :3] == image[r, c, :3]).all() for r, c in nearest)
+    assert (found[..., 3] == image[..., 3]).all()

@@ -1,0 +1,8 @@
+"""List the models that have a name: `glean-plus models`, for `mim run glean_plus models`."""
+
+import sys
+
+from glean_plus.command import main
+
+if __name__ == '__main__':
+    sys.exit(main(['models', *sys.argv[1:]]))

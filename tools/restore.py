@@ -1,0 +1,8 @@
+"""Restore pictures of any size: `glean-plus restore`, for `mim run glean_plus restore IN OUT`."""
+
+import sys
+
+from glean_plus.command import main
+
+if __name__ == '__main__':
+    sys.exit(main(['restore', *sys.argv[1:]]))
