@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from test_folded import build, largest_share
+from test_folded import build, largest_share, needs_compiler
 from torch import Tensor
 
 from glean_plus.inference import compiler
@@ -20,13 +20,6 @@ from glean_plus.inference.maps import with_border
 from glean_plus.inference.winograd import Workspace
 from glean_plus.models.ops import fir_kernel, modulated_conv2d
 from glean_plus.models.speed import at_speed
-
-try:
-    compiler.compiler()
-except CompilerError as error:
-    needs_compiler = pytest.mark.skip(reason=str(error))
-else:
-    needs_compiler = pytest.mark.usefixtures()
 
 FLOAT, HALF = torch.float32, torch.bfloat16
 

@@ -11,6 +11,8 @@ from mmagic.registry import MODELS
 from torch import Tensor
 
 from glean_plus.inference import FoldedGLEAN
+from glean_plus.inference.compiler import CompilerError
+from glean_plus.inference.compiler import compiler as find_compiler
 from glean_plus.inference.conv import METHODS, Conv3x3, ThinConv, UpConv, choose_method
 from glean_plus.inference.epilogue import Epilogue
 from glean_plus.inference.maps import with_border
@@ -20,6 +22,15 @@ from glean_plus.models.ops import fir_kernel, modulated_conv2d
 from glean_plus.models.speed import at_speed
 
 from conftest import shake
+
+try:
+    find_compiler()
+except CompilerError as error:
+    compiled = pytest.param(True, marks=pytest.mark.skip(reason=str(error)))
+    needs_compiler = pytest.mark.skip(reason=str(error))
+else:
+    compiled, needs_compiler = pytest.param(True), pytest.mark.usefixtures()
+needs_compiler_if_compiled = pytest.mark.parametrize('compiled', [False, compiled])
 
 CHANNELS = {4: 24, 8: 24, 16: 128, 32: 96, 64: 48, 128: 16}
 
@@ -55,6 +66,37 @@ def test_pictures_are_the_models(light: bool, in_size: int, out_size: int, image
     assert half.dtype == torch.float32
     error = (half - wanted).square().mean() / (wanted.max() - wanted.min()) ** 2
     assert -10 * error.log10() > 35
+
+
+@needs_compiler_if_compiled
+@pytest.mark.parametrize(('height', 'width', 'origin'), [(24, 40, (0, 0)), (72, 40, (8, 24)), (32, 32, (8, 0))])
+@torch.no_grad()
+def test_pictures_of_any_size_are_the_models(
+    height: int, width: int, origin: tuple[int, int], compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a hidden layer at the end and without; parts of a picture have the noise of their place."""
+    for parts, whole in (({}, 0), (dict(decoder=dict(type='GLEANDecoder')), 100_000_000)):
+        monkeypatch.setattr('glean_plus.inference.folded.BAND_BYTES', 350_000)
+        monkeypatch.setattr('glean_plus.inference.folded.WHOLE_BYTES', whole)
+        model = build(True, **parts)
+        lq = torch.rand(2, 3, height, width) * 2 - 1
+        folded = model.fold(compiled=compiled)
+        assert largest_share(folded.forward_any(lq, origin), model.forward_any(lq, origin=origin)) < 1e-5
+    multiple = 8 if compiled else 4
+    assert folded.multiple == multiple
+    with pytest.raises(ValueError, match=f'multiples of {multiple}'):
+        folded.forward_any(torch.rand(1, 3, 34, 32))
+    with pytest.raises(ValueError, match='bound to inputs of 32x32'):
+        build(False).fold().forward_any(torch.rand(1, 3, 32, 36))
+
+
+@torch.no_grad()
+def test_codes_of_another_picture_are_taken() -> None:
+    model, (lq, whole) = build(False), torch.rand(2, 1, 3, 32, 32)
+    model.codes.linear.weight.mul_(30)  # codes hardly differ at the start
+    _, codes = model.encode(whole)
+    assert largest_share(model.fold()(lq, codes), model(lq, codes=codes)) < 1e-5
+    assert largest_share(model(lq), model(lq, codes=codes)) > 1e-3
 
 
 @torch.no_grad()

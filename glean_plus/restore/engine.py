@@ -133,7 +133,7 @@ def strips(
                 window = rows.windows[row][:, None] * columns.windows[column]
                 buffer[image, :, :, scale * start:scale * (start + columns.tile)] += result * window
         last = row + 1 == len(rows.starts)
-        done = scale * ((height if last else rows.starts[row + 1]) - top)
+        done = int(scale * ((height if last else rows.starts[row + 1]) - top))
         for first in range(0, done, PIECE * scale):
             yield buffer[:, :, first:min(first + PIECE * scale, done), :scale * width].clone()
         if not last:

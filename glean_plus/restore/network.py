@@ -97,7 +97,7 @@ class Network:
         self.folded, self._plain = fold, network
         if fold:
             self.network = self._fold(network)
-            self.multiple = self.network.multiple
+            self.multiple = int(self.network.multiple)
 
     def _take_facts(self, source: Source, network: nn.Module) -> None:
         self.in_size, self.out_size = network.in_size, network.out_size
@@ -105,7 +105,7 @@ class Network:
         self.in_channels = network.in_channels
         self.colorizes = self.in_channels == 1
         self.any_size = isinstance(network, (ESRGANPlus, BankFreeGLEAN)) or bool(getattr(network, 'any_size', False))
-        self.multiple: int = getattr(network, 'multiple', 1)
+        self.multiple = int(getattr(network, 'multiple', 1))
         self.predicts_codes = isinstance(getattr(network, 'codes', None), PredictedCodes)
         self.bgr = source.card is not None and source.card.colour_order == 'bgr'
         self.mean, self.std = (_levels(source.model, key) for key in ('mean', 'std'))
