@@ -134,8 +134,8 @@ def strips(
                 buffer[image, :, :, scale * start:scale * (start + columns.tile)] += result * window
         last = row + 1 == len(rows.starts)
         done = int(scale * ((height if last else rows.starts[row + 1]) - top))
-        for first in range(0, done, PIECE * scale):
-            yield buffer[:, :, first:min(first + PIECE * scale, done), :scale * width].clone()
+        for piece in buffer[:, :, :done, :scale * width].split(PIECE * scale, dim=2):
+            yield piece.clone()
         if not last:
             rest = buffer[:, :, done:].clone()
             buffer.zero_()
