@@ -3,6 +3,7 @@
     python tools/benchmark.py
     python tools/benchmark.py --sizes 16:256 32:256 --batch 8 --only 'MMagic GLEAN' 'GLEAN, folded'
     python tools/benchmark.py --task color --only 'Color LightGLEAN' 'Color LightGLEAN, compiled'
+    python tools/benchmark.py --task train --batch 4
     python tools/benchmark.py --device cuda --out speed.md
 
 Each contender has a process of its own; they take turns, and what counts are ratios within a run. Weights are random,
@@ -32,10 +33,11 @@ def size(text: str) -> tuple[int, int]:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--task', choices=['restore', 'color'], default='restore',
-                        help='super-resolution, or colorization on a BigGAN-deep (default: %(default)s)')
+    parser.add_argument('--task', choices=['restore', 'color', 'train'], default='restore',
+                        help='super-resolution, colorization on a BigGAN-deep, or a step of training '
+                        '(default: %(default)s)')
     parser.add_argument('--sizes', type=size, nargs='+', metavar='INPUT:OUTPUT',
-                        help='(default: 64:1024, or 256:256 for color)')
+                        help='(default: 64:1024; 256:256 for color; 16:256 for train)')
     parser.add_argument('--batch', type=int, default=1, help='pictures at a time (default: %(default)s)')
     parser.add_argument('--runs', type=int, default=5, help='passes of each contender (default: %(default)s)')
     parser.add_argument('--only', nargs='+', metavar='NAME', help='contenders; the first is what others are compared to')

@@ -75,6 +75,16 @@ template <> struct Axis<4> {
         out[2] = even + even_p * 0.25f;
         out[3] = m[5] + odd + odd_p * 0.125f;
     }
+    // The adjoint of output: gradients of four results -> of six products.
+    template <class V> static inline void gradient(const V *y, V *out) {
+        V even = y[0] + y[2], odd = y[1] + y[3], even_p = y[0] + y[2] * 0.25f, odd_p = y[1] * 0.5f + y[3] * 0.125f;
+        out[0] = y[0];
+        out[1] = even + odd;
+        out[2] = even - odd;
+        out[3] = even_p + odd_p;
+        out[4] = even_p - odd_p;
+        out[5] = y[3];
+    }
 };
 
 template <> struct Axis<2> {
@@ -495,4 +505,143 @@ extern "C" int convolve_thin(const Thin *task) {
 #endif
     if (n == 4) known = t.maps ? thin<4, bf16>(t) : thin<4, float>(t);
     return !known;
+}
+
+// The gradient of a convolution's weights: [splits, 3, 3, in_channels, out_channels].
+struct WeightTask {
+    int64_t images, height, width, in_channels, out_channels;
+    int64_t threads, tiles;              // tiles at a time
+    int64_t in_part, out_part, splits;   // channels, and shares of the tiles, of one piece of work
+    const float *x;                      // with border
+    int64_t x_image, x_row, x_pixel;
+    const float *y;                      // gradient of the result
+    int64_t y_image, y_row, y_pixel;
+    const float *filter;                 // [6, 3]
+    float *out;
+    void *scratch;                       // memory of each thread
+    int64_t scratch_size;
+};
+
+namespace {
+
+const int PRODUCTS = 36;
+
+// Tiles of x, or of the result's gradient, [product, tile, channel].
+template <int L, bool GRADIENT>
+void transform_part(const float *x, int64_t row, int64_t pixel, int64_t channels, float *out, int64_t step) {
+    const int N = GRADIENT ? 4 : 6;
+    for (int64_t c = 0; c < channels; c += L) {
+        vec<L> half[6][N], d[6], r[6];
+        for (int j = 0; j < N; j++) {
+            for (int i = 0; i < N; i++) d[i] = load<L>(x + i * row + j * pixel + c);
+            if (GRADIENT) Axis<4>::gradient(d, r);
+            else Axis<4>::input(d, r);
+            for (int i = 0; i < 6; i++) half[i][j] = r[i];
+        }
+        for (int i = 0; i < 6; i++) {
+            if (GRADIENT) Axis<4>::gradient(half[i], r);
+            else Axis<4>::input(half[i], r);
+            for (int j = 0; j < 6; j++) store<L>(out + (i * 6 + j) * step + c, r[j]);
+        }
+    }
+}
+
+// Four channels of x times N vectors of channels of the gradient, summed over tiles.
+template <int L, int N>
+void accumulate(const float *x, int64_t in_step, const float *y, int64_t out_step, int64_t tiles, float *out,
+                int64_t row) {
+    vec<L> sum[4][N];
+    for (int m = 0; m < 4; m++)
+        for (int n = 0; n < N; n++) sum[m][n] = load<L>(out + m * row + n * L);
+    for (int64_t t = 0; t < tiles; t++) {
+        vec<L> f[N];
+        for (int n = 0; n < N; n++) f[n] = load<L>(y + t * out_step + n * L);
+#pragma GCC unroll 4
+        for (int m = 0; m < 4; m++)
+#pragma GCC unroll 4
+            for (int n = 0; n < N; n++) sum[m][n] += f[n] * x[t * in_step + m];
+    }
+    for (int m = 0; m < 4; m++)
+        for (int n = 0; n < N; n++) store<L>(out + m * row + n * L, sum[m][n]);
+}
+
+template <int L, int N> void accumulate_all(const WeightTask &t, const float *x, const float *y, float *out) {
+    const int64_t in_step = plane(t.tiles, t.in_part), out_step = plane(t.tiles, t.out_part);
+    for (int f = 0; f < PRODUCTS; f++)
+        for (int64_t c = 0; c < t.in_part; c += 4)
+            for (int64_t k = 0; k < t.out_part; k += N * L)
+                accumulate<L, N>(x + f * in_step + c, t.in_part, y + f * out_step + k, t.out_part, t.tiles,
+                                 out + (f * t.in_part + c) * t.out_part + k, t.out_part);
+}
+
+// The adjoint of the filters' transform: 36 products -> nine taps.
+template <int L> void untransform_filter(const float *filter, const float *m, int64_t step, float *out, int64_t tap) {
+    vec<L> half[3][6] = {};
+    for (int i = 0; i < 6; i++)
+        for (int j = 0; j < 6; j++) {
+            const vec<L> v = load<L>(m + (i * 6 + j) * step);
+            for (int r = 0; r < 3; r++) half[r][j] += v * filter[i * 3 + r];
+        }
+    for (int r = 0; r < 3; r++)
+        for (int s = 0; s < 3; s++) {
+            vec<L> v = {};
+            for (int j = 0; j < 6; j++) v += half[r][j] * filter[j * 3 + s];
+            store<L>(out + (r * 3 + s) * tap, v);
+        }
+}
+
+template <int L> void weight_gradient(const WeightTask &t) {
+    const int64_t across = t.width / 4, down = t.height / 4, tiles = t.images * across * down;
+    const int64_t ins = t.in_channels / t.in_part, outs = t.out_channels / t.out_part;
+    const int64_t share = (tiles + t.splits - 1) / t.splits;
+    const int64_t in_step = plane(t.tiles, t.in_part), out_step = plane(t.tiles, t.out_part);
+#pragma omp parallel for schedule(dynamic) num_threads(t.threads)
+    for (int64_t piece = 0; piece < t.splits * ins * outs; piece++) {
+        const int64_t split = piece / (ins * outs), in = piece / outs % ins * t.in_part, out = piece % outs * t.out_part;
+        float *x = reinterpret_cast<float *>(static_cast<char *>(t.scratch) + omp_get_thread_num() * t.scratch_size);
+        float *y = x + PRODUCTS * in_step, *sums = y + PRODUCTS * out_step;
+        std::memset(sums, 0, PRODUCTS * t.in_part * t.out_part * sizeof(float));
+        const int64_t end = std::min((split + 1) * share, tiles);
+        for (int64_t first = split * share; first < end; first += t.tiles) {
+            const int64_t count = std::min(t.tiles, end - first);
+            for (int64_t n = 0; n < count; n++) {
+                const int64_t image = (first + n) / (across * down), row = (first + n) / across % down * 4,
+                              column = (first + n) % across * 4;
+                transform_part<L, false>(t.x + image * t.x_image + row * t.x_row + column * t.x_pixel + in, t.x_row,
+                                         t.x_pixel, t.in_part, x + n * t.in_part, in_step);
+                transform_part<L, true>(t.y + image * t.y_image + row * t.y_row + column * t.y_pixel + out, t.y_row,
+                                        t.y_pixel, t.out_part, y + n * t.out_part, out_step);
+            }
+            for (int64_t n = count; n < t.tiles; n++)
+                for (int f = 0; f < PRODUCTS; f++) {
+                    std::memset(x + f * in_step + n * t.in_part, 0, t.in_part * sizeof(float));
+                    std::memset(y + f * out_step + n * t.out_part, 0, t.out_part * sizeof(float));
+                }
+            switch (vectors(t.out_part, L)) {
+                case 4: accumulate_all<L, 4>(t, x, y, sums); break;
+                case 2: accumulate_all<L, 2>(t, x, y, sums); break;
+                default: accumulate_all<L, 1>(t, x, y, sums);
+            }
+        }
+        for (int64_t c = 0; c < t.in_part; c++)
+            for (int64_t k = 0; k < t.out_part; k += L)
+                untransform_filter<L>(t.filter, sums + c * t.out_part + k, t.in_part * t.out_part,
+                                      t.out + (split * 9 * t.in_channels + in + c) * t.out_channels + out + k,
+                                      t.in_channels * t.out_channels);
+    }
+}
+
+}  // namespace
+
+extern "C" int convolve_weight_gradient(const WeightTask *task) {
+    const WeightTask &t = *task;
+    const int n = lanes(t.in_part, t.out_part);
+    if (n == 0 || t.in_channels % t.in_part || t.out_channels % t.out_part) return 1;
+#if defined(__AVX512F__)
+    if (n == 16) return weight_gradient<16>(t), 0;
+#endif
+#if defined(__AVX__)
+    if (n == 8) return weight_gradient<8>(t), 0;
+#endif
+    return weight_gradient<4>(t), 0;
 }

@@ -10,6 +10,7 @@ from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.ops import LRELU_SLOPE
+from glean_plus.models.recompute import again
 
 
 class RRDBTrunk(nn.Module):
@@ -20,10 +21,13 @@ class RRDBTrunk(nn.Module):
         self.conv_first = nn.Conv2d(in_channels, mid_channels, 3, 1, 1)
         self.body = make_layer(RRDB, num_blocks, mid_channels=mid_channels, growth_channels=growth_channels)
         self.conv_body = nn.Conv2d(mid_channels, mid_channels, 3, 1, 1)
+        self.recompute = False
 
     def forward(self, x: Tensor) -> Tensor:
-        feature = self.conv_first(x)
-        return feature + self.conv_body(self.body(feature))
+        first = feature = self.conv_first(x)
+        for block in self.body:
+            feature = again(block, feature) if self.recompute else block(feature)
+        return first + self.conv_body(feature)
 
 
 def conv_act(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.Module]:

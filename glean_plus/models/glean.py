@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from glean_plus.models.banks import LatentBank, StyleGAN2Bank
 from glean_plus.models.codes import LearnedCodes
 from glean_plus.models.decoder import GLEANDecoder
+from glean_plus.models.recompute import again
 
 if TYPE_CHECKING:
     from glean_plus.inference import FoldedGLEAN, FoldedModel
@@ -134,6 +136,7 @@ class GLEAN(BaseModule):
             code_dims=[dim - given for dim, given in zip(bank.code_dims, self._given_dims(bank))],
             layers=bank.layers,
         )
+        self.recompute = False
         self.fusions = nn.ModuleDict()
         fuse = whole if fuse is None else fuse
         if whole and not fuse and isinstance(self.codes, LearnedCodes):
@@ -286,7 +289,8 @@ class GLEAN(BaseModule):
         wanted = self.decoder.resolutions if wanted is None else wanted
         taken: dict[int, Tensor] = {}
         for res in self.bank.resolutions:
-            g = self.bank.step(res, codes, g, **(dict(noises=noises[res]) if noises else {}))
+            step = functools.partial(self.bank.step, res, codes, **(dict(noises=noises[res]) if noises else {}))
+            g = again(step, g) if self.recompute and g is not None else step(g)
             if res == 4:  # from the constant: one feature, where the codes are the same for all pictures
                 g = g.expand(len(features[self.in_size]), -1, -1, -1)
             if str(res) in self.fusions and (fused is None or res in fused):

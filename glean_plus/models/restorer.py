@@ -18,6 +18,7 @@ from glean_plus.engine.distributed import unwrapped
 from glean_plus.models.classes import classes_of
 from glean_plus.models.ema import averaged_copy, update
 from glean_plus.models.glean import GLEAN
+from glean_plus.models.recompute import recompute
 from glean_plus.models.references import build_references
 from glean_plus.models.speed import at_speed, speed_of
 from glean_plus.weights import select_prefix
@@ -52,9 +53,11 @@ class GLEANRestorer(SRGAN):
             it, with the decay rising to its value as (1 + n) / (10 + n) over the first n updates; None keeps none.
         **kwargs: As ``mmagic.models.SRGAN``: ``discriminator``, ``gan_loss``, ``pixel_loss``, ``train_cfg`` with
             ``disc_steps``, ``disc_repeat``, ``disc_init_steps`` and ``channels_last`` (train in that memory layout,
-            which is faster on CPUs and tensor cores), ``test_cfg`` (what a test compares with, see
-            :func:`build_references`; and how the network is run: ``speed``, 'exact' by default, see :func:`at_speed`,
-            or ``fold=True`` for 'folded'), ``data_preprocessor``, ``init_cfg``.
+            which is faster on CPUs and tensor cores), ``compiled`` (on a CPU in float32, convolutions and their
+            gradients by the kernel of :class:`CompiledConvolutions`) and ``recompute`` (the backward pass computes the
+            activations of the generator's dense blocks and bank again, they are not kept), ``test_cfg`` (what a test
+            compares with, see :func:`build_references`; and how the network is run: ``speed``, 'exact' by default, see
+            :func:`at_speed`, or ``fold=True`` for 'folded'), ``data_preprocessor``, ``init_cfg``.
     """
 
     def __init__(
@@ -76,7 +79,10 @@ class GLEANRestorer(SRGAN):
         self._loss_cfgs = dict(losses or {})
         if taken := sorted(OWN_LOSSES & {*self._loss_cfgs}):
             raise ValueError(f'`losses` cannot name {taken}: the log has losses of these names, {sorted(OWN_LOSSES)}.')
-        channels_last = bool((self.train_cfg or {}).get('channels_last', False))
+        train_cfg = self.train_cfg or {}
+        self.compiled = bool(train_cfg.get('compiled', False))
+        recompute(self.generator, bool(train_cfg.get('recompute', False)))
+        channels_last = bool(train_cfg.get('channels_last', False))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.ema_decay, self.ema_start = 0.0, 0
         if ema is not None:
@@ -223,6 +229,14 @@ class GLEANRestorer(SRGAN):
         Returns:
             The losses, for the log.
         """
+        if not self.compiled:
+            return self._step(data, optim_wrapper)
+        from glean_plus.inference.trained import CompiledConvolutions  # it needs the networks' modules
+
+        with CompiledConvolutions():
+            return self._step(data, optim_wrapper)
+
+    def _step(self, data: Any, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
         data = self.data_preprocessor(data, True)
         lq, gt = data['inputs'], self.extract_gt_data(data['data_samples'])
         lq = lq['img'] if isinstance(lq, dict) else lq

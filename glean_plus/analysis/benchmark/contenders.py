@@ -12,6 +12,7 @@ from mmagic.models.editors.glean import GLEANStyleGANv2
 from mmagic.registry import MODELS
 from torch import Tensor, nn
 
+from glean_plus.analysis.benchmark.training import build_step
 from glean_plus.models.speed import at_speed
 from glean_plus.weights.mmagic_glean import from_mmagic
 
@@ -26,9 +27,9 @@ class Contender:
     Attributes:
         network: ``mmagic`` (GLEANStyleGANv2), ``glean``, ``lightglean`` or ``esrgan`` (RRDBNet, 4x only); for ``color``
             ``glean`` or ``lightglean``, on a BigGAN-deep.
-        speed: As in ``test_cfg``: how the network is run.
+        speed: As in ``test_cfg``: how the network is run; for ``train`` one of the benchmark's ways of training.
         same_as: The contender whose weights it has, so that its pictures can be compared.
-        task: ``restore`` or ``color``, from one channel and at one size (appendix A).
+        task: ``restore``; ``color``, from one channel and at one size (appendix A); ``train``, a step of both networks.
     """
 
     network: str
@@ -60,9 +61,13 @@ CONTENDERS: Mapping[str, Contender] = {
     'MMagic RRDBNet (4x)': Contender('esrgan'),
     **_at_each_speed('Color GLEAN', 'glean', 'color'),
     **_at_each_speed('Color LightGLEAN', 'lightglean', 'color'),
+    'MMagic SRGAN step': Contender('mmagic', task='train'),
+    'GLEAN step': Contender('glean', same_as='MMagic SRGAN step', task='train'),
+    'GLEAN step, compiled': Contender('glean', 'compiled', 'MMagic SRGAN step', 'train'),
+    'GLEAN step, compiled, recompute': Contender('glean', 'compiled, recompute', 'MMagic SRGAN step', 'train'),
 }
 # Task -> sizes of what it restores, if none are asked for.
-TASKS: Mapping[str, tuple[int, int]] = {'restore': (64, 1024), 'color': (256, 256)}
+TASKS: Mapping[str, tuple[int, int]] = {'restore': (64, 1024), 'color': (256, 256), 'train': (16, 256)}
 
 
 def glean_config(in_size: int, out_size: int, light: bool) -> dict[str, Any]:
@@ -85,8 +90,8 @@ def color_config(in_size: int, out_size: int, light: bool) -> dict[str, Any]:
 
 
 def config_of(contender: Contender, in_size: int, out_size: int) -> dict[str, Any] | None:
-    """The generator of a contender, MMagic's GLEAN as ours; None for what is no GLEAN."""
-    if contender.network == 'esrgan':
+    """The generator of a contender, MMagic's GLEAN as ours; None for what is no GLEAN, or is trained."""
+    if contender.network == 'esrgan' or contender.task == 'train':
         return None
     config = color_config if contender.task == 'color' else glean_config
     return config(in_size, out_size, contender.network == 'lightglean')
@@ -100,6 +105,8 @@ def mmagic_glean(in_size: int, out_size: int) -> GLEANStyleGANv2:
 
 def build(contender: Contender, in_size: int, out_size: int, device: str) -> Callable[[Tensor], Tensor]:
     """The network, ready to run. Weights are those of seed 0, MMagic's for both GLEANs."""
+    if contender.task == 'train':
+        return build_step(contender.network, contender.speed, in_size, out_size, device)
     network: nn.Module
     config = config_of(contender, in_size, out_size)
     if contender.network == 'mmagic':
