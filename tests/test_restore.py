@@ -449,3 +449,13 @@ def test_options_that_do_not_fit_are_refused(checkpoints: dict[str, Path]) -> No
     ):  # fmt: skip
         with pytest.raises(RestoreError, match=words):
             Restorer(checkpoints[name], **{'device': 'cpu', **options})
+
+
+def test_folded_biggan_shares_the_picture_s_codes() -> None:
+    image = photo('coffee', 16, 24)
+    exact, folded = (
+        Restorer('glean_twemoji_multiclass_4x', device='cpu', speed=speed)(image).astype(int)
+        for speed in ('exact', 'folded')
+    )
+    assert exact.shape == (64, 96, 3)
+    np.testing.assert_allclose(folded, exact, atol=1)
