@@ -101,7 +101,8 @@ class Network:
         if speed != 'exact':
             self.network = self._fast(network)
             self.any_size = bool(getattr(self.network, 'any_size', False))
-            self.multiple = int(getattr(self.network, 'multiple', self.multiple))
+            if self.any_size:
+                self.multiple = int(self.network.multiple)
 
     def _take_facts(self, source: Source, network: nn.Module) -> None:
         self.in_size, self.out_size = network.in_size, network.out_size
