@@ -87,7 +87,8 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
                              '(default: the best that the model can)')
     parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N, mps or auto (default: %(default)s)')
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='(default: %(default)s)')
-    parser.add_argument('--fold', action='store_true', help='fold the model first: faster where maps are large')
+    parser.add_argument('--speed', choices=['exact', 'folded', 'compiled'], default='exact',
+                        help='folded, or folded with a kernel that is built for this machine (default: %(default)s)')
     parser.add_argument('--batch', type=int, default=8, metavar='N',
                         help='tiles, or pictures of one size, at a time (default: %(default)s)')
     parser.add_argument('--max-memory', default='4G', metavar='SIZE',
@@ -115,7 +116,7 @@ def _restore(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         from glean_plus.restore.restorer import Restorer
 
         restorer = Restorer(
-            args.model, args.checkpoint, mode=args.mode, device=args.device, precision=args.precision, fold=args.fold,
+            args.model, args.checkpoint, mode=args.mode, device=args.device, precision=args.precision, speed=args.speed,
             batch=args.batch, max_memory=args.max_memory, seed=args.seed, consistent=args.consistent, label=args.label,
         )  # fmt: skip
         began = time.perf_counter()

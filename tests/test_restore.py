@@ -230,10 +230,13 @@ def test_folded_and_batched_and_in_parts(mode: str, checkpoints: dict[str, Path]
     """None of them changes the picture but for rounding, or, in parts, near the seams."""
     image = photo('chelsea', *((72, 90) if mode == 'direct' else (40, 50)))
     expected = Restorer(checkpoints['light'], mode=mode, device='cpu')(image).astype(int)
-    folded = Restorer(checkpoints['light'], mode=mode, device='cpu', fold=True)
+    folded = Restorer(checkpoints['light'], mode=mode, device='cpu', speed='folded')
     difference = np.abs(folded(image).astype(int) - expected)
     # Its sides are padded to multiples of 4, not of 2: another end of the picture, where it is not one.
     assert difference.max() <= 1 if mode == 'tiles' else difference[:, :120].max() <= 1 and difference.mean() < 1
+    if mode == 'tiles':
+        whole = [Restorer(checkpoints['whole'], device='cpu', speed=speed) for speed in ('exact', 'folded')]
+        np.testing.assert_allclose(*(each(image).astype(int) for each in whole), atol=1)  # codes are shared alike
     batched = Restorer(checkpoints['light'], mode=mode, device='cpu', batch=3)
     for result in batched([image, image, image]):
         np.testing.assert_allclose(result.astype(int), expected, atol=1)
@@ -440,7 +443,19 @@ def test_options_that_do_not_fit_are_refused(checkpoints: dict[str, Path]) -> No
         ('light', dict(precision='fp8'), 'The precision is one of'), ('light', dict(precision='fp16'), 'bf16'),
         ('light', dict(device='cuda:99'), 'cannot be used'), ('light', dict(label=3), 'takes no label'),
         ('light', dict(batch=0), 'batch is 1 or more'), ('color', dict(consistent=5), 'keeps the lightness'),
-        ('color', dict(fold=True), 'Leave `fold` out'),
+        ('light', dict(speed='warp'), 'The speed is one of'),
+        ('color', dict(speed='folded', mode='direct'), 'no direct mode'),
+        ('light', dict(speed='folded', precision='fp16', device='meta'), 'not for fp16'),
     ):  # fmt: skip
         with pytest.raises(RestoreError, match=words):
             Restorer(checkpoints[name], **{'device': 'cpu', **options})
+
+
+def test_folded_biggan_shares_the_picture_s_codes() -> None:
+    image = photo('coffee', 16, 24)
+    exact, folded = (
+        Restorer('glean_twemoji_multiclass_4x', device='cpu', speed=speed)(image).astype(int)
+        for speed in ('exact', 'folded')
+    )
+    assert exact.shape == (64, 96, 3)
+    np.testing.assert_allclose(folded, exact, atol=1)

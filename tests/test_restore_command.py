@@ -158,8 +158,8 @@ def test_one_of_a_batch_that_fails_is_the_only_one_lost(
 
 
 OPTIONS = [
-    ('--mode', 'tiles'), ('--mode', 'fit'), ('--precision', 'bf16'), ('--fold',), ('--seed', '3'), ('--consistent',),
-    ('--consistent', '1'), ('--max-memory', '1M'), ('--checkpoint', 'OTHER'),
+    ('--mode', 'tiles'), ('--mode', 'fit'), ('--precision', 'bf16'), ('--speed', 'folded'), ('--seed', '3'),
+    ('--consistent',), ('--consistent', '1'), ('--max-memory', '1M'), ('--checkpoint', 'OTHER'),
 ]  # fmt: skip
 
 

@@ -157,8 +157,12 @@ class FoldedModel(nn.Module):
         }
 
     @torch.no_grad()
-    def forward(self, lq: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(
+        self, lq: Tensor, label: Tensor | None = None, codes: Sequence[Tensor | None] | None = None
+    ) -> Tensor:
         """(N, C, in_size, in_size), and with ``given_class`` the classes (N,) -> (N, C', out_size, out_size), float32.
+
+        ``codes``, as ``model.encode`` gives them, take the place of this input's own, where the model predicts them.
 
         Raises:
             ValueError: On an input of another size; on a label that is missing, not wanted or no class.
@@ -170,15 +174,22 @@ class FoldedModel(nn.Module):
         pictures = []
         for first in range(0, len(lq), at_once):
             some = slice(first, first + at_once)
-            pictures += self._some(lq[some], None if embedding is None else embedding[some])
+            pictures += self._some(
+                lq[some], None if embedding is None else embedding[some], None if codes is None else _only(codes, some)
+            )
         return torch.cat(pictures)
 
-    def _some(self, lq: Tensor, embedding: Tensor | None) -> list[Tensor]:
+    def _some(
+        self, lq: Tensor, embedding: Tensor | None, given: Sequence[Tensor | None] | None
+    ) -> list[Tensor]:
         """Pictures (1, C', out_size, out_size) of inputs whose maps fit into memory together."""
         features = self.encoder(lq.to(self.dtype, memory_format=torch.channels_last))
-        codes = self.codes(features[self.lowest_res])
-        if embedding is not None:
-            codes = with_class(codes, embedding, self.class_dims)
+        if given is None:
+            codes = self.codes(features[self.lowest_res])
+            if embedding is not None:
+                codes = with_class(codes, embedding, self.class_dims)
+        else:
+            codes = [code if code is None else code.to(self.dtype) for code in given]
         f_0 = features[self.in_size]
         together = [res for res in self.resolutions if res <= max(self.in_size, TOGETHER_UP_TO)]
         above = self.resolutions[len(together):]
@@ -189,7 +200,7 @@ class FoldedModel(nn.Module):
         pictures = []
         for index in range(len(lq)):
             only = slice(index, index + 1)
-            own_codes = [code if code is None or len(code) == 1 else code[only] for code in codes]
+            own_codes = _only(codes, only)
             own = {res: feature[only] for res, feature in taken.items()}
             self._walk(above, own_codes, None if g is None else g[only], {}, own)
             inputs = (lq[only],) if self.wants_input else ()
@@ -212,6 +223,11 @@ class FoldedModel(nn.Module):
             if res in self.wanted:
                 taken[res] = g
         return g
+
+
+def _only(codes: Sequence[Tensor | None], some: slice) -> list[Tensor | None]:
+    """Codes of some pictures; those that are the same for all stay as they are."""
+    return [code if code is None or len(code) == 1 else code[some] for code in codes]
 
 
 def _shared(part: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -36,7 +36,7 @@ def manifest(restorer: Restorer, options: Mapping[str, Any], command: Sequence[s
     return dict(
         run=dict(
             model=source.name, config=source.config, weights=sha256(source.checkpoint), version=__version__,
-            mode=restorer.mode, precision=str(network.dtype).removeprefix('torch.'), fold=network.folded,
+            mode=restorer.mode, precision=str(network.dtype).removeprefix('torch.'), speed=network.speed,
             seed=restorer.seed, consistent=restorer.consistent, label=restorer.label,
             max_memory=restorer.limits.memory, **options,
         ),

@@ -13,17 +13,19 @@ from torch import Tensor, nn
 
 from glean_plus.color import rgb_to_lab
 from glean_plus.devices import DeviceError, usable_device
+from glean_plus.inference.compiler import CompilerError
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.baselines import BankFreeGLEAN, ESRGANPlus
 from glean_plus.models.codes import PredictedCodes
-from glean_plus.models.glean import GLEAN
 from glean_plus.models.restorer import GLEANRestorer
+from glean_plus.models.speed import at_speed
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.memory import bytes_per_pixel
 from glean_plus.restore.source import Source
 from glean_plus.weights import read_state_dict
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+SPEEDS = ('exact', 'folded', 'compiled')
 
 
 def choose_device(name: str) -> torch.device:
@@ -48,7 +50,7 @@ class Network:
         source: Where it comes from.
         device: As :func:`choose_device` takes it.
         precision: ``fp32``, ``bf16`` or ``fp16``, of the arithmetic.
-        fold: Run what ``model.fold()`` makes.
+        speed: ``exact``, ``folded`` or ``compiled``, see :func:`glean_plus.models.speed.at_speed`.
         seed: Of noise maps in place of the bank's own; None keeps these.
         label: Class of the pictures, for a model built with ``given_class``.
 
@@ -69,12 +71,13 @@ class Network:
         source: Source,
         device: str = 'auto',
         precision: str = 'fp32',
-        fold: bool = False,
+        speed: str = 'exact',
         seed: int | None = None,
         label: int | None = None,
     ) -> None:
-        if precision not in PRECISIONS:
-            raise RestoreError(f'The precision is one of {", ".join(PRECISIONS)}, not {precision!r}.')
+        for what, given, known in (('precision', precision, (*PRECISIONS,)), ('speed', speed, SPEEDS)):
+            if given not in known:
+                raise RestoreError(f'The {what} is one of {", ".join(known)}, not {given!r}.')
         self.device, self.dtype = choose_device(device), PRECISIONS[precision]
         if precision == 'fp16' and self.device.type == 'cpu':
             raise RestoreError('fp16 is slow or missing on a CPU: take bf16, or a GPU.')
@@ -94,10 +97,12 @@ class Network:
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.network: nn.Module = network
-        self.folded, self._plain = fold, network
-        if fold:
-            self.network = self._fold(network)
-            self.multiple = int(self.network.multiple)
+        self.speed, self._plain = speed, network
+        if speed != 'exact':
+            self.network = self._fast(network)
+            self.any_size = bool(getattr(self.network, 'any_size', False))
+            if self.any_size:
+                self.multiple = int(self.network.multiple)
 
     def _take_facts(self, source: Source, network: nn.Module) -> None:
         self.in_size, self.out_size = network.in_size, network.out_size
@@ -135,16 +140,14 @@ class Network:
             raise RestoreError(f'This model needs the class of the pictures as label, 0 to {classes - 1}, not {label}.')
         return torch.tensor([label], device=self.device)
 
-    def _fold(self, network: nn.Module) -> nn.Module:
+    def _fast(self, network: nn.Module) -> nn.Module:
         if self.dtype == torch.float16:
-            raise RestoreError('A folded model runs in fp32 or bf16, not in fp16.')
-        if not isinstance(network, GLEAN):
-            raise RestoreError(f'A {type(network).__name__} cannot be folded: leave `fold` out.')
+            raise RestoreError(f'speed={self.speed!r} is for fp32 and bf16, not for fp16.')
+        name = self.speed + ('-bfloat16' if self.dtype == torch.bfloat16 else '')
         try:
-            folded = network.fold(self.dtype)
-        except TypeError as error:
-            raise RestoreError(f'{error} Leave `fold` out.') from error
-        return folded
+            return at_speed(network, name)
+        except (CompilerError, TypeError, ValueError) as error:
+            raise RestoreError(f"{error} Or take speed='exact'.") from error
 
     @torch.no_grad()
     def codes(self, whole: Tensor) -> list[Tensor | None] | None:
@@ -197,7 +200,7 @@ class Network:
         return () if self.label is None else (self.label.expand(len(pictures)),)
 
     def _precision(self) -> AbstractContextManager[Any]:
-        if self.folded or self.dtype == torch.float32:
+        if self.speed != 'exact' or self.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 

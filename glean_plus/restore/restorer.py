@@ -41,7 +41,9 @@ class Restorer:
             else tiles; fit for colorization.
         device: ``auto``, or a device of PyTorch's, as ``cpu``, ``cuda:1`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16`` (GPUs).
-        fold: Run what ``model.fold()`` makes: faster where maps are large, for StyleGAN2 banks.
+        speed: ``exact``, ``folded`` or ``compiled`` (with a kernel that this machine's compiler builds): what
+            ``model.fold()`` makes, which is faster. Other sizes than the model's go in tiles where it is not a
+            LightGLEAN on StyleGAN2.
         batch: Tiles, or pictures of one size, at a time.
         max_memory: About what a picture may take beside itself and the model, as ``'4G'``: bounds the batch, and beyond
             it a direct pass is made in parts.
@@ -63,7 +65,7 @@ class Restorer:
         mode: str | None = None,
         device: str = 'auto',
         precision: str = 'fp32',
-        fold: bool = False,
+        speed: str = 'exact',
         batch: int = 8,
         max_memory: str | int = '4G',
         seed: int | None = None,
@@ -74,7 +76,7 @@ class Restorer:
             raise RestoreError(f'batch is 1 or more and consistent 0 or more, but they are {batch} and {consistent}.')
         self.limits = engine.Limits(batch, parse_bytes(max_memory))
         self.source = find(model, checkpoint)
-        self.network = Network(self.source, device, precision, fold, seed, label)
+        self.network = Network(self.source, device, precision, speed, seed, label)
         self.mode = mode or engine.default_mode(self.network)
         engine.check_mode(self.network, self.mode)
         if consistent and self.network.colorizes:
