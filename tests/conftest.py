@@ -22,6 +22,9 @@ CONFIGS = ROOT / 'configs'
 BIN = Path(sys.executable).parent
 BANK_FILE = CONFIGS / 'weights' / 'stylegan2_twemoji_64px.safetensors'
 
+# mim makes this folder when it is imported, and fails if another process of the tests makes it at the same moment.
+Path('~/.cache/mim').expanduser().mkdir(parents=True, exist_ok=True)
+
 
 @pytest.fixture(autouse=True)
 def _scope_and_seed() -> None:

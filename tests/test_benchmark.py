@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.axes import Axes
 from mmengine.config import Config
+from PIL import Image
 
 from glean_plus.analysis.benchmark import compare, contenders, worker
 from glean_plus.analysis.benchmark.compare import BenchmarkError, Measured, Setting, markdown
+from glean_plus.analysis.benchmark.plot import plot
 
 from conftest import CONFIGS, ROOT, load_tool
 
@@ -52,6 +55,24 @@ def test_ratios_and_shares() -> None:
         '| GLEAN, folded, bfloat16 | 0.4 | 10.00 | 500 MB | 4.00 | 0 MB | 0.10 | 1e-02 | 45.0 dB |',
     ]
     assert lines[-1].startswith('| MMagic RRDBNet (4x) | 1 | 4.00 |') and lines[-1].endswith('| 0 MB |  |  |  |')
+
+
+def test_plot_has_a_line_for_each_contender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[tuple[list[float], list[float], str]] = []
+    real = Axes.plot
+
+    def watched(self: Axes, x: list[float], y: list[float], *args: object, **kwargs: object) -> object:
+        lines.append((x, y, str(kwargs['label'])))
+        return real(self, x, y, *args, **kwargs)
+
+    monkeypatch.setattr(Axes, 'plot', watched)
+    found = {256: {'a': Measured([1.0], 10_000_000), 'b': Measured([2.0], 1_000_000)}}
+    found[1024] = {'a': Measured([8.0], 40_000_000)}
+    plot(found, tmp_path / 'x.png')
+    assert Image.open(tmp_path / 'x.png').size == (1000, 400)
+    pixels = 'as the pixels'
+    assert lines[:3] == [([256, 1024], [1.0, 8.0], 'a'), ([256], [2.0], 'b'), ([256, 1024], [0.5, 8.0], pixels)]
+    assert lines[3:] == [([256, 1024], [10, 40], 'a'), ([256], [1], 'b'), ([256, 1024], [2.5, 40], pixels)]
 
 
 @torch.no_grad()

@@ -44,6 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', default='cpu', help='(default: %(default)s)')
     parser.add_argument('--threads', type=int, default=os.cpu_count(), help='on a CPU (default: %(default)s)')
     parser.add_argument('--out', type=Path, help='Markdown file to write as well')
+    parser.add_argument('--plot', type=Path, help='PNG of time and memory over the sizes')
     args = parser.parse_args()
     for name in ('batch', 'runs', 'threads'):
         if getattr(args, name) < 1:
@@ -55,23 +56,27 @@ def main() -> None:
     args = parse_args()
     from glean_plus.analysis.benchmark.compare import BenchmarkError, Setting, compare, markdown
     from glean_plus.analysis.benchmark.contenders import CONTENDERS, TASKS
+    from glean_plus.analysis.benchmark.plot import plot
     from glean_plus.devices import DeviceError, usable_device
 
     init_default_scope('mmagic')
     known = [name for name, contender in CONTENDERS.items() if contender.task == args.task]
     if unknown := [name for name in args.only or () if name not in known]:
         sys.exit(f'benchmark: there is no contender {unknown[0]!r}; known are {", ".join(map(repr, known))}.')
-    tables = []
+    tables, by_size = [], {}
     try:
         usable_device(args.device)
         for in_size, out_size in args.sizes or [TASKS[args.task]]:
             names = args.only or [name for name in known if out_size == 4 * in_size or '4x' not in name]
             setting = Setting(in_size, out_size, args.batch, args.device, args.threads)
             found, limits = compare(names, setting, args.runs, say=lambda line: print(line, file=sys.stderr))
+            by_size[out_size] = found
             tables.append(markdown(setting, found, limits, names[0]))
             print(tables[-1], flush=True)
     except (BenchmarkError, DeviceError) as error:
         sys.exit(f'benchmark: {error}')
+    if args.plot is not None:
+        plot(by_size, args.plot)
     if args.out is not None:
         args.out.write_text('\n\n'.join(tables) + '\n', encoding='utf-8')
 

@@ -7,6 +7,11 @@ _glean = '../glean_twemoji_8x.py'
 _light = '../lightglean_twemoji_8x.py'
 # Frozen and random, which is what MMagic's configs train.
 _random = {'model.generator.bank.pretrained': None}
+_hidden = {
+    'model.generator.bank.start_res': 16,
+    'model.generator.encoder.num_rrdbs': 1,
+    'model.generator.decoder.last_channels': 64,
+}
 
 # An inversion of the same bank, `tools/invert.py`, trains nothing and is no row of this kind.
 rows = {
@@ -25,4 +30,8 @@ rows = {
     # A fifth of GLEAN's parameters (21 %), the paper's relation.
     'LightGLEAN from 16, 1 RRDB': dict(
         config=_light, cfg_options={'model.generator.bank.start_res': 16, 'model.generator.encoder.num_rrdbs': 1}),
+    # The same with a hidden layer before the picture, as GLEAN has it, and with a decoder half as wide as GLEAN's.
+    'LightGLEAN from 16, 1 RRDB, hidden layer': dict(config=_light, cfg_options=_hidden),
+    'LightGLEAN from 16, 1 RRDB, hidden layer, half': dict(
+        config=_light, cfg_options={**_hidden, 'model.generator.decoder.width_ratio': 0.5}),
 }

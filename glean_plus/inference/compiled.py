@@ -132,11 +132,12 @@ class CompiledConv:
     ) -> None:
         """See :meth:`Conv3x3.__call__`; scales and noise are float32 here, also for maps in bfloat16."""
         scales = dict(in_scale=in_scale, out_scale=epilogue.out_scale, then=epilogue.then)
-        key = (x.data_ptr(), x.shape, x.stride(), out.data_ptr(), out.stride(), epilogue.slope,
-               None if epilogue.noise is None else epilogue.noise.data_ptr(), torch.get_num_threads(),
-               self._moves(workspace),
-               *((each.data_ptr(), each.stride(), factor) for each, factor in epilogue.residuals))  # fmt: skip
-        if self._key != key:  # the same maps as the last time, as a rule
+        others = [(each.data_ptr(), each.stride(), factor) for each, factor in epilogue.residuals]
+        if epilogue.noise is not None:
+            others.append((epilogue.noise.data_ptr(), epilogue.noise.stride(), 0.0))
+        key = (x.data_ptr(), x.shape, x.stride(), x.dtype, out.data_ptr(), out.stride(), out.dtype, epilogue.slope,
+               others, torch.get_num_threads())  # fmt: skip
+        if self._key != (key, self._memory(workspace)):  # the same maps as the last time, as a rule
             self._key, self._task = None, self._prepare(x, out, workspace, epilogue)
         kept = []  # until the kernel has read them
         for name, scale in scales.items():
@@ -151,11 +152,11 @@ class CompiledConv:
             kept.append(scale)
         if self.kernel.convolve_3x3(ctypes.byref(self._task)):
             raise ValueError(f'There is no code for {self.in_channels} to {self.out_channels} channels, {self.dtype}.')
-        self._key = (*key[:8], self._moves(workspace), *key[9:])
+        self._key = (key, self._memory(workspace))
 
-    @staticmethod
-    def _moves(workspace: Workspace) -> tuple[int, int]:
-        return workspace.moves['filters'], workspace.moves['scratch']
+    def _memory(self, workspace: Workspace) -> tuple[tuple[int, int], ...]:
+        """What of the workspace a task points to."""
+        return tuple(workspace.extent(name, self.weight) for name in ('filters', 'scratch'))
 
     def _prepare(self, x: Tensor, out: Tensor, workspace: Workspace, epilogue: Epilogue) -> Task:
         """All of a task but the scales."""

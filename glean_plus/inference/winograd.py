@@ -11,7 +11,6 @@ Maps are [rows, columns, channels] here, contiguous, with a border of one pixel 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -104,7 +103,6 @@ class Workspace:
 
     def __init__(self) -> None:
         self._flat: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
-        self.moves: Counter[str] = Counter()  # how often each got a new address
 
     def take(self, name: str, *shape: int, like: Tensor) -> Tensor:
         """Uninitialised memory of a shape, with the type and device of a tensor; the last of this name is lost."""
@@ -114,8 +112,12 @@ class Workspace:
             flat = None
             self._flat.pop(key, None)  # before there is another
             self._flat[key] = flat = like.new_empty(size)
-            self.moves[name] += 1
         return flat[:size].view(shape)
+
+    def extent(self, name: str, like: Tensor) -> tuple[int, int]:
+        """Address and size in elements of what is there under a name, zeros if nothing is."""
+        flat = self._flat.get((name, like.dtype, like.device))
+        return (0, 0) if flat is None else (flat.data_ptr(), flat.numel())
 
     def release(self, above: int) -> None:
         """Give back what is larger than so many bytes."""
