@@ -43,11 +43,18 @@ def fits(x: Tensor, weight: Tensor) -> bool:
     """Whether the kernel has code for this convolution with a border of one pixel, and gains by it."""
     if not (x.ndim == 4 and weight.shape[2:] == (3, 3) and x.dtype == weight.dtype == torch.float32):
         return False
-    if x.device.type != 'cpu' or torch.is_autocast_enabled('cpu') or not x.is_floating_point():
+    if x.device.type != 'cpu' or _autocast():
         return False
     channels, (height, width) = (weight.shape[0], weight.shape[1]), x.shape[2:]
     enough = min(channels) >= FEWEST_CHANNELS and len(x) * height * width // 16 >= FEWEST_TILES
     return enough and not any(each % 4 for each in (*channels, height, width))
+
+
+def _autocast() -> bool:
+    """Whether operations on a CPU are cast to another type."""
+    if torch.__version__ >= '2.4':
+        return bool(torch.is_autocast_enabled('cpu'))
+    return bool(torch.is_autocast_cpu_enabled())
 
 
 class _Convolve(torch.autograd.Function):

@@ -41,8 +41,8 @@ class Measured:
     Attributes:
         seconds: Of each pass of a batch.
         peak, held: Bytes beyond the process without it: at most while it runs, and at rest.
-        difference: Largest difference to the pictures of the contender with its weights, as a share of their range;
-            None where there is none.
+        difference: Largest difference to the pictures of the contender with its weights, as a share of their range, or
+            to a loss of the first step, as a share of it; None where there is none.
         psnr: The same as a PSNR in dB, with that range as the peak.
         macs: Multiply-adds of the batch; None if they are not known.
     """
@@ -150,6 +150,9 @@ def _compare_pictures(found: Mapping[str, Measured], pictures: Mapping[str, Tens
         other = CONTENDERS[name].same_as
         if other in pictures:
             error = pictures[name] - pictures[other]
+            if CONTENDERS[name].task == 'train':  # losses, of which one may be a thousandth of another
+                measured.difference = float((error / pictures[other]).abs().max())
+                continue
             extent = pictures[other].max() - pictures[other].min()
             measured.difference = float(error.abs().max() / extent)
             measured.psnr = float(-10 * (error.square().mean() / extent**2).log10())
