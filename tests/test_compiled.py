@@ -134,6 +134,8 @@ def test_pictures_are_the_models(light: bool) -> None:
     assert largest_share(folded(lq)[1:], folded(lq[1:])) < 1e-5
     kinds = {type(conv) for block in folded.blocks.values() for conv in (layer.conv for layer in block.layers)}
     assert {CompiledConv, CompiledUpConv} <= kinds and isinstance(folded.encoder, FoldedEncoder)
+    folded.release()
+    assert not folded.workspace._flat and largest_share(folded(lq), wanted) < 1e-5
     half = at_speed(model, 'compiled-bfloat16')(lq)
     error = (half - wanted).square().mean() / (wanted.max() - wanted.min()) ** 2
     assert half.dtype == torch.float32 and -10 * error.log10() > 35

@@ -28,8 +28,6 @@ DTYPES = (torch.float32, torch.bfloat16)
 # the last map in one go, and how many rows more are computed on each side. Three convolutions need three, and half of
 # the number must be a multiple of Winograd's 4.
 WHOLE_BYTES, BAND_BYTES, MARGIN = 80_000_000, 25_000_000, 8
-# Between two calls, no larger piece of memory is kept.
-KEPT_BYTES = 20_000_000
 # Of the map between the decoder's last two convolutions.
 HIDDEN_ROWS = 64
 
@@ -150,8 +148,11 @@ class FoldedGLEAN(nn.Module):
             only = slice(index, index + 1)
             own = [code if code is None or len(code) == 1 else code[only] for code in codes]
             self._above_input(maps[self.in_size][only], g[only], own, picture, origin)
-        self.workspace.release(KEPT_BYTES)
         return out
+
+    def release(self) -> None:
+        """Give back the memory of the maps, which is kept for the next picture: fresh memory takes time."""
+        self.workspace.release()
 
     def _at(self, res: int, number: int) -> int:
         """A side or place in the input, in the map of a resolution."""

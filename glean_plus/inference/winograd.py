@@ -119,9 +119,9 @@ class Workspace:
         flat = self._flat.get((name, like.dtype, like.device))
         return (0, 0) if flat is None else (flat.data_ptr(), flat.numel())
 
-    def release(self, above: int) -> None:
-        """Give back what is larger than so many bytes."""
-        self._flat = {key: flat for key, flat in self._flat.items() if flat.numel() * flat.element_size() <= above}
+    def release(self) -> None:
+        """Give all of it back."""
+        self._flat.clear()
 
 
 def row_filters(weight: Tensor) -> Tensor:
