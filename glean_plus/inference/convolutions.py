@@ -14,6 +14,8 @@ from glean_plus.inference.conv import Conv3x3, ThinConv, UpConv
 from glean_plus.inference.epilogue import Epilogue
 from glean_plus.inference.winograd import Workspace
 
+DTYPES = (torch.float32, torch.bfloat16)
+
 
 class Convolution(Protocol):
     """3x3, stride 1, on maps with their border: see :meth:`Conv3x3.__call__`."""
@@ -30,14 +32,20 @@ class Convolutions:
     """Makes convolutions of one type of maps.
 
     Args:
-        dtype: Of the maps.
+        dtype: Of the maps, one of :data:`DTYPES`.
+        device: Where they are.
         compiled: Take the compiled kernel where it has code for a size and is faster; PyTorch's operations elsewhere.
 
     Raises:
         CompilerError: If the kernel is asked for and cannot be built.
+        ValueError: On another type, or if the kernel is asked for on another device than a CPU.
     """
 
-    def __init__(self, dtype: torch.dtype, compiled: bool = False) -> None:
+    def __init__(self, dtype: torch.dtype, device: torch.device, compiled: bool = False) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f'dtype must be one of {DTYPES}, but is {dtype}.')
+        if compiled and device.type != 'cpu':
+            raise ValueError(f'The compiled kernel is for CPUs, but the model is on {device}; take compiled=False.')
         self.dtype, self.compiled = dtype, compiled
         if compiled:
             library()

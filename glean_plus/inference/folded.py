@@ -23,7 +23,6 @@ from glean_plus.models.decoder import GLEANDecoder
 from glean_plus.models.glean import GLEAN, check_any_size, check_size
 from glean_plus.models.ops import LRELU_SLOPE
 
-DTYPES = (torch.float32, torch.bfloat16)
 # The last resolution is computed in bands, and with it those below whose maps are larger than so many bytes: bytes of
 # the last map in one go, and how many rows more are computed on each side. Three convolutions need three, and half of
 # the number must be a multiple of Winograd's 4.
@@ -59,24 +58,21 @@ class FoldedGLEAN(nn.Module):
 
     def __init__(self, model: GLEAN, dtype: torch.dtype = torch.float32, compiled: bool = False) -> None:
         super().__init__()
-        if dtype not in DTYPES:
-            raise ValueError(f'dtype must be one of {DTYPES}, but is {dtype}.')
         for part, kind in ((model.bank, StyleGAN2Bank), (model.decoder, GLEANDecoder)):
             if type(part) is not kind:
                 raise TypeError(f'Only a {kind.__name__} can be folded, but the model has a {type(part).__name__}.')
-        if compiled and (device := next(model.parameters()).device).type != 'cpu':
-            raise ValueError(f'The compiled kernel is for CPUs, but the model is on {device}; take compiled=False.')
+        convolutions = Convolutions(dtype, next(model.parameters()).device, compiled)
         self.dtype, self.in_size, self.out_size = dtype, model.in_size, model.out_size
         # Winograd's tiles, at each of the encoder's resolutions or at the input's alone.
-        self.any_size, self.multiple = model.any_size, TILE * (model.multiple if compiled else 1)
-        self.multiple = max(self.multiple, model.multiple)
+        self.any_size = model.any_size
+        self.multiple = TILE * model.multiple if compiled else max(TILE, model.multiple)
         self.encoder, self.codes = model.encoder, model.codes
         if dtype != torch.float32:
             self.encoder, self.codes = (copy.deepcopy(part).to(dtype) for part in (self.encoder, self.codes))
         self.encoder.to(memory_format=torch.channels_last)
         self.workspace = Workspace()
         with torch.no_grad():
-            self._prepare(model, Convolutions(dtype, compiled))
+            self._prepare(model, convolutions)
 
     def _prepare(self, model: GLEAN, convolutions: Convolutions) -> None:
         bank, decoder, dtype = model.bank, model.decoder, self.dtype

@@ -13,7 +13,6 @@ from glean_plus.inference.biggan import FoldedBigGAN
 from glean_plus.inference.conv import nchw, nhwc
 from glean_plus.inference.convolutions import Convolution, Convolutions
 from glean_plus.inference.encoder import FoldedEncoder
-from glean_plus.inference.folded import DTYPES
 from glean_plus.inference.layers import Conv, SharedConv
 from glean_plus.inference.maps import inside, padded
 from glean_plus.inference.stylegan import FoldedStyleGAN1, FoldedStyleGAN2
@@ -30,8 +29,6 @@ from glean_plus.models.heads import ColorizationHead
 TOGETHER_UP_TO = 64
 # As many pixels of maps as that are worked on at a time.
 PIXELS = 8 * TOGETHER_UP_TO**2
-
-
 # From this size of maps on, Winograd's algorithm without a compiled kernel is worth the memory of its filters.
 LARGE_FROM = 64
 # Measured at 256 px: 0.8 of the time of PyTorch's convolutions and concatenations; no gain in bfloat16.
@@ -113,18 +110,13 @@ class FoldedModel(nn.Module):
 
     def __init__(self, model: GLEAN, dtype: torch.dtype = torch.float32, compiled: bool = False) -> None:
         super().__init__()
-        if dtype not in DTYPES:
-            raise ValueError(f'dtype must be one of {DTYPES}, but is {dtype}.')
         for part, known in ((model.bank, BANKS), (model.decoder, DECODERS)):
             if type(part) not in known:
                 raise TypeError(
                     f'A {type(part).__name__} cannot be folded, only {", ".join(kind.__name__ for kind in known)}: use '
                     'the model as it is.'
                 )
-        if compiled and (device := next(model.parameters()).device).type != 'cpu':
-            raise ValueError(
-                f'The compiled kernel is for CPUs, but the model is on {device}: fold with compiled=False.'
-            )
+        convolutions = Convolutions(dtype, next(model.parameters()).device, compiled)
         self.dtype, self.in_size, self.out_size = dtype, model.in_size, model.out_size
         self.given_class, self.class_dims = model.given_class, tuple(model.bank.class_dims)
         self.encoder, self.lowest_res = _shared(model.encoder, dtype), model.encoder.resolutions[-1]
@@ -133,7 +125,7 @@ class FoldedModel(nn.Module):
         self.decoder.to(memory_format=torch.channels_last)
         self.wants_input = getattr(model.decoder, 'wants_input', False)
         with torch.no_grad():
-            self._prepare(model, Convolutions(dtype, compiled), Workspace())
+            self._prepare(model, convolutions, Workspace())
 
     def _prepare(self, model: GLEAN, convolutions: Convolutions, workspace: Workspace) -> None:
         bank = model.bank

@@ -10,6 +10,7 @@ Maps are [rows, columns, channels] here, contiguous, with a border of one pixel 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -68,8 +69,11 @@ def transform_output(m: Sequence[Tensor], out: Sequence[Tensor], scratch: Sequen
     torch.add(odd, m[5], out=out[3])
 
 
+@functools.cache
 def filter_matrix(results: int = TILE) -> Tensor:
     """G: three taps -> ``results`` + 2 factors, so that A^T ((G g) * (B^T d)) is the convolution. Float64.
+
+    The same tensor at each call, so not to be changed.
 
     Args:
         results: 4, or 2 with the points 0, 1, -1 and infinity, as the compiled kernel has it.
