@@ -18,7 +18,7 @@ from glean_plus.inference.maps import inside, padded, with_border
 from glean_plus.inference.style import Scales, StyleBlock, StyleLayer
 from glean_plus.inference.winograd import TILE, Workspace
 from glean_plus.models.banks.stylegan2 import StyleGAN2Bank
-from glean_plus.models.codes import LearnedCodes
+from glean_plus.models.codes import LearnedCodes, codes_of
 from glean_plus.models.decoder import GLEANDecoder
 from glean_plus.models.glean import GLEAN, check_any_size, check_size
 from glean_plus.models.ops import LRELU_SLOPE
@@ -142,8 +142,7 @@ class FoldedGLEAN(nn.Module):
         out = lq.new_empty(len(lq), self.out_channels, height, width, dtype=torch.float32)
         for index, picture in enumerate(out):  # one at a time: the maps above the input's size are large
             only = slice(index, index + 1)
-            own = [code if code is None or len(code) == 1 else code[only] for code in codes]
-            self._above_input(maps[self.in_size][only], g[only], own, picture, origin)
+            self._above_input(maps[self.in_size][only], g[only], codes_of(codes, only), picture, origin)
         return out
 
     def release(self) -> None:

@@ -19,7 +19,7 @@ from glean_plus.inference.stylegan import FoldedStyleGAN1, FoldedStyleGAN2
 from glean_plus.inference.winograd import Workspace
 from glean_plus.models.banks import BigGANBank, BigGANDeepBank, LatentBank, StyleGAN1Bank, StyleGAN2Bank
 from glean_plus.models.banks.biggan import class_embedding
-from glean_plus.models.codes import LearnedCodes
+from glean_plus.models.codes import LearnedCodes, codes_of
 from glean_plus.models.decoder import GLEANDecoder
 from glean_plus.models.encoder import GLEANEncoder
 from glean_plus.models.glean import GLEAN, check_label, check_size, with_class
@@ -167,7 +167,9 @@ class FoldedModel(nn.Module):
         for first in range(0, len(lq), at_once):
             some = slice(first, first + at_once)
             pictures += self._some(
-                lq[some], None if embedding is None else embedding[some], None if codes is None else _only(codes, some)
+                lq[some],
+                None if embedding is None else embedding[some],
+                None if codes is None else codes_of(codes, some),
             )
         return torch.cat(pictures)
 
@@ -192,7 +194,7 @@ class FoldedModel(nn.Module):
         pictures = []
         for index in range(len(lq)):
             only = slice(index, index + 1)
-            own_codes = _only(codes, only)
+            own_codes = codes_of(codes, only)
             own = {res: feature[only] for res, feature in taken.items()}
             self._walk(above, own_codes, None if g is None else g[only], {}, own)
             inputs = (lq[only],) if self.wants_input else ()
@@ -215,11 +217,6 @@ class FoldedModel(nn.Module):
             if res in self.wanted:
                 taken[res] = g
         return g
-
-
-def _only(codes: Sequence[Tensor | None], some: slice) -> list[Tensor | None]:
-    """Codes of some pictures; those that are the same for all stay as they are."""
-    return [code if code is None or len(code) == 1 else code[some] for code in codes]
 
 
 def _shared(part: nn.Module, dtype: torch.dtype) -> nn.Module:

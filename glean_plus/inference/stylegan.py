@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, TypeVar, Union
 
@@ -38,7 +39,7 @@ class Noise:
         return F.leaky_relu_(x, LRELU_SLOPE)
 
 
-class FoldedStyleBank(Generic[Bank]):
+class FoldedStyleBank(ABC, Generic[Bank]):
     """What both StyleGANs share, for :class:`FoldedModel`.
 
     Args:
@@ -54,8 +55,9 @@ class FoldedStyleBank(Generic[Bank]):
         if bank.start_res == 4 and codes[0] is not None:  # the same feature for all pictures
             self.constant = self.step(4, codes)
 
+    @abstractmethod
     def _fold(self, bank: Bank, resolution: int, codes: Sequence[Tensor | None], dtype: torch.dtype) -> Block:
-        raise NotImplementedError
+        """The block of a resolution."""
 
     def step(self, resolution: int, codes: Sequence[Tensor | None], feature: Tensor | None = None) -> Tensor:
         """See :meth:`LatentBank.step`."""

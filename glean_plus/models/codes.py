@@ -64,3 +64,8 @@ class LearnedCodes(nn.Module):
         """Set the codes to the bank's means, one (code_dims[k],) per layer of the whole bank."""
         for layer, parameter in zip(self.layers, self.codes):
             parameter.copy_(codes[layer].expand_as(parameter))
+
+
+def codes_of(codes: Sequence[Tensor | None], some: slice) -> list[Tensor | None]:
+    """Codes of some of the pictures; those that are the same for all stay as they are."""
+    return [code if code is None or len(code) == 1 else code[some] for code in codes]
