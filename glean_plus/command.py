@@ -97,6 +97,8 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--label', type=int, metavar='CLASS', help='class of the pictures, for a model that wants one')
     parser.add_argument('--consistent', type=int, nargs='?', const=5, default=0, metavar='STEPS',
                         help='bring the result back to what shrinks to its input by bicubic (default: 5 steps)')
+    parser.add_argument('--fidelity', type=float, metavar='0..1',
+                        help="from 0, more of the bank, over 0.5, the model's own result, to 1, what shrinks to the input")
     parser.add_argument('--format', choices=['png', 'jpg', 'webp', 'tif', 'bmp'],
                         help='of results in a folder (default: png, which keeps 16 bits and transparency)')
     parser.add_argument('--compare', action='store_true', help='write input and result side by side, too')
@@ -118,6 +120,7 @@ def _restore(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         restorer = Restorer(
             args.model, args.checkpoint, mode=args.mode, device=args.device, precision=args.precision, speed=args.speed,
             batch=args.batch, max_memory=args.max_memory, seed=args.seed, consistent=args.consistent, label=args.label,
+            fidelity=args.fidelity,
         )  # fmt: skip
         began = time.perf_counter()
         records, content = restore_files(

@@ -75,21 +75,47 @@ class Consistency:
         steps: Of the projection; 0 only scores.
         colours: How many of the channels the score counts.
         white: The highest level, to which the result is rounded; 1 for floats, which are not.
+        share: Of the way to the projection that is gone.
+        assess: Score what the projection is given, and the enlarged input, too: :attr:`own_lr_psnr`, :attr:`lr_gain`.
     """
 
     def __init__(
-        self, lq: Callable[[int, int], Tensor], height: int, scale: int, steps: int, colours: int, white: float
+        self,
+        lq: Callable[[int, int], Tensor],
+        height: int,
+        scale: int,
+        steps: int,
+        colours: int,
+        white: float,
+        share: float = 1.0,
+        assess: bool = False,
     ) -> None:
         self.lq, self.height, self.scale, self.steps = lq, height, scale, steps
-        self.colours, self.white = colours, white
+        self.colours, self.white, self.share, self.assess = colours, white, share, assess
         self.pyramid = Pyramid(scale)
         self.halo = REACH * (steps + 1)
-        self._error, self._count = 0.0, 0
+        self._errors = dict(result=0.0, own=0.0, enlarged=0.0)
+        self._count = 0
 
     @property
     def lr_psnr(self) -> float:
         """PSNR, in dB, between the input and the result brought to its size, of what has passed."""
-        return 10 * math.log10(1 / (self._error / self._count)) if self._error else math.inf
+        return self._psnr('result')
+
+    @property
+    def own_lr_psnr(self) -> float:
+        """The same of the result before the projection, where it is assessed."""
+        return self._psnr('own')
+
+    @property
+    def lr_gain(self) -> float:
+        """By how many dB :attr:`own_lr_psnr` is above that of the input enlarged by bicubic; 0 if both are exact."""
+        gain = self._psnr('own') - self._psnr('enlarged')
+        return gain if not math.isnan(gain) else 0.0
+
+    def _psnr(self, what: str) -> float:
+        error = self._errors[what]
+        return 10 * math.log10(self._count / error) if error else math.inf
 
     def through(self, strips: Iterator[Tensor]) -> Iterator[Tensor]:
         """Strips (C, h, s W) -> strips of the same rows, cut otherwise; 0 to 1."""
@@ -104,11 +130,21 @@ class Consistency:
             yield self._block(held[:, :scale * (end - first)], begin, end, top, bottom)
 
     def _block(self, x: Tensor, begin: int, end: int, top: int, bottom: int) -> Tensor:
-        lq = self.lq(begin, end)
-        x = self.pyramid.project(x, lq, self.steps).clamp(0, 1)
-        x = x if self.white == 1 else (x * self.white).round() / self.white
-        rows = slice(top - begin, bottom - begin)
-        error = self.pyramid.down(x[:self.colours])[:, rows].clamp(0, 1) - lq[:self.colours, rows]
-        self._error += float(error.double().square().sum())
-        self._count += error.numel()
+        lq, rows = self.lq(begin, end), slice(top - begin, bottom - begin)
+        if self.assess:
+            self._score('own', self._rounded(x), lq, rows)
+            self._score('enlarged', self._rounded(self.pyramid.up(lq)), lq, rows)
+        if self.steps:
+            x = torch.lerp(x, self.pyramid.project(x, lq, self.steps), self.share)
+        x = self._rounded(x)
+        self._score('result', x, lq, rows)
+        self._count += (bottom - top) * lq.shape[2] * self.colours
         return x[:, self.scale * (top - begin):self.scale * (bottom - begin)]
+
+    def _rounded(self, x: Tensor) -> Tensor:
+        x = x.clamp(0, 1)
+        return x if self.white == 1 else (x * self.white).round() / self.white
+
+    def _score(self, what: str, x: Tensor, lq: Tensor, rows: slice) -> None:
+        error = self.pyramid.down(x[:self.colours])[:, rows].clamp(0, 1) - lq[:self.colours, rows]
+        self._errors[what] += float(error.double().square().sum())

@@ -38,6 +38,7 @@ def manifest(restorer: Restorer, options: Mapping[str, Any], command: Sequence[s
             model=source.name, config=source.config, weights=sha256(source.checkpoint), version=__version__,
             mode=restorer.mode, precision=str(network.dtype).removeprefix('torch.'), speed=network.speed,
             seed=restorer.seed, consistent=restorer.consistent, label=restorer.label,
+            fidelity=restorer.fidelity,
             max_memory=restorer.limits.memory, **options,
         ),
         about=dict(

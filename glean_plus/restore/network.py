@@ -20,6 +20,7 @@ from glean_plus.models.codes import PredictedCodes
 from glean_plus.models.restorer import GLEANRestorer
 from glean_plus.models.speed import at_speed
 from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.fidelity import enlarge_bank_features
 from glean_plus.restore.memory import bytes_per_pixel
 from glean_plus.restore.source import Source
 from glean_plus.weights import read_state_dict
@@ -53,6 +54,7 @@ class Network:
         speed: ``exact``, ``folded`` or ``compiled``, see :func:`glean_plus.models.speed.at_speed`.
         seed: Of noise maps in place of the bank's own; None keeps these.
         label: Class of the pictures, for a model built with ``given_class``.
+        bank_factor: See :func:`glean_plus.restore.fidelity.enlarge_bank_features`.
 
     Attributes:
         in_size, scale: Nominal side of the input, and how much larger the result is.
@@ -74,6 +76,7 @@ class Network:
         speed: str = 'exact',
         seed: int | None = None,
         label: int | None = None,
+        bank_factor: float = 1.0,
     ) -> None:
         for what, given, known in (('precision', precision, (*PRECISIONS,)), ('speed', speed, SPEEDS)):
             if given not in known:
@@ -91,6 +94,8 @@ class Network:
         self._take_facts(source, network)
         if seed is not None:
             self._draw_noise(network, seed)
+        if bank_factor != 1:
+            enlarge_bank_features(network, bank_factor)
         self.label = self._check_label(network, label)
         model.to(self.device)  # whole: a moving average shares the generator's bank
         for parameter in network.parameters():

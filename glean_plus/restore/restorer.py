@@ -16,6 +16,7 @@ from glean_plus.restore import engine
 from glean_plus.restore.arrays import Back, accept, to_pil
 from glean_plus.restore.consistency import Consistency
 from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.fidelity import STEPS, bank_factor, check_fidelity, input_share
 from glean_plus.restore.layers import Layers
 from glean_plus.restore.memory import parse_bytes
 from glean_plus.restore.network import Network
@@ -51,6 +52,8 @@ class Restorer:
         consistent: Steps of a projection that brings the result to what shrinks to its input by bicubic (5 do); 0 for
             none. For inputs that were made so: of others it brings back noise and blocks.
         label: Class of the pictures, for a model that is given one.
+        fidelity: From 0, more of the bank than in training: sharper, and further from the input; through 0.5, the
+            model's own result; to 1, what shrinks to its input, as ``consistent`` makes it. None is the model's own.
 
     Raises:
         RestoreError: If a model or option cannot be used.
@@ -71,17 +74,21 @@ class Restorer:
         seed: int | None = None,
         consistent: int = 0,
         label: int | None = None,
+        fidelity: float | None = None,
     ) -> None:
         if batch < 1 or consistent < 0:
             raise RestoreError(f'batch is 1 or more and consistent 0 or more, but they are {batch} and {consistent}.')
+        check_fidelity(fidelity, consistent)
         self.limits = engine.Limits(batch, parse_bytes(max_memory))
         self.source = find(model, checkpoint)
-        self.network = Network(self.source, device, precision, speed, seed, label)
+        self.network = Network(self.source, device, precision, speed, seed, label, bank_factor(fidelity))
         self.mode = mode or engine.default_mode(self.network)
         engine.check_mode(self.network, self.mode)
         if consistent and self.network.colorizes:
             raise RestoreError('Colorization keeps the lightness of its input as it is: leave `consistent` out.')
-        self.consistent, self.seed, self.label = consistent, seed, label
+        if fidelity is not None and self.network.colorizes:
+            raise RestoreError('Colorization keeps the lightness of its input as it is: leave `fidelity` out.')
+        self.consistent, self.seed, self.label, self.fidelity = consistent, seed, label, fidelity
 
     @property
     def scale(self) -> int:
@@ -198,10 +205,12 @@ class Restoration:
                         queue.append(part)
                 yield queues[index].pop(0)
 
+        share = input_share(restorer.fidelity)
+        steps, share = (STEPS, share) if share else (restorer.consistent, 1.0)
         checks = [
             Consistency(
                 lambda begin, end, image=image: layers.tensor(image[begin:end]),  # type: ignore[misc]
-                len(image), restorer.scale, restorer.consistent, layers.colours, layers.white,
+                len(image), restorer.scale, steps, layers.colours, layers.white, share,
             )
             for image in images
         ]  # fmt: skip
