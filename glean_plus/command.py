@@ -24,6 +24,7 @@ TOOLS = {
     'benchmark': ('benchmark', 'time and memory beside MMagic'),
     'fetch': ('fetch_weights', 'list and fetch published weights'),
     'invert': ('invert', 'restore by GAN inversion, for comparison'),
+    'calibrate': ('calibrate', 'what the signs of failure are on pictures of a kind, and on others'),
     'study': ('study', 'train and compare models over seeds'),
 }
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
@@ -102,6 +103,8 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--format', choices=['png', 'jpg', 'webp', 'tif', 'bmp'],
                         help='of results in a folder (default: png, which keeps 16 bits and transparency)')
     parser.add_argument('--compare', action='store_true', help='write input and result side by side, too')
+    parser.add_argument('--report', action='store_true',
+                        help='write signs of failure with each result, and a heat map of the spread over noise draws')
     parser.add_argument('--overwrite', action='store_true', help='restore everything anew')
     parser.add_argument('--json', metavar='FILE', help='write a report; - for the standard output')
 
@@ -114,7 +117,8 @@ def _restore(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     start = time.perf_counter()
     try:
         jobs = find_jobs(args.input, args.output, args.format and f'.{args.format}')
-        from glean_plus.restore.folder import report, restore_files  # these take seconds
+        from glean_plus.restore.failure import Assessor  # these take seconds
+        from glean_plus.restore.folder import report, restore_files
         from glean_plus.restore.restorer import Restorer
 
         restorer = Restorer(
@@ -124,7 +128,8 @@ def _restore(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         )  # fmt: skip
         began = time.perf_counter()
         records, content = restore_files(
-            restorer, jobs, compare=args.compare, overwrite=args.overwrite, command=arguments,
+            restorer, jobs, compare=args.compare, assessor=Assessor(restorer) if args.report else None,
+            overwrite=args.overwrite, command=arguments,
             say=lambda line: print(f'glean-plus: {line}', file=sys.stderr),
         )  # fmt: skip
     except (RestoreError, WeightsError) as error:

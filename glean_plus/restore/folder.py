@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -10,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from glean_plus.data.pictures import save_text
 from glean_plus.restore import manifest
 from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.failure import Assessor
 from glean_plus.restore.jobs import Job, Jobs
 from glean_plus.restore.picture import WHITES, Meta, Picture
 from glean_plus.restore.png import PngWriter
@@ -31,6 +34,7 @@ class Record:
         seconds: It took; of pictures that were restored together, each one's share.
         lr_psnr: How well the result, shrunk, meets its input, in dB; None in colorization, and where it is exact.
         error: Why it failed.
+        failure: Its :class:`glean_plus.restore.failure.Failure`, where a report is asked for.
     """
 
     input: str
@@ -41,6 +45,7 @@ class Record:
     seconds: float = 0.0
     lr_psnr: float | None = None
     error: str = ''
+    failure: dict | None = None
 
 
 def restore_files(
@@ -48,6 +53,7 @@ def restore_files(
     jobs: Jobs,
     *,
     compare: bool = False,
+    assessor: Assessor | None = None,
     overwrite: bool = False,
     command: Sequence[str] = (),
     say: Callable[[str], None] = tqdm.write,
@@ -61,6 +67,7 @@ def restore_files(
         restorer: Who does it.
         jobs: Which files.
         compare: Write a picture of each input, enlarged, beside its result.
+        assessor: Writes a report on each result, and a heat map.
         overwrite: Restore everything anew, and replace results of another run.
         command: The command line, for the manifest.
         say: Is given a line about each picture that fails, and about what is passed over.
@@ -87,13 +94,15 @@ def restore_files(
     todo = []
     for job in jobs.jobs:
         sweep(job.target)
-        if goes_on and job.done and (job.compare.is_file() or not compare):
+        if goes_on and job.done and (job.compare.is_file() or not compare) and (
+            job.report.is_file() or not assessor
+        ):
             records.append(Record(str(job.source), str(job.target), 'there'))
         else:
             todo.append(job)
     with tqdm(total=len(todo), unit='picture', disable=not todo) as bar:
         for group in _groups(restorer, todo, records, bar, say):
-            _restore_group(restorer, group, compare, records, bar, say)
+            _restore_group(restorer, group, compare, assessor, records, bar, say)
     return records, content
 
 
@@ -132,11 +141,18 @@ def _failed(job: Job, error: BaseException, records: list[Record], bar: tqdm, sa
 
 
 def _restore_group(
-    restorer: Restorer, group: Group, compare: bool, records: list[Record], bar: tqdm, say: Callable[[str], None]
+    restorer: Restorer,
+    group: Group,
+    compare: bool,
+    assessor: Assessor | None,
+    records: list[Record],
+    bar: tqdm,
+    say: Callable[[str], None],
 ) -> None:
     """Restore pictures together; if that fails, one by one, so that only the one that fails is lost."""
     start = time.perf_counter()
-    restoration = Restoration(restorer, [picture for _, picture in group])
+    restoration = Restoration(restorer, [picture for _, picture in group], assess=assessor is not None)
+    failures: list[dict | None] = [None] * len(group)
     try:
         if len(group) == 1:
             job, picture = group[0]
@@ -145,19 +161,34 @@ def _restore_group(
             parts = list(restoration)
             for i, (job, picture) in enumerate(group):
                 _write(job, picture, iter([part[i] for part in parts]), restoration, compare)
+        if assessor is not None:
+            failures = [
+                _report(assessor, job, picture, scores)
+                for (job, picture), scores in zip(group, restoration.own_scores)
+            ]
     except Exception as error:  # whatever it is, it is named, and the other pictures have their turn
         if len(group) > 1:
             for each in group:
-                _restore_group(restorer, [each], compare, records, bar, say)
+                _restore_group(restorer, [each], compare, assessor, records, bar, say)
         else:
             _failed(group[0][0], error, records, bar, say)
         return
     seconds = (time.perf_counter() - start) / len(group)
-    for (job, picture), score in zip(group, restoration.scores):
+    for (job, picture), score, failure in zip(group, restoration.scores, failures):
         size, result_size = picture.image.shape[:2], restoration.shape[:2]
         finite = None if score is None or score == float('inf') else score
-        records.append(Record(str(job.source), str(job.target), 'restored', size, result_size, seconds, finite))
+        records.append(
+            Record(str(job.source), str(job.target), 'restored', size, result_size, seconds, finite, failure=failure)
+        )
         bar.update()
+
+
+def _report(assessor: Assessor, job: Job, picture: Picture, scores: tuple[float, float]) -> dict:
+    """Written beside the result, its heat map first: where there is a report, it is whole."""
+    job.report.parent.mkdir(parents=True, exist_ok=True)
+    failure = assessor(picture, *scores, heat_map=job.report.with_suffix('.png')).content()
+    save_text(json.dumps(failure, indent=2) + '\n', job.report)
+    return failure
 
 
 def _write(job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restoration, compare: bool) -> None:

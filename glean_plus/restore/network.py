@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -61,6 +62,7 @@ class Network:
         colorizes: The input is L of Lab, and the results are a and b.
         any_size: It takes sides that are multiples of ``multiple``; otherwise ``in_size`` alone.
         predicts_codes: Its codes depend on the picture, see :meth:`codes`.
+        has_noise: Its bank adds noise maps, see :meth:`redrawn`.
         bytes_per_pixel: Memory of the activations for each pixel of the input.
 
     Raises:
@@ -117,6 +119,8 @@ class Network:
         self.any_size = isinstance(network, (ESRGANPlus, BankFreeGLEAN)) or bool(getattr(network, 'any_size', False))
         self.multiple = int(getattr(network, 'multiple', 1))
         self.predicts_codes = isinstance(getattr(network, 'codes', None), PredictedCodes)
+        bank = getattr(network, 'bank', None)
+        self.has_noise = isinstance(bank, LatentBank) and bool(bank.draw_noises())
         self.bgr = source.card is not None and source.card.colour_order == 'bgr'
         self.mean, self.std = (_levels(source.model, key) for key in ('mean', 'std'))
         # Without labels: their values would be looked at, of which there are none; the maps are the same.
@@ -134,6 +138,19 @@ class Network:
         for res, maps in noises.items():
             for layer, drawn in zip(bank.layers_of(res), maps):
                 setattr(bank, f'injected_noise_{layer}', drawn)
+
+    def redrawn(self, seed: int) -> Network:
+        """The same with other noise maps, not folded; the weights are shared.
+
+        Raises:
+            RestoreError: If there are none.
+        """
+        other = copy.copy(self)
+        shared = {id(parameter): parameter for parameter in self._plain.parameters()}
+        other._plain = other.network = copy.deepcopy(self._plain, shared)
+        other.speed = 'exact'
+        self._draw_noise(other._plain, seed)
+        return other
 
     def _check_label(self, network: nn.Module, label: int | None) -> Tensor | None:
         classes = getattr(getattr(network, 'bank', None), 'num_classes', 0)

@@ -169,14 +169,16 @@ class Restoration:
     Args:
         restorer: Who does it.
         pictures: One or more.
+        assess: Fill :attr:`own_scores`.
 
     Attributes:
         shape: (s H, s W, K') of each result.
         scores: How well each result, shrunk, meets its input, in dB, once all rows have come; None in colorization.
+        own_scores: The same of each result before any projection, and how many dB that is above bicubic.
     """
 
-    def __init__(self, restorer: Restorer, pictures: Sequence[Picture]) -> None:
-        self.restorer, self.pictures = restorer, pictures
+    def __init__(self, restorer: Restorer, pictures: Sequence[Picture], assess: bool = False) -> None:
+        self.restorer, self.pictures, self.assess = restorer, pictures, assess
         network, layers = restorer.network, pictures[0].layers
         height, width = pictures[0].image.shape[:2]
         self.layers = Layers(layers.gray and not network.colorizes, layers.alpha, layers.white)
@@ -184,6 +186,7 @@ class Restoration:
         self.shape = (network.scale * height, network.scale * width, channels)
         self.kind = pictures[0].image.dtype.name
         self.scores: list[float | None] = [None] * len(pictures)
+        self.own_scores: list[tuple[float, float]] = []
 
     def __iter__(self) -> Iterator[list[np.ndarray]]:
         restorer = self.restorer
@@ -211,12 +214,15 @@ class Restoration:
             Consistency(
                 lambda begin, end, image=image: layers.tensor(image[begin:end]),  # type: ignore[misc]
                 len(image), restorer.scale, steps, layers.colours, layers.white, share,
+                self.assess,
             )
             for image in images
         ]  # fmt: skip
         for parts in zip(*(check.through(of(index)) for index, check in enumerate(checks))):
             yield [levels(part, self.kind) for part in parts]
         self.scores = [check.lr_psnr for check in checks]
+        if self.assess:
+            self.own_scores = [(check.own_lr_psnr, check.lr_gain) for check in checks]
 
     def _coloured(
         self, rows: Iterator[Tensor], images: Sequence[np.ndarray], layers: Layers

@@ -48,7 +48,19 @@ def load_restorer(model: Mapping[str, Any], checkpoint: str, device: str | torch
 
 
 def own_picture_bank(generator: Mapping[str, Any], device: str | torch.device = 'cpu') -> LatentBank | str:
-    """The bank of a generator's config as it was pre-trained, with the layers that draw its own picture.
+    """The bank as :func:`pretrained_bank` gives it, with the layers that draw its own picture."""
+    return pretrained_bank(generator, device, rgb=True)
+
+
+def pretrained_bank(
+    generator: Mapping[str, Any], device: str | torch.device = 'cpu', **parts: Any
+) -> LatentBank | str:
+    """The bank of a generator's config as it was pre-trained.
+
+    Args:
+        generator: The config.
+        device: Where to have it.
+        **parts: Of the bank's arguments, those that differ, such as ``rgb=True``.
 
     Returns:
         The bank; or, where the config names no file, or one that is not there, a sentence about it.
@@ -56,7 +68,7 @@ def own_picture_bank(generator: Mapping[str, Any], device: str | torch.device = 
     Raises:
         WeightsError: If there is a file, and it is another bank's.
     """
-    bank: LatentBank = MODELS.build(dict(generator['bank']) | dict(rgb=True))
+    bank: LatentBank = MODELS.build(dict(generator['bank']) | parts)
     if bank.pretrained is None:
         return 'the config names no file of the pre-trained bank: model.generator.bank.pretrained.checkpoint is not set'
     try:

@@ -1,0 +1,209 @@
+"""Signs that a model is at a loss with a picture: figures, and what they are on pictures of its kind."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from glean_plus.restore import engine
+from glean_plus.restore.codes import CodeStatistics, code_statistics
+from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.picture import Picture
+from glean_plus.restore.png import PngWriter
+from glean_plus.restore.restorer import Restoration, Restorer
+from glean_plus.restore.write import whole_or_not_at_all
+
+DRAWS = 8  # of the noise maps
+# What a deviation over the draws must be to be white in the heat map, as a share of the range.
+WHITE = 1 / 16
+
+FIGURES = {
+    'lr_psnr': "how well the model's own result, shrunk, meets the input, in dB",
+    'lr_gain': 'how many dB that is above the input enlarged by bicubic',
+    'code_distance': "root mean square distance of the predicted codes from the bank's mean, in units of its spread",
+    'noise_spread': 'standard deviation over draws of the noise, a mean over pixels, in levels of 255',
+}
+
+
+@dataclass
+class Failure:
+    """What is known of a result.
+
+    Attributes:
+        figures: Of :data:`FIGURES`; None where there is no such thing.
+        missing: Why.
+        verdict: A line for people.
+        unlike: Whether a figure is out of the bounds of the model's kind of picture; None if no bounds are known.
+    """
+
+    figures: dict[str, float | None]
+    missing: dict[str, str] = field(default_factory=dict)
+    verdict: str = ''
+    unlike: bool | None = None
+
+    def content(self) -> dict[str, Any]:
+        """For JSON."""
+        return dict(verdict=self.verdict, unlike=self.unlike, **self.figures, missing=self.missing)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Beyond which a figure is unusual.
+
+    Attributes:
+        side: ``low`` or ``high``, where unusual pictures are.
+        value: 95 of 100 pictures of the model's kind are not beyond it.
+        used: Whether the verdict counts it: it tells at least one other kind of picture from the model's own.
+    """
+
+    side: str
+    value: float
+    used: bool = True
+
+    def beyond(self, figure: float) -> bool:
+        return figure < self.value if self.side == 'low' else figure > self.value
+
+
+def bounds_path(checkpoint: Path) -> Path:
+    """Where the bounds of a checkpoint are: in a folder beside it."""
+    return checkpoint.parent / 'bounds' / f'{checkpoint.stem}.json'
+
+
+def read_bounds(checkpoint: Path) -> dict[str, Bound]:
+    """Figure -> bound; empty if there are none.
+
+    Raises:
+        RestoreError: If the file cannot be read.
+    """
+    path = bounds_path(checkpoint)
+    if not path.is_file():
+        return {}
+    try:
+        figures = json.loads(path.read_text(encoding='utf-8'))['figures']
+        return {name: Bound(each['side'], float(each['bound']), bool(each['used'])) for name, each in figures.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RestoreError(f'{path} holds no bounds ({error}): remove it, or make it anew by `calibrate`.') from error
+
+
+def judged(figures: Mapping[str, float | None], bounds: Mapping[str, Bound]) -> tuple[bool | None, str]:
+    """Whether a picture is unlike those of the bounds, and a line that says so."""
+    counted = {name: bound for name, bound in bounds.items() if bound.used and figures.get(name) is not None}
+    if not counted:
+        return None, 'no bounds are known for these weights: make them of pictures of its kind, `glean-plus calibrate`'
+    beyond = [
+        f'{name} {figures[name]:.3g}, {"below" if bound.side == "low" else "above"} {bound.value:.3g}'
+        for name, bound in counted.items() if bound.beyond(figures[name])
+    ]  # fmt: skip
+    if beyond:
+        return True, f'unlike what the model was made for: {"; ".join(beyond)}'
+    return False, f'like what the model was made for, by {", ".join(counted)}'
+
+
+class Assessor:
+    """Makes a :class:`Failure` of each picture of a restorer.
+
+    Args:
+        restorer: Whose results are judged.
+        draws: Of the noise maps; more is slower, each is a pass of the model.
+
+    Raises:
+        RestoreError: In colorization, whose input says nothing of the colours; on less than two draws; on bounds that
+            cannot be read.
+    """
+
+    def __init__(self, restorer: Restorer, draws: int = DRAWS) -> None:
+        if restorer.network.colorizes:
+            raise RestoreError('Colorization has no report: its input says nothing of the colours.')
+        if draws < 2:
+            raise RestoreError(f'A spread takes 2 draws of the noise or more, not {draws}.')
+        self.restorer, self.draws = restorer, draws
+        self.bounds = read_bounds(restorer.source.checkpoint)
+
+    @functools.cached_property
+    def _statistics(self) -> CodeStatistics | str:
+        if not self.restorer.network.predicts_codes:
+            return 'the codes of this model are the same for all pictures'
+        return code_statistics(self.restorer.source.model['generator'])
+
+    def __call__(
+        self, picture: Picture, lr_psnr: float, lr_gain: float, heat_map: Path | None = None
+    ) -> Failure:
+        """Judge.
+
+        Args:
+            picture: That has been restored.
+            lr_psnr, lr_gain: Of its result, as its :class:`Restoration` has them.
+            heat_map: File, .png, for a picture of the spread: black where the draws agree, over red to yellow; not
+                written where the model has no noise.
+        """
+        figures: dict[str, float | None] = dict.fromkeys(FIGURES)
+        missing = {}
+        for name, value in (('lr_psnr', lr_psnr), ('lr_gain', lr_gain)):
+            if math.isfinite(value):
+                figures[name] = value
+            else:
+                missing[name] = 'it is exact'
+        if isinstance(self._statistics, str):
+            missing['code_distance'] = self._statistics
+        else:
+            figures['code_distance'] = self._code_distance(picture, self._statistics)
+        if self.restorer.network.has_noise:
+            figures['noise_spread'] = self._spread(picture, heat_map)
+        else:
+            missing['noise_spread'] = 'this model has no noise maps'
+        unlike, verdict = judged(figures, self.bounds)
+        return Failure(figures, missing, verdict, unlike)
+
+    def _code_distance(self, picture: Picture, statistics: CodeStatistics) -> float:
+        network, layers = self.restorer.network, picture.layers
+        small = engine.shrunk(picture.opaque(), (network.in_size, network.in_size), layers)
+        codes = layers.codes(network, small[None]).colour
+        return float(statistics.distance(codes or []))
+
+    def _spread(self, picture: Picture, heat_map: Path | None) -> float:
+        """Mean deviation over the draws; they go through the picture in step, so that none is held whole."""
+        height, width = (self.restorer.scale * side for side in picture.image.shape[:2])
+        deviations = self._deviations(picture)
+        total = 0.0
+        if heat_map is None:
+            total = sum(float(each.sum()) for each in deviations)
+        else:
+            with whole_or_not_at_all(heat_map) as file:
+                writer = PngWriter(file, height, width, 3)
+                for each in deviations:
+                    total += float(each.sum())
+                    heat = (255 * (each / WHITE).clip(0, 1)).round().astype(np.uint8)
+                    writer.write(cv2.cvtColor(cv2.applyColorMap(heat, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB))
+                writer.close()
+        return 255 * total / (height * width)
+
+    def _deviations(self, picture: Picture) -> Iterator[np.ndarray]:
+        """Rows (h, W) of the standard deviation over the draws, a mean over the colours; 0 to 1."""
+        restorer, layers, image = self.restorer, picture.layers, picture.opaque()
+        streams = [
+            engine.strips(network, [image], layers, restorer.mode, restorer.limits) for network in self._redrawn
+        ]
+        for strips in zip(*streams):
+            drawn = torch.stack([strip[0, :layers.colours].clamp(0, 1) for strip in strips])
+            yield drawn.std(dim=0).mean(dim=0).numpy()
+
+    @functools.cached_property
+    def _redrawn(self) -> Sequence[Any]:
+        return [self.restorer.network.redrawn(seed) for seed in range(self.draws)]
+
+
+def assess(restorer: Restorer, picture: Picture, assessor: Assessor | None = None) -> Failure:
+    """Restore a picture and judge its result, which is thrown away."""
+    made = Restoration(restorer, [picture], assess=True)
+    for _ in made:
+        pass
+    return (assessor or Assessor(restorer))(picture, *made.own_scores[0])
