@@ -25,6 +25,7 @@ TOOLS = {
     'fetch': ('fetch_weights', 'list and fetch published weights'),
     'invert': ('invert', 'restore by GAN inversion, for comparison'),
     'calibrate': ('calibrate', 'what the signs of failure are on pictures of a kind, and on others'),
+    'fidelity': ('fidelity', 'what --fidelity does, measured'),
     'study': ('study', 'train and compare models over seeds'),
 }
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
@@ -99,7 +100,7 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--consistent', type=int, nargs='?', const=5, default=0, metavar='STEPS',
                         help='bring the result back to what shrinks to its input by bicubic (default: 5 steps)')
     parser.add_argument('--fidelity', type=float, metavar='0..1',
-                        help="from 0, more of the bank, over 0.5, the model's own result, to 1, what shrinks to the input")
+                        help="from 0, more of the bank, through 0.5, the model's own, to 1, what shrinks to its input")
     parser.add_argument('--format', choices=['png', 'jpg', 'webp', 'tif', 'bmp'],
                         help='of results in a folder (default: png, which keeps 16 bits and transparency)')
     parser.add_argument('--compare', action='store_true', help='write input and result side by side, too')

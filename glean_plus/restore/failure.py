@@ -17,10 +17,12 @@ import torch
 from glean_plus.restore import engine
 from glean_plus.restore.codes import CodeStatistics, code_statistics
 from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.fidelity import bank_factor
 from glean_plus.restore.picture import Picture
 from glean_plus.restore.png import PngWriter
 from glean_plus.restore.restorer import Restoration, Restorer
 from glean_plus.restore.write import whole_or_not_at_all
+from glean_plus.weights.fetch import sha256
 
 DRAWS = 8  # of the noise maps
 # What a deviation over the draws must be to be white in the heat map, as a share of the range.
@@ -82,16 +84,20 @@ def read_bounds(checkpoint: Path) -> dict[str, Bound]:
     """Figure -> bound; empty if there are none.
 
     Raises:
-        RestoreError: If the file cannot be read.
+        RestoreError: If the file cannot be read, or is of other weights.
     """
     path = bounds_path(checkpoint)
     if not path.is_file():
         return {}
     try:
-        figures = json.loads(path.read_text(encoding='utf-8'))['figures']
-        return {name: Bound(each['side'], float(each['bound']), bool(each['used'])) for name, each in figures.items()}
+        content = json.loads(path.read_text(encoding='utf-8'))
+        weights, figures = content['weights'], content['figures']
+        bounds = {name: Bound(each['side'], float(each['bound']), bool(each['used'])) for name, each in figures.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RestoreError(f'{path} holds no bounds ({error}): remove it, or make it anew by `calibrate`.') from error
+    if weights != sha256(checkpoint):
+        raise RestoreError(f'{path} is of other weights than {checkpoint}: remove it, or make it anew by `calibrate`.')
+    return bounds
 
 
 def judged(figures: Mapping[str, float | None], bounds: Mapping[str, Bound]) -> tuple[bool | None, str]:
@@ -114,19 +120,25 @@ class Assessor:
     Args:
         restorer: Whose results are judged.
         draws: Of the noise maps; more is slower, each is a pass of the model.
+        bounds: In place of those beside the checkpoint.
 
     Raises:
         RestoreError: In colorization, whose input says nothing of the colours; on less than two draws; on bounds that
             cannot be read.
     """
 
-    def __init__(self, restorer: Restorer, draws: int = DRAWS) -> None:
+    def __init__(
+        self, restorer: Restorer, draws: int = DRAWS, bounds: Mapping[str, Bound] | None = None
+    ) -> None:
         if restorer.network.colorizes:
             raise RestoreError('Colorization has no report: its input says nothing of the colours.')
         if draws < 2:
             raise RestoreError(f'A spread takes 2 draws of the noise or more, not {draws}.')
         self.restorer, self.draws = restorer, draws
-        self.bounds = read_bounds(restorer.source.checkpoint)
+        # Those of results hold for the model as it is.
+        own = bank_factor(restorer.fidelity) == 1
+        bounds = read_bounds(restorer.source.checkpoint) if bounds is None else bounds
+        self.bounds = {name: bound for name, bound in bounds.items() if own or name == 'code_distance'}
 
     @functools.cached_property
     def _statistics(self) -> CodeStatistics | str:

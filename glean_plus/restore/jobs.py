@@ -112,7 +112,8 @@ def _named(base: Path, names: Sequence[str], out: Path, ending: str) -> list[Job
     for name in names:
         stem = Path(name).with_suffix('').as_posix()
         own = name if counts[stem.lower()] > 1 else stem
-        jobs.append(Job(base / name, out / f'{own}{ending}', out / 'compare' / f'{own}.png', out / 'report' / f'{own}.json'))
+        files = (out / f'{own}{ending}', out / 'compare' / f'{own}.png', out / 'report' / f'{own}.json')
+        jobs.append(Job(base / name, *files))
     return jobs
 
 
