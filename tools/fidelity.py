@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmagic.evaluation.metrics.psnr import psnr
 from PIL import Image
 from tqdm import tqdm
 
@@ -30,6 +29,8 @@ VALUES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 def measure(restorer: Restorer, pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, ...]:
     """Inputs and truths, (H, W, 3) uint8 -> a number for each column."""
+    from mmagic.evaluation.metrics.psnr import psnr  # after glean_plus, which mends what it imports
+
     perceptual, kid = STLPIPSMetric('vgg', channel_order='rgb'), KIDMetric(features='stlpips-alex', channel_order='rgb')
     consistency, rows = LRConsistency(), []
     for lq, gt in tqdm(pairs, unit='picture', leave=False):

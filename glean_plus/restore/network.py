@@ -55,7 +55,7 @@ class Network:
         speed: ``exact``, ``folded`` or ``compiled``, see :func:`glean_plus.models.speed.at_speed`.
         seed: Of noise maps in place of the bank's own; None keeps these.
         label: Class of the pictures, for a model built with ``given_class``.
-        bank_factor: See :func:`glean_plus.restore.fidelity.enlarge_bank_features`.
+        bank_factor: See :func:`glean_plus.restore.fidelity.enlarge_bank_features`; not for colorization.
 
     Attributes:
         in_size, scale: Nominal side of the input, and how much larger the result is.
@@ -96,7 +96,7 @@ class Network:
         self._take_facts(source, network)
         if seed is not None:
             self._draw_noise(network, seed)
-        if bank_factor != 1:
+        if bank_factor != 1 and not self.colorizes:
             enlarge_bank_features(network, bank_factor)
         self.label = self._check_label(network, label)
         model.to(self.device)  # whole: a moving average shares the generator's bank
