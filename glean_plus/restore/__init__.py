@@ -2,12 +2,13 @@
 
 A name, config or checkpoint (`source`) becomes a network on a device (`network`), through which a picture goes in one
 go, in tiles or fitted (`engine`, `axis`), each channel in its way (`layers`), rows of the result coming as they are
-done. `read`, `arrays` and `write` are the ways in and out, `consistency` holds a result to its input; `folder` does
-whole folders, with a `manifest`.
+done. `read`, `arrays` and `write` are the ways in and out, `consistency` holds a result to its input, `fidelity` sets
+how much; `folder` does whole folders, with a `manifest`. `failure` judges results, by bounds of `calibration`.
 """
 
 from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.failure import assess
 from glean_plus.restore.restorer import Restorer
 from glean_plus.restore.source import available
 
-__all__ = ['RestoreError', 'Restorer', 'available']
+__all__ = ['RestoreError', 'Restorer', 'assess', 'available']

@@ -142,7 +142,10 @@ class Assessor:
 
     @functools.cached_property
     def _statistics(self) -> CodeStatistics | str:
-        if not self.restorer.network.predicts_codes:
+        network = self.restorer.network
+        if not network.has_bank:
+            return 'this model has no bank'
+        if not network.predicts_codes:
             return 'the codes of this model are the same for all pictures'
         return code_statistics(self.restorer.source.model['generator'])
 
@@ -213,8 +216,9 @@ class Assessor:
         return [self.restorer.network.redrawn(seed) for seed in range(self.draws)]
 
 
-def assess(restorer: Restorer, picture: Picture, assessor: Assessor | None = None) -> Failure:
-    """Restore a picture and judge its result, which is thrown away."""
+def assess(restorer: Restorer, given: Any, assessor: Assessor | None = None) -> Failure:
+    """Restore one picture, of any kind that a restorer takes, and judge its result, which is thrown away."""
+    picture = given if isinstance(given, Picture) else restorer.accept(given)[0][0]
     made = Restoration(restorer, [picture], assess=True)
     for _ in made:
         pass

@@ -62,7 +62,7 @@ class Network:
         colorizes: The input is L of Lab, and the results are a and b.
         any_size: It takes sides that are multiples of ``multiple``; otherwise ``in_size`` alone.
         predicts_codes: Its codes depend on the picture, see :meth:`codes`.
-        has_noise: Its bank adds noise maps, see :meth:`redrawn`.
+        has_bank, has_noise: It has a bank, and that adds noise maps, see :meth:`redrawn`.
         bytes_per_pixel: Memory of the activations for each pixel of the input.
 
     Raises:
@@ -120,7 +120,8 @@ class Network:
         self.multiple = int(getattr(network, 'multiple', 1))
         self.predicts_codes = isinstance(getattr(network, 'codes', None), PredictedCodes)
         bank = getattr(network, 'bank', None)
-        self.has_noise = isinstance(bank, LatentBank) and bool(bank.draw_noises())
+        self.has_bank = isinstance(bank, LatentBank)
+        self.has_noise = self.has_bank and bool(bank.draw_noises(torch.Generator()))
         self.bgr = source.card is not None and source.card.colour_order == 'bgr'
         self.mean, self.std = (_levels(source.model, key) for key in ('mean', 'std'))
         # Without labels: their values would be looked at, of which there are none; the maps are the same.

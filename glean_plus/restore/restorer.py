@@ -112,7 +112,7 @@ class Restorer:
             RestoreError: If one is no picture, or cannot be restored.
         """
         several = isinstance(given, (list, tuple))
-        accepted = [self._accept(each) for each in (given if several else [given])]
+        accepted = [self.accept(each) for each in (given if several else [given])]
         pictures = [picture for group, _ in accepted for picture in group]
         results = iter(self.restore(pictures))
         outputs = [back([(next(results), picture) for picture in group]) for group, back in accepted]
@@ -135,7 +135,8 @@ class Restorer:
         return result, None
 
     @staticmethod
-    def _accept(given: Any) -> tuple[list[Picture], Back]:
+    def accept(given: Any) -> tuple[list[Picture], Back]:
+        """What a call is given, but for lists -> pictures, and what turns their results into the same kind."""
         if isinstance(given, (str, os.PathLike)):
             try:
                 return [read(Path(given))], lambda results: to_pil(*results[0])
