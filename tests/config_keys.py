@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import inspect
-import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ def words(cls: type) -> frozenset[str]:
         if name in seen or name.startswith('torch.'):
             continue
         seen.add(name)
-        for node in ast.walk(ast.parse(inspect.getsource(sys.modules[name]))):
+        for node in ast.walk(ast.parse(inspect.getsource(importlib.import_module(name)))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)
             elif isinstance(node, (ast.arg, ast.keyword)) and node.arg:
