@@ -21,9 +21,10 @@ from glean_plus.command import main
 from glean_plus.imresize import matlab_resize
 from glean_plus.metrics import LRConsistency
 from glean_plus.restore import RestoreError
+from glean_plus.restore.bounds import Bound, bounds_path, judged
 from glean_plus.restore.calibration import area, calibrate, others, pictures_of, write_bounds
 from glean_plus.restore.codes import code_statistics
-from glean_plus.restore.failure import Assessor, Bound, assess, bounds_path, judged
+from glean_plus.restore.failure import Assessor, assess
 from glean_plus.restore.picture import Picture
 
 from conftest import BANK_FILE, CONFIGS, load_tool
@@ -236,6 +237,8 @@ def test_calibration_of_a_model_of_one_s_own(
     assert 'no bounds are known' in assess(restorer, known[0]).verdict
     write_bounds(content, path)
     assert assess(Restorer(path, device='cpu'), known[0]).unlike is not None
+    large = assess(Restorer(path, device='cpu'), photo('coffee', 40, 50))
+    assert 'its bounds are of pictures of 16 px, and this has 50' in large.verdict
     # More of the bank is another result: its bounds do not hold.
     assert assess(Restorer(path, device='cpu', fidelity=0), known[0]).unlike is None
 
@@ -273,13 +276,19 @@ def few(tmp_path: Path, emoji: list[tuple[np.ndarray, np.ndarray]]) -> Path:
 def test_tools(few: Path, capsys: Any) -> None:
     shutil.copy(CONFIGS / 'weights' / f'{LIGHT}.safetensors', few / 'copy.safetensors')
     run: Callable[..., int] = lambda *arguments: main([*map(str, arguments), '--device', 'cpu'])  # noqa: E731
-    options = ('--count', 4, '--draws', 2, '--others', few / 'lq')
-    assert run('calibrate', few / 'copy.safetensors', few / 'lq', *options) == 0
+    (few / 'names.txt').write_text(''.join(f'{i:02d}.png (16,16,3)\n' for i in range(40)))
+    Image.fromarray(photo('coffee', 9, 9)).save(few / 'lq' / 'not_listed.png')
+    options = ('--checkpoint', few / 'copy.safetensors', '--count', 4, '--draws', 2, '--others', few / 'lq')
+    assert run('calibrate', CONFIGS / f'{LIGHT}.py', few / 'lq', '--names', few / 'names.txt', *options) == 0
     said = capsys.readouterr().out
-    assert '| lr_gain |' in said and '| lq |' in said and (few / 'bounds' / 'copy.json').is_file()
+    assert '| lr_gain |' in said and '| lq |' in said 
+    content = json.loads((few / 'bounds' / 'copy.json').read_text())
+    assert content['draws'] == 2 and content['side'] == 16
+    assert content['pictures'] == {'known': 40, 'photographs': 4, 'noise': 4, 'upside down': 4, 'lq': 41}
     with pytest.raises(SystemExit, match='There is no folder'):
         run('calibrate', LIGHT, few / 'nowhere')
-    assert run('fidelity', LIGHT, few / 'lq', few / 'gt', '--every', 20, '--values', 0.5, 1) == 0
+    values = ('--names', few / 'names.txt', '--every', 20, '--values', 0.5, 1)
+    assert run('fidelity', LIGHT, few / 'lq', few / 'gt', *values) == 0
     rows = [line.split('|')[1:6] for line in capsys.readouterr().out.splitlines() if line.startswith('|')]
     numbers = np.array([row for row in rows[2:]], float)
     assert numbers[:, 0].tolist() == [0.5, 1] and numbers[1, 2] > numbers[0, 2] + 5 and (numbers[:, 3] > 0).all()

@@ -159,7 +159,8 @@ def test_one_of_a_batch_that_fails_is_the_only_one_lost(
 
 OPTIONS = [
     ('--mode', 'tiles'), ('--mode', 'fit'), ('--precision', 'bf16'), ('--speed', 'folded'), ('--seed', '3'),
-    ('--consistent',), ('--consistent', '1'), ('--max-memory', '1M'), ('--checkpoint', 'OTHER'),
+    ('--consistent',), ('--consistent', '1'), ('--fidelity', '0'), ('--fidelity', '0.8'), ('--max-memory', '1M'),
+    ('--checkpoint', 'OTHER'),
 ]  # fmt: skip
 
 

@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from glean_plus.data.pictures import save_text
 from glean_plus.imresize import matlab_resize
+from glean_plus.restore.bounds import Bound, Bounds, bounds_path, judged
 from glean_plus.restore.errors import RestoreError
-from glean_plus.restore.failure import FIGURES, Assessor, Bound, assess, bounds_path, judged
+from glean_plus.restore.failure import FIGURES, Assessor, assess
 from glean_plus.restore.picture import Picture, levels
 from glean_plus.restore.read import read
 from glean_plus.restore.restorer import Restorer
@@ -94,7 +95,7 @@ def calibrate(
 
     The bounds come of half of the known pictures; how many of the known are beyond them, of the other half.
     """
-    assessor = Assessor(restorer, draws, bounds={})
+    assessor = Assessor(restorer, draws, bounds=Bounds())
     measured = {
         name: [assess(restorer, picture, assessor).figures for picture in tqdm(some, desc=name, unit='picture')]
         for name, some in (('known', known), *sets.items())
@@ -124,6 +125,7 @@ def calibrate(
     }
     return dict(
         model=restorer.source.name, weights=sha256(restorer.source.checkpoint), version=__version__, draws=draws,
+        side=int(np.median([max(picture.image.shape[:2]) for picture in known])),
         pictures={which: len(some) for which, some in measured.items()}, figures=figures, unlike=unlike,
     )  # fmt: skip
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from glean_plus.restore import engine
+from glean_plus.restore.bounds import Bounds, judged, read_bounds
 from glean_plus.restore.codes import CodeStatistics, code_statistics
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.fidelity import bank_factor
@@ -22,7 +22,6 @@ from glean_plus.restore.picture import Picture
 from glean_plus.restore.png import PngWriter
 from glean_plus.restore.restorer import Restoration, Restorer
 from glean_plus.restore.write import whole_or_not_at_all
-from glean_plus.weights.fetch import sha256
 
 DRAWS = 8  # of the noise maps
 # What a deviation over the draws must be to be white in the heat map, as a share of the range.
@@ -57,63 +56,6 @@ class Failure:
         return dict(verdict=self.verdict, unlike=self.unlike, **self.figures, missing=self.missing)
 
 
-@dataclass(frozen=True)
-class Bound:
-    """Beyond which a figure is unusual.
-
-    Attributes:
-        side: ``low`` or ``high``, where unusual pictures are.
-        value: 95 of 100 pictures of the model's kind are not beyond it.
-        used: Whether the verdict counts it: it tells at least one other kind of picture from the model's own.
-    """
-
-    side: str
-    value: float
-    used: bool = True
-
-    def beyond(self, figure: float) -> bool:
-        return figure < self.value if self.side == 'low' else figure > self.value
-
-
-def bounds_path(checkpoint: Path) -> Path:
-    """Where the bounds of a checkpoint are: in a folder beside it."""
-    return checkpoint.parent / 'bounds' / f'{checkpoint.stem}.json'
-
-
-def read_bounds(checkpoint: Path) -> dict[str, Bound]:
-    """Figure -> bound; empty if there are none.
-
-    Raises:
-        RestoreError: If the file cannot be read, or is of other weights.
-    """
-    path = bounds_path(checkpoint)
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-        weights, figures = content['weights'], content['figures']
-        bounds = {name: Bound(each['side'], float(each['bound']), bool(each['used'])) for name, each in figures.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RestoreError(f'{path} holds no bounds ({error}): remove it, or make it anew by `calibrate`.') from error
-    if weights != sha256(checkpoint):
-        raise RestoreError(f'{path} is of other weights than {checkpoint}: remove it, or make it anew by `calibrate`.')
-    return bounds
-
-
-def judged(figures: Mapping[str, float | None], bounds: Mapping[str, Bound]) -> tuple[bool | None, str]:
-    """Whether a picture is unlike those of the bounds, and a line that says so."""
-    counted = {name: bound for name, bound in bounds.items() if bound.used and figures.get(name) is not None}
-    if not counted:
-        return None, 'no bounds are known for these weights: make them of pictures of its kind, `glean-plus calibrate`'
-    beyond = [
-        f'{name} {figures[name]:.3g}, {"below" if bound.side == "low" else "above"} {bound.value:.3g}'
-        for name, bound in counted.items() if bound.beyond(figures[name])
-    ]  # fmt: skip
-    if beyond:
-        return True, f'unlike what the model was made for: {"; ".join(beyond)}'
-    return False, f'like what the model was made for, by {", ".join(counted)}'
-
-
 class Assessor:
     """Makes a :class:`Failure` of each picture of a restorer.
 
@@ -128,7 +70,7 @@ class Assessor:
     """
 
     def __init__(
-        self, restorer: Restorer, draws: int = DRAWS, bounds: Mapping[str, Bound] | None = None
+        self, restorer: Restorer, draws: int = DRAWS, bounds: Bounds | None = None
     ) -> None:
         if restorer.network.colorizes:
             raise RestoreError('Colorization has no report: its input says nothing of the colours.')
@@ -138,7 +80,8 @@ class Assessor:
         # Those of results hold for the model as it is.
         own = bank_factor(restorer.fidelity) == 1
         bounds = read_bounds(restorer.source.checkpoint) if bounds is None else bounds
-        self.bounds = {name: bound for name, bound in bounds.items() if own or name == 'code_distance'}
+        kept = {name: bound for name, bound in bounds.figures.items() if own or name == 'code_distance'}
+        self.bounds = Bounds(kept, bounds.side)
 
     @functools.cached_property
     def _statistics(self) -> CodeStatistics | str:
@@ -175,7 +118,10 @@ class Assessor:
             figures['noise_spread'] = self._spread(picture, heat_map)
         else:
             missing['noise_spread'] = 'this model has no noise maps'
-        unlike, verdict = judged(figures, self.bounds)
+        unlike, verdict = judged(figures, self.bounds.figures)
+        side = max(picture.image.shape[:2])
+        if unlike is not None and not self.bounds.side / 2 <= side <= 2 * self.bounds.side:
+            verdict += f'; but its bounds are of pictures of {self.bounds.side} px, and this has {side}'
         return Failure(figures, missing, verdict, unlike)
 
     def _code_distance(self, picture: Picture, statistics: CodeStatistics) -> float:

@@ -118,7 +118,7 @@ def _named(base: Path, names: Sequence[str], out: Path, ending: str) -> list[Job
 
 
 def _checked(job: Job) -> Job:
-    for path in (job.target, job.compare):
+    for path in (job.target, job.compare, job.report.with_suffix('.png')):
         if path.exists() and path.resolve() == job.source.resolve():
             raise RestoreError(f'{job.source} is an input and would be overwritten: choose another place for results.')
     return job
