@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument('--names', type=Path, metavar='FILE', help='only the pictures of this list (meta_info_*.txt)')
     parser.add_argument('--every', type=int, default=1, metavar='N', help='only every Nth of them (default: %(default)s)')
     parser.add_argument('--values', type=float, nargs='+', default=VALUES, metavar='0..1', help='(default: in quarters)')
+    parser.add_argument('--consistent', type=int, default=0, metavar='STEPS', help='of `restore`, with values below 0.5')
     parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N, mps or auto (default: %(default)s)')
     args = parser.parse_args()
     if args.names:
@@ -64,7 +65,8 @@ def main() -> None:
     print(f'| fidelity | {" | ".join(COLUMNS)} |\n|{"---|" * (1 + len(COLUMNS))}')
     try:
         for value in args.values:
-            numbers = measure(Restorer(args.model, device=args.device, fidelity=value), pairs)
+            restorer = Restorer(args.model, device=args.device, fidelity=value, consistent=args.consistent)
+            numbers = measure(restorer, pairs)
             texts = (f'{number:.{digits}f}' for number, digits in zip(numbers, (2, 2, 4, 1)))
             print(f'| {value:g} | {" | ".join(texts)} |', flush=True)
     except (RestoreError, WeightsError) as error:
