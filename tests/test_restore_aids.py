@@ -293,4 +293,5 @@ def test_tools(few: Path, capsys: Any) -> None:
     assert run('fidelity', LIGHT, few / 'lq', few / 'gt', *values[:4], '--values', 0, '--consistent', 5) == 0
     rows += [line.split('|')[1:6] for line in capsys.readouterr().out.splitlines() if line.startswith('| 0 ')]
     numbers = np.array(rows[2:], float)
-    assert numbers[:, 0].tolist() == [0.5, 1, 0] and numbers[2, 2] > numbers[0, 2] and numbers[1, 2] > numbers[0, 2] + 5 and (numbers[:, 3] > 0).all()
+    assert numbers[:, 0].tolist() == [0.5, 1, 0] and (numbers[1:, 2] > numbers[0, 2] + 3).all()
+    assert (numbers[:, 3] > 0).all()
