@@ -15,6 +15,12 @@ import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glean_plus.face_options import add_face_arguments, given_options
+
+if TYPE_CHECKING:
+    from glean_plus.restore.base import PictureRestorer
 
 # Command -> the tool that does it, and what that is.
 TOOLS = {
@@ -106,6 +112,7 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--compare', action='store_true', help='write input and result side by side, too')
     parser.add_argument('--report', action='store_true',
                         help='write signs of failure with each result, and a heat map of the spread over noise draws')
+    add_face_arguments(parser)
     parser.add_argument('--overwrite', action='store_true', help='restore everything anew')
     parser.add_argument('--json', metavar='FILE', help='write a report; - for the standard output')
 
@@ -118,15 +125,11 @@ def _restore(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     start = time.perf_counter()
     try:
         jobs = find_jobs(args.input, args.output, args.format and f'.{args.format}')
+        face_options = given_options(args)
         from glean_plus.restore.failure import Assessor  # these take seconds
         from glean_plus.restore.folder import report, restore_files
-        from glean_plus.restore.restorer import Restorer
 
-        restorer = Restorer(
-            args.model, args.checkpoint, mode=args.mode, device=args.device, precision=args.precision, speed=args.speed,
-            batch=args.batch, max_memory=args.max_memory, seed=args.seed, consistent=args.consistent, label=args.label,
-            fidelity=args.fidelity,
-        )  # fmt: skip
+        restorer = _restorer(args, face_options)
         began = time.perf_counter()
         records, content = restore_files(
             restorer, jobs, compare=args.compare, assessor=Assessor(restorer) if args.report else None,
@@ -138,8 +141,9 @@ def _restore(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         return WRONG
     counts = {state: sum(record.state == state for record in records) for state in ('restored', 'there', 'failed')}
     speed = counts['restored'] / max(time.perf_counter() - began, 1e-9)
+    faces = f', {sum(len(record.faces or []) for record in records)} faces' if args.faces else ''
     print(f'{args.output}: {counts["restored"]} restored ({speed:.3g} pictures/s), {counts["there"]} there already, '
-          f'{counts["failed"]} failed', file=sys.stderr)  # fmt: skip
+          f'{counts["failed"]} failed{faces}', file=sys.stderr)  # fmt: skip
     if args.json:
         text = json.dumps(report(records, content, time.perf_counter() - start), indent=2)
         if args.json == '-':
@@ -149,6 +153,24 @@ def _restore(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
             save_text(text + '\n', Path(args.json))
     return FAILED if counts['failed'] else 0
+
+
+def _restorer(args: argparse.Namespace, face_options: dict[str, Any]) -> PictureRestorer:
+    from glean_plus.restore.restorer import Restorer
+
+    same = dict(device=args.device, precision=args.precision, speed=args.speed, batch=args.batch,
+                max_memory=args.max_memory)  # fmt: skip
+    restorer = Restorer(
+        args.model, args.checkpoint, mode=None if args.faces else args.mode, seed=args.seed, label=args.label,
+        consistent=args.consistent, fidelity=args.fidelity, **same,
+    )  # fmt: skip
+    if not args.faces:
+        return restorer
+    from glean_plus.faces import FaceRestorer
+
+    if args.background:
+        face_options['background'] = Restorer(args.background, mode=args.mode, **same)
+    return FaceRestorer(restorer, **face_options)
 
 
 def _models() -> int:

@@ -12,14 +12,15 @@ import numpy as np
 from tqdm import tqdm
 
 from glean_plus.data.pictures import save_text
+from glean_plus.faces.save import are_saved, save_faces
 from glean_plus.restore import manifest
+from glean_plus.restore.base import PictureRestorer, Restored
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.failure import Assessor
 from glean_plus.restore.jobs import Job, Jobs
 from glean_plus.restore.picture import WHITES, Meta, Picture
 from glean_plus.restore.png import PngWriter
 from glean_plus.restore.read import read
-from glean_plus.restore.restorer import Restoration, Restorer
 from glean_plus.restore.write import sweep, whole_or_not_at_all, write
 
 
@@ -35,6 +36,7 @@ class Record:
         lr_psnr: How well the result, shrunk, meets its input, in dB; None in colorization, and where it is exact.
         error: Why it failed.
         failure: Its :class:`glean_plus.restore.failure.Failure`, where a report is asked for.
+        faces: Box, score and landmarks of each face that was restored; None where none are looked for.
     """
 
     input: str
@@ -46,10 +48,11 @@ class Record:
     lr_psnr: float | None = None
     error: str = ''
     failure: dict | None = None
+    faces: list[dict] | None = None
 
 
 def restore_files(
-    restorer: Restorer,
+    restorer: PictureRestorer,
     jobs: Jobs,
     *,
     compare: bool = False,
@@ -96,7 +99,7 @@ def restore_files(
         sweep(job.target)
         if goes_on and job.done and (job.compare.is_file() or not compare) and (
             job.report.is_file() or not assessor
-        ):
+        ) and (not restorer.keep_crops or are_saved(job.faces)):
             records.append(Record(str(job.source), str(job.target), 'there'))
         else:
             todo.append(job)
@@ -114,7 +117,7 @@ Group = list[tuple[Job, Picture]]
 
 
 def _groups(
-    restorer: Restorer, todo: Sequence[Job], records: list[Record], bar: tqdm, say: Callable[[str], None]
+    restorer: PictureRestorer, todo: Sequence[Job], records: list[Record], bar: tqdm, say: Callable[[str], None]
 ) -> Iterator[Group]:
     """Neighbours of one size and kind, as many as a batch and the memory hold."""
     group: Group = []
@@ -141,7 +144,7 @@ def _failed(job: Job, error: BaseException, records: list[Record], bar: tqdm, sa
 
 
 def _restore_group(
-    restorer: Restorer,
+    restorer: PictureRestorer,
     group: Group,
     compare: bool,
     assessor: Assessor | None,
@@ -151,7 +154,7 @@ def _restore_group(
 ) -> None:
     """Restore pictures together; if that fails, one by one, so that only the one that fails is lost."""
     start = time.perf_counter()
-    restoration = Restoration(restorer, [picture for _, picture in group], assess=assessor is not None)
+    restoration = restorer.restoration([picture for _, picture in group], assess=assessor is not None)
     failures: list[dict | None] = [None] * len(group)
     try:
         if len(group) == 1:
@@ -161,6 +164,9 @@ def _restore_group(
             parts = list(restoration)
             for i, (job, picture) in enumerate(group):
                 _write(job, picture, iter([part[i] for part in parts]), restoration, compare)
+        if restorer.keep_crops:
+            for i, (job, _) in enumerate(group):
+                save_faces(job.faces, (restoration.faces or [])[i], restoration.crops[i])
         if assessor is not None:
             failures = [
                 _report(assessor, job, picture, scores)
@@ -174,12 +180,17 @@ def _restore_group(
             _failed(group[0][0], error, records, bar, say)
         return
     seconds = (time.perf_counter() - start) / len(group)
-    for (job, picture), score, failure in zip(group, restoration.scores, failures):
+    faces: Sequence[list | None] = restoration.faces or [None] * len(group)
+    for (job, picture), score, failure, found in zip(group, restoration.scores, failures, faces):
         size, result_size = picture.image.shape[:2], restoration.shape[:2]
         finite = None if score is None or score == float('inf') else score
-        records.append(
-            Record(str(job.source), str(job.target), 'restored', size, result_size, seconds, finite, failure=failure)
-        )
+        content = None if found is None else [face.content() for face in found]
+        if content == []:
+            say(f'{job.source}: no face was found; the photo is enlarged only')
+        records.append(Record(
+            str(job.source), str(job.target), 'restored', size, result_size, seconds, finite, failure=failure,
+            faces=content,
+        ))  # fmt: skip
         bar.update()
 
 
@@ -191,7 +202,7 @@ def _report(assessor: Assessor, job: Job, picture: Picture, scores: tuple[float,
     return failure
 
 
-def _write(job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restoration, compare: bool) -> None:
+def _write(job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored, compare: bool) -> None:
     if compare:
         rows = compared(rows, picture, made, job.compare)
     meta = picture.meta
@@ -201,7 +212,7 @@ def _write(job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restora
 
 
 def compared(
-    rows: Iterator[np.ndarray], picture: Picture, made: Restoration, path: Path
+    rows: Iterator[np.ndarray], picture: Picture, made: Restored, path: Path
 ) -> Iterator[np.ndarray]:
     """The same rows; on their way they are written to ``path``, right of the input, enlarged without smoothing."""
     scale = made.restorer.scale

@@ -26,12 +26,14 @@ class Job:
         target: That of the result.
         compare: That of the picture which shows both.
         report: That of the report on it; its heat map is beside it.
+        faces: Folder of its faces.
     """
 
     source: Path
     target: Path
     compare: Path
     report: Path
+    faces: Path
 
     @property
     def done(self) -> bool:
@@ -79,7 +81,8 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         check_ending(out.suffix)
         if ending not in (None, out.suffix.lower()):
             raise RestoreError(f'The result is named {out.name}, but its format is to be {ending}: give one of them.')
-        job = Job(path, out, out.with_name(f'{out.stem}.compare.png'), out.with_name(f'{out.stem}.report.json'))
+        beside = (out.with_name(f'{out.stem}.{end}') for end in ('compare.png', 'report.json', 'faces'))
+        job = Job(path, out, *beside)
         return Jobs([_checked(job)], [], out, True)
     if out.exists() and not out.is_dir():
         raise RestoreError(f'The results go to a folder, but {out} is a file.')
@@ -112,7 +115,8 @@ def _named(base: Path, names: Sequence[str], out: Path, ending: str) -> list[Job
     for name in names:
         stem = Path(name).with_suffix('').as_posix()
         own = name if counts[stem.lower()] > 1 else stem
-        files = (out / f'{own}{ending}', out / 'compare' / f'{own}.png', out / 'report' / f'{own}.json')
+        files = (out / f'{own}{ending}', out / 'compare' / f'{own}.png', out / 'report' / f'{own}.json',
+                 out / 'faces' / own)  # fmt: skip
         jobs.append(Job(base / name, *files))
     return jobs
 

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from glean_plus.data.pictures import save_text
+from glean_plus.restore.base import PictureRestorer
 from glean_plus.restore.errors import RestoreError
-from glean_plus.restore.restorer import Restorer
 from glean_plus.version import __version__
-from glean_plus.weights.fetch import sha256
 
 PACKAGES = ('torch', 'mmagic', 'mmengine', 'mmcv', 'mmcv-lite', 'numpy', 'Pillow')
 
 
-def manifest(restorer: Restorer, options: Mapping[str, Any], command: Sequence[str] = ()) -> dict[str, Any]:
+def manifest(restorer: PictureRestorer, options: Mapping[str, Any], command: Sequence[str] = ()) -> dict[str, Any]:
     """What decides the results (``run``), and where they were made (``about``).
 
     Args:
@@ -26,7 +25,6 @@ def manifest(restorer: Restorer, options: Mapping[str, Any], command: Sequence[s
         options: Further ones that decide them, such as the ending.
         command: The command line, if there was one.
     """
-    source, network = restorer.source, restorer.network
     versions = {}
     for name in PACKAGES:
         try:
@@ -34,17 +32,10 @@ def manifest(restorer: Restorer, options: Mapping[str, Any], command: Sequence[s
         except metadata.PackageNotFoundError:
             continue
     return dict(
-        run=dict(
-            model=source.name, config=source.config, weights=sha256(source.checkpoint), version=__version__,
-            mode=restorer.mode, precision=str(network.dtype).removeprefix('torch.'), speed=network.speed,
-            seed=restorer.seed, consistent=restorer.consistent, label=restorer.label,
-            fidelity=restorer.fidelity,
-            max_memory=restorer.limits.memory, **options,
-        ),
+        run=dict(restorer.run_facts(), version=__version__, **options),
         about=dict(
-            checkpoint=str(source.checkpoint), device=str(network.device), batch=restorer.limits.batch,
-            licence=source.card.licence if source.card else '', command=[*command],
-            python=platform.python_version(), platform=platform.platform(), packages=versions,
+            restorer.about_facts(), command=[*command], python=platform.python_version(), platform=platform.platform(),
+            packages=versions,
         ),
     )  # fmt: skip
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,19 +11,19 @@ from torch import Tensor
 
 from glean_plus.color import lab_to_rgb, rgb_to_lab
 from glean_plus.restore import engine
-from glean_plus.restore.arrays import Back, accept, to_pil
+from glean_plus.restore.base import PictureRestorer
 from glean_plus.restore.consistency import Consistency
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.fidelity import STEPS, bank_factor, check_fidelity, input_share
 from glean_plus.restore.layers import Layers
 from glean_plus.restore.memory import parse_bytes
 from glean_plus.restore.network import Network
-from glean_plus.restore.picture import Meta, Picture, levels
-from glean_plus.restore.read import read
+from glean_plus.restore.picture import Picture, levels
 from glean_plus.restore.source import PathLike, find
+from glean_plus.weights.fetch import sha256
 
 
-class Restorer:
+class Restorer(PictureRestorer):
     """A trained model for pictures of any size and kind.
 
         from glean_plus import Restorer
@@ -96,72 +94,27 @@ class Restorer:
         scale: int = self.network.scale
         return scale
 
-    def __call__(self, given: Any) -> Any:
-        """Restore.
-
-        Args:
-            given: A path; an array (H, W) or (H, W, 1 to 4), RGB, uint8, uint16, or floats of 0 to 1; a PIL image; a
-                tensor (C, H, W) or (N, C, H, W), uint8 or floats of 0 to 1; or a list of these. One channel is gray,
-                the last of two or four is opacity.
-
-        Returns:
-            The same, ``scale`` times as large; of a path a PIL image, or, with 16 bits in colour, an array. Gray
-            pictures stay gray but in colorization. Of a list, a list.
-
-        Raises:
-            RestoreError: If one is no picture, or cannot be restored.
-        """
-        several = isinstance(given, (list, tuple))
-        accepted = [self.accept(each) for each in (given if several else [given])]
-        pictures = [picture for group, _ in accepted for picture in group]
-        results = iter(self.restore(pictures))
-        outputs = [back([(next(results), picture) for picture in group]) for group, back in accepted]
-        return outputs if several else outputs[0]
-
-    def infer(self, img: Any, result_out_dir: PathLike = '') -> tuple[Any, None]:
-        """The call of MMagic's ``MMagicInferencer``: (result, None); the result is written to ``result_out_dir``, too.
-
-        Args:
-            img: As for a call of the restorer; to be written, one picture.
-            result_out_dir: File; nothing is written if it is empty.
-        """
-        result = self(img)
-        if str(result_out_dir):
-            from glean_plus.restore.write import write
-
-            picture = Picture(np.atleast_3d(np.asarray(result)))
-            height, width, channels = picture.image.shape
-            write(Path(result_out_dir), [picture.image], (height, width, channels), picture.image.dtype.name, Meta())
-        return result, None
-
-    @staticmethod
-    def accept(given: Any) -> tuple[list[Picture], Back]:
-        """What a call is given, but for lists -> pictures, and what turns their results into the same kind."""
-        if isinstance(given, (str, os.PathLike)):
-            try:
-                return [read(Path(given))], lambda results: to_pil(*results[0])
-            except RestoreError as error:
-                raise RestoreError(f'{os.fspath(given)}: {error}') from error
-        return accept(given)
-
     def at_once(self, picture: Picture) -> int:
         """How many pictures like this one are restored together: a batch, or what the memory holds of the results."""
         size = engine.BYTES * self.scale**2 * picture.image.size
         return max(1, min(self.limits.batch, self.limits.memory // 4 // size))
 
-    def restore(self, pictures: Sequence[Picture]) -> list[np.ndarray]:
-        """Levels (s H, s W, K') of each picture, of its type; those of one size and kind are restored together."""
-        results: dict[int, np.ndarray] = {}
-        kinds: dict[Any, list[int]] = {}
-        for index, picture in enumerate(pictures):
-            kinds.setdefault(picture.kind, []).append(index)
-        for indices in kinds.values():
-            step = self.at_once(pictures[indices[0]])
-            for start in range(0, len(indices), step):
-                some = indices[start:start + step]
-                parts = list(Restoration(self, [pictures[index] for index in some]))
-                results.update((index, np.concatenate([part[i] for part in parts])) for i, index in enumerate(some))
-        return [results[index] for index in range(len(pictures))]
+    def restoration(self, pictures: Sequence[Picture], assess: bool = False) -> Restoration:
+        return Restoration(self, pictures, assess)
+
+    def run_facts(self) -> dict[str, Any]:
+        return dict(
+            model=self.source.name, config=self.source.config, weights=sha256(self.source.checkpoint), mode=self.mode,
+            precision=str(self.network.dtype).removeprefix('torch.'), speed=self.network.speed, seed=self.seed,
+            consistent=self.consistent, label=self.label, fidelity=self.fidelity, max_memory=self.limits.memory,
+        )  # fmt: skip
+
+    def about_facts(self) -> dict[str, Any]:
+        card = self.source.card
+        return dict(
+            checkpoint=str(self.source.checkpoint), device=str(self.network.device), batch=self.limits.batch,
+            licence=card.licence if card else '',
+        )  # fmt: skip
 
 
 class Restoration:
@@ -176,6 +129,7 @@ class Restoration:
         shape: (s H, s W, K') of each result.
         scores: How well each result, shrunk, meets its input, in dB, once all rows have come; None in colorization.
         own_scores: The same of each result before any projection, and how many dB that is above bicubic.
+        faces, crops: None are looked for.
     """
 
     def __init__(self, restorer: Restorer, pictures: Sequence[Picture], assess: bool = False) -> None:
@@ -188,6 +142,8 @@ class Restoration:
         self.kind = pictures[0].image.dtype.name
         self.scores: list[float | None] = [None] * len(pictures)
         self.own_scores: list[tuple[float, float]] = []
+        self.faces: list[list[Any]] | None = None
+        self.crops: list[list[tuple[np.ndarray, np.ndarray]]] = []
 
     def __iter__(self) -> Iterator[list[np.ndarray]]:
         restorer = self.restorer

@@ -1,0 +1,98 @@
+"""Where faces are in a picture of any size and kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from glean_plus.restore.picture import Picture
+
+# Sides of the picture in which faces are looked for: the longer one at most, the shorter one at least, and how much it
+# is enlarged for that at most.
+LONGEST, SHORTEST, ENLARGED = 1600, 512, 4
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face, in pixels of its picture.
+
+    Attributes:
+        box: Left, top, right, bottom; may reach beyond the picture.
+        score: 0 to 1, as its detector counts.
+        points: Left and right eye, nose, left and right corner of the mouth, as seen in the picture.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    points: tuple[Point, Point, Point, Point, Point]
+
+    @classmethod
+    def from_arrays(cls, box: np.ndarray, score: float, points: np.ndarray) -> Face:
+        """Of (4,), a number and (5, 2)."""
+        return cls(tuple(map(float, box)), float(score), tuple((float(x), float(y)) for x, y in points))
+
+    @property
+    def size(self) -> float:
+        """The shorter side of the box."""
+        left, top, right, bottom = self.box
+        return min(right - left, bottom - top)
+
+    @property
+    def centre(self) -> Point:
+        left, top, right, bottom = self.box
+        return (left + right) / 2, (top + bottom) / 2
+
+    def scaled(self, x: float, y: float) -> Face:
+        """The same in the picture enlarged by ``x`` and ``y``."""
+        factors = np.array([x, y])
+        box, points = ((np.reshape(each, (-1, 2)) + 0.5) * factors - 0.5 for each in (self.box, self.points))
+        return Face.from_arrays(box.ravel(), self.score, points)
+
+    def content(self) -> dict[str, Any]:
+        """For JSON."""
+        points = [[round(x, 2), round(y, 2)] for x, y in self.points]
+        return dict(box=[round(each, 2) for each in self.box], score=round(self.score, 4), points=points)
+
+
+class Detector(Protocol):
+    """Finds faces.
+
+    Attributes:
+        facts: What it is, for a manifest.
+    """
+
+    facts: Mapping[str, Any]
+
+    def __call__(self, image: np.ndarray) -> list[Face]:
+        """Those in (H, W, 3) uint8, RGB."""
+        ...
+
+
+def find_faces(detector: Detector, picture: Picture) -> list[Face]:
+    """Faces of a picture, from top to bottom. A large one is shrunk and a small one enlarged for the detector."""
+    image = _shown(picture)
+    height, width = image.shape[:2]
+    factor = min(LONGEST / max(height, width), max(1, min(SHORTEST / min(height, width), ENLARGED)))
+    if factor != 1:
+        size = [max(1, round(side * factor)) for side in (width, height)]
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+    faces = detector(image)
+    return sorted(
+        (face.scaled(width / image.shape[1], height / image.shape[0]) for face in faces),
+        key=lambda face: (face.centre[1], face.centre[0]),
+    )
+
+
+def _shown(picture: Picture) -> np.ndarray:
+    """Its colours as (H, W, 3) uint8."""
+    layers = picture.layers
+    image = picture.opaque()[..., :layers.colours]
+    if image.dtype != np.uint8:
+        image = (image * np.float32(255 / layers.white)).round().clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
