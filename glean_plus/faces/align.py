@@ -104,8 +104,8 @@ def centres(size: int) -> np.ndarray:
 def crop(image: np.ndarray, white: float, square: Alignment, size: int) -> np.ndarray:
     """Levels (H, W, C) -> what the square holds, (size, size, C) float32, 0 to 1.
 
-    Beyond its edges the picture is mirrored. A square with more pixels is sampled at a multiple of ``size`` and shrunk by MATLAB's bicubic, as training pictures
-    are.
+    Beyond its edges the picture is mirrored. A square with more pixels is sampled at a multiple of ``size`` and shrunk
+    by MATLAB's bicubic, as training pictures are.
     """
     fine = size * max(1, math.ceil(square.side / size - 0.01))
     low = np.floor(square.corners.min(axis=0)).astype(int) - REACH

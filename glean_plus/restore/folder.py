@@ -180,7 +180,7 @@ def _restore_group(
             _failed(group[0][0], error, records, bar, say)
         return
     seconds = (time.perf_counter() - start) / len(group)
-    faces: Sequence[list | None] = restoration.faces or [None] * len(group)
+    faces: Sequence[list | None] = [None] * len(group) if restoration.faces is None else restoration.faces
     for (job, picture), score, failure, found in zip(group, restoration.scores, failures, faces):
         size, result_size = picture.image.shape[:2], restoration.shape[:2]
         finite = None if score is None or score == float('inf') else score
