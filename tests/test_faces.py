@@ -62,7 +62,7 @@ def group() -> np.ndarray:
 
 
 class Through(nn.Module):
-    """A network that enlarges by bicubic and then does one thing more; it remembers how many pictures came at a time."""
+    """Enlarges by bicubic and then does one thing more; it remembers how many pictures came at a time."""
 
     def __init__(self, scale: int, then: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -227,12 +227,12 @@ def test_no_seams(checkpoint: Path) -> None:
     steepest = 102 * np.pi / 2 / (2 * 60 / 8)  # an eighth of the smallest square, enlarged by two
     for axis in (0, 1):
         assert np.abs(np.diff(result, axis=axis)).max() <= steepest + 1
-    rough = photo('astronaut', 200, 220)
+    rough = photo('astronaut', 200, 220) // 2  # nothing saturates
     plain = bicubic(rough, 2)
     added = restorer(rough).astype(int) - plain
     changed = (added != 0).any(axis=-1)
-    edge = changed & ~(cv2.erode(changed.astype(np.uint8), np.ones((9, 9))) > 0)
-    assert np.abs(added[edge]).mean() < 1, 'where a face begins, it is still the photo'
+    edge = changed & ~(cv2.erode(changed.astype(np.uint8), np.ones((3, 3))) > 0)
+    assert edge.sum() > 500 and np.abs(added[edge]).max() <= 3, 'where a face begins, it is still the photo'
 
 
 def test_of_two_faces_side_by_side_each_is_its_own(checkpoint: Path) -> None:
