@@ -41,6 +41,11 @@ class Alignment:
         """Of the square, in pixels of the picture."""
         return 1 / math.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
 
+    @property
+    def angle(self) -> float:
+        """By which the face is turned, in degrees."""
+        return math.degrees(math.atan2(self.matrix[0, 1], self.matrix[0, 0]))
+
     def to_square(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) of the picture -> of the square."""
         return points @ self.matrix[:, :2].T + self.matrix[:, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,11 +10,15 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from glean_plus.faces.align import alignment, crop
 from glean_plus.restore.picture import Picture
 
 # Sides of the picture in which faces are looked for: the longer one at most, the shorter one at least, and how much it
 # is enlarged for that at most.
 LONGEST, SHORTEST, ENLARGED = 1600, 512, 4
+# Degrees from which on a face is turned upright and looked at once more, in a square of how many pixels, and how far
+# from the middle of that it may then be, as a share.
+TURNED, UPRIGHT, OFF = 10, 256, 0.2
 
 Point = tuple[float, float]
 
@@ -75,18 +80,35 @@ class Detector(Protocol):
 
 
 def find_faces(detector: Detector, picture: Picture) -> list[Face]:
-    """Faces of a picture, from top to bottom. A large one is shrunk and a small one enlarged for the detector."""
-    image = _shown(picture)
+    """Faces of a picture, from top to bottom.
+
+    A large picture is shrunk and a small one enlarged for the detector. It looks at turned faces once more, upright:
+    MTCNN's landmarks are off by 11% of the distance of the eyes at 45 degrees, and by 2% then.
+    """
+    image = shown = _shown(picture)
     height, width = image.shape[:2]
     factor = min(LONGEST / max(height, width), max(1, min(SHORTEST / min(height, width), ENLARGED)))
     if factor != 1:
         size = [max(1, round(side * factor)) for side in (width, height)]
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
-    faces = detector(image)
+    faces = [face.scaled(width / image.shape[1], height / image.shape[0]) for face in detector(image)]
     return sorted(
-        (face.scaled(width / image.shape[1], height / image.shape[0]) for face in faces),
-        key=lambda face: (face.centre[1], face.centre[0]),
+        (_seen_upright(detector, shown, face) for face in faces), key=lambda face: (face.centre[1], face.centre[0])
     )
+
+
+def _seen_upright(detector: Detector, image: np.ndarray, face: Face) -> Face:
+    """The face, if it is turned with the landmarks that it has when upright."""
+    square = alignment(face.points, (image.shape[0], image.shape[1]))
+    if square is None or abs(square.angle) < TURNED:
+        return face
+    upright = (crop(image, 255, square, UPRIGHT) * 255).round().astype(np.uint8)
+    near = [(math.dist(each.centre, (UPRIGHT / 2,) * 2), each) for each in detector(upright)]
+    distance, nearest = min(near, key=lambda each: each[0], default=(math.inf, face))
+    if distance > OFF * UPRIGHT:
+        return face
+    points = square.to_picture((np.array(nearest.points) + 0.5) / UPRIGHT) - 0.5
+    return Face.from_arrays(np.array(face.box), max(face.score, nearest.score), points)
 
 
 def _shown(picture: Picture) -> np.ndarray:
