@@ -36,7 +36,7 @@ def test_files_and_configs_that_it_names_are_there() -> None:
 
 
 # Other parts of this package bring these along.
-AWAITED = {'test_faces.py', 'test_video.py', 'test_web.py', 'test_export.py'}
+AWAITED = {'test_video.py', 'test_web.py', 'test_export.py'}
 
 
 def test_each_feature_beside_other_tools_has_its_test() -> None:
