@@ -3,8 +3,8 @@
 A name, config or checkpoint (`source`) becomes a network on a device (`network`), through which a picture goes in one
 go, in tiles or fitted (`engine`, `axis`), each channel in its way (`layers`), rows of the result coming as they are
 done. `read`, `arrays` and `write` are the ways in and out, `consistency` holds a result to its input, `fidelity` sets
-how much; `folder` does whole folders, with a `manifest`. `failure` judges results, by `bounds`
-that `calibration` makes.
+how much; `base` is what all restorers share, `folder` does whole folders, with a `manifest`. `failure` judges results,
+by `bounds` that `calibration` makes.
 """
 
 from glean_plus.restore.errors import RestoreError
