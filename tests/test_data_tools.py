@@ -8,11 +8,13 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,9 @@ def test_every_set_has_a_layout_here_and_the_folders_of_its_configs() -> None:
                     folders = data.data_prefix
                     asked.add((data.data_root, data.get('ann_file'), folders.get('gt', ''), folders.get('img')))
     made = {each.out: each for each in SETS.values()}
+    # Folders of one's own, as the guide makes them.
+    guide = re.findall(r'prepare_data folder \S+ (\S+) .*--scales ([\d ]+)', (CONFIGS / 'GUIDE.md').read_text())
+    made |= {out: replace(SETS['folder'], scales=tuple(map(int, scales.split()))) for out, scales in guide}
     assert {root for root, *_ in asked} <= set(made)
     for root, meta, gt, low in asked:
         assert meta in (None, made[root].meta, made[root].labels), root
