@@ -21,8 +21,10 @@ _fifth = {
 rows = {
     'GLEAN, 1e-3': dict(config=_glean),
     'GLEAN, 2e-3': dict(config=_glean, cfg_options={_rate: 2e-3}),
+    'GLEAN, 3e-3': dict(config=_glean, cfg_options={_rate: 3e-3}),
     'GLEAN, 4e-3': dict(config=_glean, cfg_options={_rate: 4e-3}),
     'LightGLEAN, a fifth, 1e-3': dict(config=_light, cfg_options=_fifth),
     'LightGLEAN, a fifth, 2e-3': dict(config=_light, cfg_options={**_fifth, _rate: 2e-3}),
     'LightGLEAN, a fifth, 4e-3': dict(config=_light, cfg_options={**_fifth, _rate: 4e-3}),
+    'LightGLEAN, a fifth, 6e-3': dict(config=_light, cfg_options={**_fifth, _rate: 6e-3}),
 }
