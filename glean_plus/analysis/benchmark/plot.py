@@ -10,6 +10,8 @@ from glean_plus.analysis.benchmark.compare import Measured
 
 # Width and height of a panel, in inches.
 PANEL = (5.0, 4.0)
+# Share of the figure's height for a line of the legend.
+LEGEND_LINE = 0.055
 
 
 def plot(found: Mapping[int, Mapping[str, Measured]], path: Path) -> None:
@@ -21,12 +23,14 @@ def plot(found: Mapping[int, Mapping[str, Measured]], path: Path) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(2 * PANEL[0], PANEL[1]))
     FigureCanvasAgg(figure)
     sizes = sorted(found)
     panels = {'seconds': lambda each: each.median, 'peak memory, MB': lambda each: each.peak / 1e6}
-    for axis, (title, value) in zip(figure.subplots(1, 2), panels.items()):
+    axes = figure.subplots(1, 2)
+    for axis, (title, value) in zip(axes, panels.items()):
         for name in dict.fromkeys(name for contenders in found.values() for name in contenders):
             values = {size: value(found[size][name]) for size in sizes if name in found[size]}
             axis.plot(list(values), list(values.values()), marker='o', label=name)
@@ -34,12 +38,17 @@ def plot(found: Mapping[int, Mapping[str, Measured]], path: Path) -> None:
         axis.plot(sizes, [top * (size / sizes[-1]) ** 2 for size in sizes], 'k--', linewidth=1, label='as the pixels')
         axis.set_xscale('log', base=2)
         axis.set_yscale('log')
+        axis.yaxis.set_major_formatter('{x:g}')
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_xticks(sizes, [str(size) for size in sizes])
         axis.set_xlabel('side of the output')
         axis.set_title(title)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize='small')
-    figure.tight_layout()
+    lines, names = axes[0].get_legend_handles_labels()
+    columns = 3
+    figure.legend(lines, names, loc='lower center', ncols=columns, fontsize='small', frameon=False)
+    figure.tight_layout(rect=(0, LEGEND_LINE * -(-len(names) // columns), 1, 1))
     png = io.BytesIO()
     figure.savefig(png, format='png', dpi=100)
     path.write_bytes(png.getvalue())
