@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,15 @@ def load_tool(name: str, folder: Path = ROOT / 'tools') -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def run_tool(name: str, arguments: list[str], patch: pytest.MonkeyPatch) -> None:
+    """tools/NAME.py as a command, but in this process: a process of its own takes some seconds to start."""
+    patch.setattr(sys, 'argv', [name, *arguments])
+    try:
+        runpy.run_path(str(ROOT / 'tools' / f'{name}.py'), run_name='__main__')
+    except SystemExit as ended:
+        assert not ended.code, (name, arguments, ended.code)
 
 
 def draw_emoji(root: Path, sides: dict[str, slice], every_group: bool = False) -> Path:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import runpy
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from PIL import Image
 
 from glean_plus import command
 
-from conftest import CONFIGS, ROOT, load_tool
+from conftest import CONFIGS, load_tool, run_tool
 
 GUIDE = (CONFIGS / 'GUIDE.md').read_text()
 COMMANDS = [line.strip() for line in re.findall(r'^    (?:mim|glean-plus) .*$', GUIDE, re.MULTILINE)]
@@ -56,11 +54,7 @@ def run(line: str, patch: pytest.MonkeyPatch) -> None:
         arguments = [str(CONFIGS / config), *rest, '--cfg-options', *SMALL[config]]
     if tool == 'prepare_data':
         arguments += ['--size', '32', '--workers', '1']
-    patch.setattr(sys, 'argv', [tool, *arguments])
-    try:
-        runpy.run_path(str(ROOT / 'tools' / f'{tool}.py'), run_name='__main__')
-    except SystemExit as ended:
-        assert not ended.code, (line, ended.code)
+    run_tool(tool, arguments, patch)
 
 
 def test_the_guide_from_pictures_to_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
