@@ -6,7 +6,7 @@ MIM := PYTHONWARNINGS=ignore $(BIN)/mim
 REQUIREMENTS := $(wildcard requirements/*.txt)
 SOURCES := $(shell find glean_plus configs tools -type f -not -path '*/__pycache__/*') setup.py setup.cfg model-index.yml
 
-.PHONY: demo test lint wheel setup classic clean
+.PHONY: demo test lint wheel mutants setup classic clean
 
 setup: $(VENV)/.installed
 
@@ -51,6 +51,11 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy glean_plus
+
+# Do the tests find small faults in the banks, fusion, folding and weights? About an hour on two cores.
+mutants: setup
+	$(BIN)/pip install -q cosmic-ray==8.7.0
+	$(BIN)/python -W ignore tests/mutants.py --number 300 --jobs 2 --out work_dirs/mutants
 
 wheel: setup
 	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
