@@ -72,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     restore = commands.add_parser(
-        'restore', help='restore a picture, a folder, or what a pattern matches',
-        description='Restore a picture, a folder of pictures or what a pattern matches.',
+        'restore', help='restore a picture, a video, a folder, or what a pattern matches',
+        description='Restore a picture, a video, a folder of them, or what a pattern matches.',
         epilog='The same command after an interruption does what is missing. OUT/glean-plus.run.json, or OUT.run.json '
                'of a single picture, says what the results were made with.',
     )  # fmt: skip
@@ -85,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('input', metavar='IN', help='picture, folder, or pattern in quotes')
-    parser.add_argument('output', metavar='OUT', type=Path, help='picture, or folder')
+    parser.add_argument('input', metavar='IN', help='picture, video, folder, or pattern in quotes')
+    parser.add_argument('output', metavar='OUT', type=Path, help='picture, video, or folder')
     parser.add_argument('--model', default='lightglean_twemoji_4x',
                         help='name (see `models`), checkpoint, or, with --checkpoint, config (default: %(default)s)')
     parser.add_argument('--checkpoint', help='weights of a config')
@@ -109,6 +109,8 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
                         help="from 0, more of the bank, through 0.5, the model's own, to 1, what shrinks to its input")
     parser.add_argument('--format', choices=['png', 'jpg', 'webp', 'tif', 'bmp'],
                         help='of results in a folder (default: png, which keeps 16 bits and transparency)')
+    parser.add_argument('--crf', type=int, metavar='N',
+                        help='quality of videos, 0 to 51, lower is better (default: 17)')
     parser.add_argument('--compare', action='store_true', help='write input and result side by side, too')
     parser.add_argument('--report', action='store_true',
                         help='write signs of failure with each result, and a heat map of the spread over noise draws')
@@ -133,7 +135,7 @@ def _restore(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         began = time.perf_counter()
         records, content = restore_files(
             restorer, jobs, compare=args.compare, assessor=Assessor(restorer) if args.report else None,
-            overwrite=args.overwrite, command=arguments,
+            overwrite=args.overwrite, crf=args.crf, command=arguments,
             say=lambda line: print(f'glean-plus: {line}', file=sys.stderr),
         )  # fmt: skip
     except (RestoreError, WeightsError) as error:

@@ -21,12 +21,13 @@ from glean_plus.restore.jobs import Job, Jobs
 from glean_plus.restore.picture import WHITES, Meta, Picture
 from glean_plus.restore.png import PngWriter
 from glean_plus.restore.read import read
+from glean_plus.restore.video import CRF, check_crf, frame_count, restore_video
 from glean_plus.restore.write import sweep, whole_or_not_at_all, write
 
 
 @dataclass
 class Record:
-    """How it went with a picture.
+    """How it went with a picture, or a video.
 
     Attributes:
         input, output: Its files.
@@ -37,6 +38,7 @@ class Record:
         error: Why it failed.
         failure: Its :class:`glean_plus.restore.failure.Failure`, where a report is asked for.
         faces: Box, score and landmarks of each face that was restored; None where none are looked for.
+        frames, sound: Of a video, see :class:`glean_plus.restore.video.Clip`.
     """
 
     input: str
@@ -49,6 +51,8 @@ class Record:
     error: str = ''
     failure: dict | None = None
     faces: list[dict] | None = None
+    frames: int | None = None
+    sound: str | None = None
 
 
 def restore_files(
@@ -58,6 +62,7 @@ def restore_files(
     compare: bool = False,
     assessor: Assessor | None = None,
     overwrite: bool = False,
+    crf: int | None = None,
     command: Sequence[str] = (),
     say: Callable[[str], None] = tqdm.write,
 ) -> tuple[list[Record], dict]:
@@ -72,6 +77,7 @@ def restore_files(
         compare: Write a picture of each input, enlarged, beside its result.
         assessor: Writes a report on each result, and a heat map.
         overwrite: Restore everything anew, and replace results of another run.
+        crf: Quality of videos, as :func:`glean_plus.restore.video.restore_video` takes it; None for its default.
         command: The command line, for the manifest.
         say: Is given a line about each picture that fails, and about what is passed over.
 
@@ -79,9 +85,11 @@ def restore_files(
         A record of each picture, and the content of the manifest.
 
     Raises:
-        RestoreError: If there are results of another run, or of none.
+        RestoreError: If there are results of another run, or of none, or an option is not for what is there.
     """
-    content = manifest.manifest(restorer, {} if jobs.single else dict(ending=_ending(jobs)), command)
+    crf = _video_quality(jobs, crf, compare or assessor is not None or restorer.keep_crops)
+    options = ({} if jobs.single else dict(ending=_ending(jobs))) | ({} if crf is None else dict(crf=crf))
+    content = manifest.manifest(restorer, options, command)
     where = manifest.path_of(jobs.out, jobs.single)
     goes_on = not overwrite and manifest.goes_on(where, content)
     if not goes_on and not overwrite and (strange := [job.target for job in jobs.jobs if job.target.exists()]):
@@ -104,13 +112,34 @@ def restore_files(
         else:
             todo.append(job)
     with tqdm(total=len(todo), unit='picture', disable=not todo) as bar:
-        for group in _groups(restorer, todo, records, bar, say):
+        for group in _groups(restorer, [job for job in todo if not job.is_video], records, bar, say):
             _restore_group(restorer, group, compare, assessor, records, bar, say)
+        for job in todo:
+            if job.is_video and crf is not None:
+                _restore_video(restorer, job, crf, records, bar, say)
     return records, content
 
 
 def _ending(jobs: Jobs) -> str:
-    return jobs.jobs[0].target.suffix if jobs.jobs else ''
+    """Of the pictures' results."""
+    return next((job.target.suffix for job in jobs.jobs if not job.is_video), '')
+
+
+def _video_quality(jobs: Jobs, crf: int | None, pictures_only: bool) -> int | None:
+    """Quality of the videos, None if there are none; what these cannot have is refused."""
+    first = next((job.source for job in jobs.jobs if job.is_video), None)
+    if first is None:
+        if crf is not None:
+            raise RestoreError('crf is the quality of videos, but there are none: leave it out.')
+        return None
+    if pictures_only:
+        raise RestoreError(
+            f'Side by side, reports and saved faces are for pictures, but {first} is a video: leave these options, or '
+            'the videos, out.'
+        )
+    crf = CRF if crf is None else crf
+    check_crf(crf)
+    return crf
 
 
 Group = list[tuple[Job, Picture]]
@@ -192,6 +221,25 @@ def _restore_group(
             faces=content,
         ))  # fmt: skip
         bar.update()
+
+
+def _restore_video(
+    restorer: PictureRestorer, job: Job, crf: int, records: list[Record], bar: tqdm, say: Callable[[str], None]
+) -> None:
+    start = time.perf_counter()
+    with tqdm(total=frame_count(job.source), unit='frame', desc=job.source.name, leave=False) as frames:
+        try:
+            clip = restore_video(restorer, job.source, job.target, crf, frames.update)
+        except Exception as error:  # as for pictures
+            _failed(job, error, records, bar, say)
+            return
+    if clip.sound == 'encoded anew':
+        say(f'{job.source}: {job.target.suffix} cannot hold its sound as it is, which was encoded anew')
+    records.append(Record(
+        str(job.source), str(job.target), 'restored', clip.size, clip.result_size, time.perf_counter() - start,
+        frames=clip.frames, sound=clip.sound,
+    ))  # fmt: skip
+    bar.update()
 
 
 def _report(assessor: Assessor, job: Job, picture: Picture, scores: tuple[float, float]) -> dict:

@@ -1,4 +1,4 @@
-"""Which pictures are restored, and where to."""
+"""Which pictures and videos are restored, and where to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glean_plus.data.files import pictures_below
+from glean_plus.restore import video
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.write import FORMATS, check_ending
 
@@ -19,7 +20,7 @@ MORE_ENDINGS = ('.ppm', '.pgm', '.pnm', '.gif', '.tga', '.jp2', '.avif')
 
 @dataclass(frozen=True)
 class Job:
-    """A picture.
+    """A picture, or a video.
 
     Attributes:
         source: Its file.
@@ -36,6 +37,10 @@ class Job:
     faces: Path
 
     @property
+    def is_video(self) -> bool:
+        return video.is_video(self.source)
+
+    @property
     def done(self) -> bool:
         """Whether there is a result, not older than its source."""
         return self.target.is_file() and self.target.stat().st_mtime >= self.source.stat().st_mtime
@@ -46,7 +51,7 @@ class Jobs:
     """What a call asks for.
 
     Attributes:
-        jobs: The pictures.
+        jobs: The pictures and videos.
         refused: Files that are not taken, and why.
         out: File of the single result, or folder of the results.
         single: Which of them it is.
@@ -61,15 +66,15 @@ class Jobs:
 
 
 def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
-    """The pictures of a file, of a folder and those below it, or of a pattern such as ``photos/*.jpg``.
+    """The pictures and videos of a file, of a folder and those below it, or of a pattern such as ``photos/*.jpg``.
 
     Results are in the folders of their inputs, below ``out``; of two inputs that differ in their ending alone, results
-    keep it in their name.
+    keep it in their name. A video's result keeps its ending, or gets ``.mkv`` where that cannot be written.
 
     Args:
         given: File, folder or pattern.
-        out: File, if it ends like a picture and the input is a file; else a folder.
-        ending: Of the results in a folder, ``.png`` if None.
+        out: File, if it has an ending and the input is a file; else a folder.
+        ending: Of the pictures' results in a folder, ``.png`` if None.
 
     Raises:
         RestoreError: If there is nothing, an input would be overwritten, or results cannot have this ending.
@@ -78,7 +83,10 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         check_ending(ending)
     path = Path(given).expanduser()
     if path.is_file() and out.suffix and not out.is_dir():
-        check_ending(out.suffix)
+        if video.is_video(path):
+            video.check_result(out)
+        else:
+            check_ending(out.suffix)
         if ending not in (None, out.suffix.lower()):
             raise RestoreError(f'The result is named {out.name}, but its format is to be {ending}: give one of them.')
         beside = (out.with_name(f'{out.stem}.{end}') for end in ('compare.png', 'report.json', 'faces'))
@@ -92,7 +100,7 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         base, names = path.parent, [path.name]
     elif path.is_dir():
         base = path
-        names, listing = pictures_below(path, endings=(*FORMATS, *MORE_ENDINGS), note_others=True)
+        names, listing = pictures_below(path, endings=(*FORMATS, *MORE_ENDINGS, *video.ENDINGS), note_others=True)
         refused = [(str(path / problem.source), problem.detail) for problem in listing.problems]
         notes = listing.notes
     elif glob.has_magic(given):
@@ -100,11 +108,11 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         base = Path(os.path.commonpath([Path(name).parent for name in files])) if files else Path()
         names = [Path(name).relative_to(base).as_posix() for name in files]
     else:
-        raise RestoreError(f'There is neither a picture nor a folder at {given}, nor is it a pattern.')
+        raise RestoreError(f'There is neither a file nor a folder at {given}, nor is it a pattern.')
     inside = out.resolve()
     names = [name for name in names if inside not in (base / name).resolve().parents or inside == base.resolve()]
     if not names and not refused:
-        raise RestoreError(f'There are no pictures in {given}.')
+        raise RestoreError(f'There are no pictures and no videos in {given}.')
     jobs = [_checked(job) for job in _named(base, names, out, ending or '.png')]
     return Jobs(jobs, refused, out, False, notes)
 
@@ -115,7 +123,8 @@ def _named(base: Path, names: Sequence[str], out: Path, ending: str) -> list[Job
     for name in names:
         stem = Path(name).with_suffix('').as_posix()
         own = name if counts[stem.lower()] > 1 else stem
-        files = (out / f'{own}{ending}', out / 'compare' / f'{own}.png', out / 'report' / f'{own}.json',
+        own_ending = video.result_ending(Path(name)) if video.is_video(Path(name)) else ending
+        files = (out / f'{own}{own_ending}', out / 'compare' / f'{own}.png', out / 'report' / f'{own}.json',
                  out / 'faces' / own)  # fmt: skip
         jobs.append(Job(base / name, *files))
     return jobs
