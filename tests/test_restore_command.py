@@ -214,7 +214,8 @@ def test_comparison_of_a_transparent_picture_is_on_white(restore: Callable[..., 
 
 
 @pytest.mark.parametrize('arguments, words', [
-    (('nowhere', 'out'), 'There is neither a file nor a folder at nowhere'), (('no*.png', 'out'), 'no pictures and no videos in'),
+    (('nowhere', 'out'), 'There is neither a file nor a folder at nowhere'),
+    (('no*.png', 'out'), 'no pictures and no videos in'),
     (('IN', 'out', '--model', 'lightglean_twemoji_5x'), 'There is no model'),
     (('IN', 'out', '--device', 'cuda:77'), 'cannot be used'), (('IN', 'out.xyz'), 'ends in one of'),
     (('IN', 'out', '--max-memory', 'much'), 'Memory is a number'), (('IN', 'out', '--batch', '0'), 'batch is 1'),
