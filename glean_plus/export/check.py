@@ -69,7 +69,8 @@ def compare(network: Network, run: Run, shape: Shape, each_label: bool) -> list[
                     labels = torch.arange(batch) % network.network.bank.num_classes
                 wanted, given = expected(network, images, labels), run(images, labels)
                 if given.shape != wanted.shape:
-                    raise ExportError(f'The file gives {tuple(given.shape)} where the model gives {tuple(wanted.shape)}.')
+                    shapes = f'{tuple(given.shape)} where the model gives {tuple(wanted.shape)}'
+                    raise ExportError(f'The file gives results of {shapes}: nothing is written.')
                 range_ = float(wanted.max() - wanted.min()) or 1.0
                 share = float((given - wanted).abs().max()) / range_
                 found.append(Measured(picture, height, width, batch, share))

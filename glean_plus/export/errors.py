@@ -2,4 +2,4 @@
 
 
 class ExportError(RuntimeError):
-    """A model that cannot be exported as asked, or a file that does not do what the model does; the message says why."""
+    """A model that cannot be exported as asked, or a file that does not do what the model does; it says why."""

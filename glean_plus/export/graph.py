@@ -6,7 +6,6 @@ import copy
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glean_plus.color import rgb_to_lab
@@ -79,7 +78,10 @@ class Graph(nn.Module):
         codes: list[Tensor | None] = model.codes(coarsest)
         if self.classes is not None:
             return with_class(codes, self.classes(label), self.class_dims)
-        return with_class(codes, self.embedding, self.class_dims) if hasattr(self, 'embedding') else codes
+        if not hasattr(self, 'embedding'):
+            return codes
+        images = 1 if isinstance(model.codes, LearnedCodes) else coarsest.shape[0]
+        return with_class(codes, self.embedding.expand(images, -1), self.class_dims)
 
     def forward(self, lq: Tensor, label: Tensor | None = None) -> Tensor:
         """(N, C, H, W), and where each has its own class, these, (N,) -> (N, C', s H, s W)."""

@@ -131,7 +131,8 @@ class PlainAdaIN(nn.Module):
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         affine = self.affine if self.constant else F.linear(code, self.weight, self.bias)    # [N, 2C]
         scale, shift = affine[:, :, None, None].chunk(2, dim=1)
-        return scale * F.instance_norm(x, eps=self.eps) + shift
+        x = x - x.mean(dim=(2, 3), keepdim=True)
+        return x * (x.square().mean(dim=(2, 3), keepdim=True) + self.eps).rsqrt() * scale + shift
 
 
 class PlainNorm(nn.Module):
