@@ -124,8 +124,14 @@ def tamed(path: Path, config: dict[str, Any]) -> Path:
     return path
 
 
-@pytest.mark.parametrize('parts', ['light', 'whole', 'learned', 'trained'])
-@pytest.mark.parametrize('bank', BANKS)
+CASES = [
+    *((bank, parts) for bank in BANKS for parts in ('light', 'whole')),
+    *((bank, 'learned') for bank in ('StyleGAN1', 'StyleGAN2', 'BigGAN-deep')),
+    *((bank, 'trained') for bank in ('BigGAN', 'BigGAN-deep')),  # whose spectral normalisation is not resolved yet
+]
+
+
+@pytest.mark.parametrize(('bank', 'parts'), CASES)
 def test_every_bank(bank: str, parts: str, exported: Callable[..., Exported], tmp_path: Path) -> None:
     """Above 4 at any size; whole, with predicted and with learned codes; and one that was trained along."""
     more: dict[str, Any] = {}
@@ -151,18 +157,22 @@ def test_constants_of_a_lightglean_are_in_its_convolutions(light: Path, exported
     assert kinds.count('Conv') == convolutions + 4, 'the two of each block, one of them the FIR filter'
 
 
-@pytest.mark.parametrize('name', ['BigGAN', 'BigGAN-deep'])
-def test_class_is_an_input_or_fixed(name: str, exported: Callable[..., Exported], tmp_path: Path) -> None:
-    for start_res in (4, 16):
-        config = generator_config(False, bank=BANKS[name] | dict(start_res=start_res), given_class=True)
-        model, pictures = tamed(tmp_path / f'{start_res}.pth', config), inputs_of(16, 16)
-        given, fixed = exported(model), exported(model, label=3)
-        assert given.facts['classes'] == 5 and fixed.facts['label'] == 3
-        results = in_onnxruntime(given.path, image=planes(pictures), label=np.array([1, 3]))
-        assert_alike(results[:1], Restorer(model, device='cpu', label=1), pictures[:1])
-        assert_alike(results[1:], Restorer(model, device='cpu', label=3), pictures[1:])
-        assert_alike(in_onnxruntime(fixed.path, image=planes(pictures)), Restorer(model, device='cpu', label=3), pictures)
-        assert np.abs(results[0] - in_onnxruntime(fixed.path, image=planes(pictures))[0]).max() > 100 * BOUND
+@pytest.mark.parametrize(('bank', 'start_res'), [('BigGAN', 4), ('BigGAN-deep', 16)])
+def test_class_is_an_input_or_fixed(
+    bank: str, start_res: int, exported: Callable[..., Exported], tmp_path: Path
+) -> None:
+    """With predicted and with learned codes."""
+    config = generator_config(False, bank=BANKS[bank] | dict(start_res=start_res), given_class=True)
+    model, pictures = tamed(tmp_path / 'model.pth', config), inputs_of(16, 16)
+    given, fixed = exported(model), exported(model, label=3)
+    assert given.facts['classes'] == 5 and fixed.facts['label'] == 3
+    first, third = (Restorer(model, device='cpu', label=label) for label in (1, 3))
+    results = in_onnxruntime(given.path, image=planes(pictures), label=np.array([1, 3]))
+    assert_alike(results[:1], first, pictures[:1])
+    assert_alike(results[1:], third, pictures[1:])
+    always = in_onnxruntime(fixed.path, image=planes(pictures))
+    assert_alike(always, third, pictures)
+    assert np.abs(results[0] - always[0]).max() > 100 * BOUND
     with pytest.raises(RestoreError, match='needs the class of the pictures as label, 0 to 4, not 5'):
         export(model, tmp_path / 'x.onnx', label=5)
 
@@ -306,15 +316,16 @@ def test_refusals(options: dict[str, Any], words: str, light: Path, whole: Path,
 
 def test_the_command_says_why_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    for arguments, words in ((['lightglean_5x', 'x.onnx'], 'export: There is no model'), ([LIGHT, 'x.pth'], 'must end')):
+    for arguments, words in ((['lightglean_5x', 'x.ts'], 'export: There is no model'), ([LIGHT, 'x.pth'], 'must end')):
         monkeypatch.setattr(sys, 'argv', ['export', *arguments])
         with pytest.raises(SystemExit, match=words):
             load_tool('export').main()
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize('ending', formats.FORMATS)
-@pytest.mark.parametrize('trouble', ['off', 'nan', 'interrupted'])
+@pytest.mark.parametrize(('ending', 'trouble'), [
+    *(('.onnx', trouble) for trouble in ('off', 'nan', 'interrupted')), ('.ts', 'off'), ('.pt2', 'interrupted'),
+])  # fmt: skip
 def test_what_does_not_do_what_the_model_does_is_not_written(
     ending: str, trouble: str, light: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
