@@ -29,6 +29,7 @@ TOOLS = {
     'complexity': ('complexity', 'parameters and FLOPs of configs'),
     'benchmark': ('benchmark', 'time and memory beside MMagic'),
     'fetch': ('fetch_weights', 'list and fetch published weights'),
+    'export': ('export', 'a trained model as ONNX, PyTorch program or TorchScript, for use without this package'),
     'invert': ('invert', 'restore by GAN inversion, for comparison'),
     'calibrate': ('calibrate', 'what the signs of failure are on pictures of a kind, and on others'),
     'fidelity': ('fidelity', 'what --fidelity does, measured'),

@@ -49,7 +49,7 @@ def check_label(label: Tensor | None, given_class: bool) -> None:
 def with_class(codes: Sequence[Tensor | None], embedding: Tensor, class_dims: Sequence[int]) -> list[Tensor | None]:
     """Put the embedding (N, dim) of the class before the rest of each code that has room for it."""
     return [
-        torch.cat([embedding.to(code.dtype), code.expand(len(embedding), -1)], dim=1)
+        torch.cat([embedding.to(code.dtype), code.expand(embedding.shape[0], -1)], dim=1)
         if code is not None and class_dim else code
         for code, class_dim in zip(codes, class_dims)
     ]  # fmt: skip
@@ -292,7 +292,7 @@ class GLEAN(BaseModule):
             step = functools.partial(self.bank.step, res, codes, **(dict(noises=noises[res]) if noises else {}))
             g = again(step, g) if self.recompute and g is not None else step(g)
             if res == 4:  # from the constant: one feature, where the codes are the same for all pictures
-                g = g.expand(len(features[self.in_size]), -1, -1, -1)
+                g = g.expand(features[self.in_size].shape[0], -1, -1, -1)
             if str(res) in self.fusions and (fused is None or res in fused):
                 g = self.fusions[str(res)](torch.cat([g, features[res]], dim=1))
             if res in wanted:

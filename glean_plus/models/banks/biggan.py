@@ -252,7 +252,7 @@ class BigGANBase(LatentBank):
         """The linear layer: (N, code_dims[0]) -> (N, channels[4], 4, 4)."""
         return self.noise2feat(code).unflatten(1, (-1, 4, 4))
 
-    def _conditioned(self, code: Tensor) -> Tensor:
+    def conditioned(self, code: Tensor) -> Tensor:
         """A code in the order in which the checkpoints' weights take it."""
         return code
 
@@ -276,7 +276,7 @@ class BigGANBase(LatentBank):
         g: Tensor = feature
         names = self.names_of(resolution)
         for name, layer in zip(names, self.layers_of(resolution)):
-            g = self.conv_blocks[name](g, self._conditioned(codes[layer]))
+            g = self.conv_blocks[name](g, self.conditioned(codes[layer]))
         return self.conv_blocks[names[-1]](g) if resolution in self.attention else g
 
     def class_embedding(self, label: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class BigGANDeepBank(BigGANBase):
 
     def _start(self, code: Tensor) -> Tensor:
         # The channels come last in the layer's output.
-        return self.noise2feat(self._conditioned(code)).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2).contiguous()
+        return self.noise2feat(self.conditioned(code)).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2).contiguous()
 
-    def _conditioned(self, code: Tensor) -> Tensor:
+    def conditioned(self, code: Tensor) -> Tensor:
         return code.roll(-self.shared_dim, dims=1)

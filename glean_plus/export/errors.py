@@ -1,0 +1,5 @@
+"""The one error of an export."""
+
+
+class ExportError(RuntimeError):
+    """A model that cannot be exported as asked, or a file that does not do what the model does; it says why."""

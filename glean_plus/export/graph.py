@@ -1,0 +1,137 @@
+"""What is exported: the network of a model as a graph, and around it pictures in, pictures out."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from glean_plus.color import rgb_to_lab
+from glean_plus.export.errors import ExportError
+from glean_plus.export.layers import resolve
+from glean_plus.models.codes import LearnedCodes
+from glean_plus.models.glean import GLEAN, with_class
+from glean_plus.models.spectral_norm import resolve_spectral_norm
+from glean_plus.restore.network import Network
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What inputs an exported file takes.
+
+    Attributes:
+        batch: Pictures at a time, None for any number.
+        height, width: Of the input, None for any multiple of the network's ``multiple``.
+    """
+
+    batch: int | None
+    height: int | None
+    width: int | None
+
+    @property
+    def dynamic(self) -> bool:
+        """Any height and width."""
+        return self.height is None
+
+
+class Graph(nn.Module):
+    """A GLEAN without what a graph has no use for: checks, and layers that make constants of constants.
+
+    Called as the model, and on any size as its ``forward_any``; the model stays as it is.
+
+    Args:
+        model: In evaluation mode.
+        shape: Of the inputs.
+        label: Class of all pictures; None if each has its own, or there are none.
+
+    Raises:
+        TypeError: If its bank is none of ours.
+    """
+
+    def __init__(self, model: GLEAN, shape: Shape, label: int | None) -> None:
+        super().__init__()
+        model = copy.deepcopy(model).requires_grad_(False).eval()
+        for parameter in model.parameters():
+            parameter.data = parameter.data.contiguous()
+        resolve_spectral_norm(model)
+        bank = model.bank
+        self.scale, self.dynamic = model.out_size // model.in_size, shape.dynamic
+        self.class_dims = tuple(bank.class_dims)
+        self.classes: nn.Embedding | None = bank.shared_embedding if model.given_class else None
+        if label is not None:
+            self.classes = None
+            self.register_buffer('embedding', bank.class_embedding(torch.tensor([label])))
+        constant: list[Tensor | None] = [None] * len(bank.code_dims)
+        if isinstance(model.codes, LearnedCodes) and self.classes is None:
+            constant = self._codes(model, torch.empty(0), None)
+        resolve(bank, constant)
+        if not shape.dynamic and (shape.height, shape.width) != (model.in_size, model.in_size):
+            size = (self.scale * shape.height, self.scale * shape.width)
+            for res, noises in bank.continued_noises(size).items():
+                for layer, noise in zip(bank.layers_of(res), noises):
+                    setattr(bank, f'injected_noise_{layer}', noise)
+        self.model = model
+
+    def _codes(self, model: GLEAN, coarsest: Tensor, label: Tensor | None) -> list[Tensor | None]:
+        codes: list[Tensor | None] = model.codes(coarsest)
+        if self.classes is not None:
+            return with_class(codes, self.classes(label), self.class_dims)
+        if not hasattr(self, 'embedding'):
+            return codes
+        images = 1 if isinstance(model.codes, LearnedCodes) else coarsest.shape[0]
+        return with_class(codes, self.embedding.expand(images, -1), self.class_dims)
+
+    def forward(self, lq: Tensor, label: Tensor | None = None) -> Tensor:
+        """(N, C, H, W), and where each has its own class, these, (N,) -> (N, C', s H, s W)."""
+        model = self.model
+        features = model.encoder(lq)
+        codes = self._codes(model, features[model.encoder.resolutions[-1]], label)
+        noises = None
+        if self.dynamic:
+            noises = model.bank.continued_noises((self.scale * lq.shape[2], self.scale * lq.shape[3]))
+        return model.decode(lq, features, model.retrieve(features, codes, noises=noises))
+
+
+class Served(nn.Module):
+    """Pictures (N, 3, H, W), RGB, 0 to 1 -> results (N, 3, s H, s W), RGB, 0 to 1, clamped.
+
+    A colorizing network takes the lightness of its input, so that may be gray or in colour, and keeps it.
+
+    Args:
+        network: The model, on a CPU, in float32 and not folded.
+        shape: Of the pictures.
+        label: Class of all pictures; None if it is given with each, or there are none.
+
+    Raises:
+        ExportError: If the network cannot be exported.
+    """
+
+    def __init__(self, network: Network, shape: Shape, label: int | None) -> None:
+        super().__init__()
+        try:
+            plain = network.network
+            self.network = Graph(plain, shape, label) if isinstance(plain, GLEAN) else _contiguous(plain)
+        except TypeError as error:
+            raise ExportError(str(error)) from error
+        self.mean, self.std = network.mean / 255, network.std / 255
+        self.bgr, self.colorizes = network.bgr, network.colorizes
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """See the class; ``label``: class of each picture, (N,), int64."""
+        if self.colorizes:
+            inputs = rgb_to_lab(image)[:, :1] / 50 - 1
+        else:
+            inputs = ((image.flip(1) if self.bgr else image) - self.mean) / self.std
+        result = self.network(inputs) if label is None else self.network(inputs, label)
+        result = result * self.std + self.mean
+        return (result.flip(1) if self.bgr else result).clamp(0, 1)
+
+
+def _contiguous(network: nn.Module) -> nn.Module:
+    """A copy of a network of convolutions alone."""
+    network = copy.deepcopy(network)
+    for parameter in network.parameters():
+        parameter.data = parameter.data.contiguous()
+    return network
