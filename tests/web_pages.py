@@ -21,7 +21,7 @@ from glean_plus.web.settings import Settings
 from glean_plus.web.store import Store
 
 # Of the call: model, mode, fidelity, consistent, seed, faces, report.
-DEFAULTS = dict(mode='best', fidelity=0.5, consistent=False, seed=None, faces=False, report=False)
+DEFAULTS = dict(mode='best', fidelity=0.5, consistent=False, seed='', faces=False, report=False)
 
 
 @dataclass

@@ -27,7 +27,7 @@ def sentence(error: BaseException) -> str:
         return MEMORY
     text = ' '.join(str(error).split())
     if isinstance(error, RestoreError) and not PATH.search(text):
-        text = text[:1].upper() + text[1:]
+        text = f'This picture cannot be restored: {text}' if text.startswith('it ') else text[:1].upper() + text[1:]
         return text if text.endswith('.') else f'{text}.'
     LOG.error('%s', text or type(error).__name__, exc_info=error)
     return UNKNOWN

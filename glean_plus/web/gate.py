@@ -1,4 +1,4 @@
-"""What stands before the page's application: what is not meant to be asked does not reach it, and what leaves it is clean.
+"""What stands before the page's application: only what is meant reaches it, and what leaves it is clean.
 
 Gradio serves and takes files by their path, fetches addresses, and answers errors with the lines of code where they
 happened. The page needs none of that.
@@ -59,6 +59,8 @@ SENTENCES = {
     503: 'Too many pictures are waiting: try again in a minute.',
 }
 
+BROKEN = f'event: error\ndata: {json.dumps(SENTENCES[404])}\n\n'.encode()
+
 
 class Gate:
     """ASGI middleware: checks host, origin, path and body, and gives errors and headers of its own.
@@ -70,7 +72,7 @@ class Gate:
 
     def __init__(self, app: Application, settings: Settings) -> None:
         self.app, self.settings = app, settings
-        self.public = urlsplit(settings.root_path).netloc
+        self.public = urlsplit(settings.root_path).netloc or None
         self.hosts = {*LOOPBACK, urlsplit(settings.root_path).hostname} if settings.loopback else None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -167,7 +169,8 @@ class _Answer:
         self._start: Message = {}
 
     async def refuse(self, status: int) -> None:
-        if self._started:
+        if self._started:  # a stream of events that broke off
+            await self._send({'type': 'http.response.body', 'body': BROKEN})
             return
         body = json.dumps({'error': SENTENCES.get(status, SENTENCES[400]), 'detail': SENTENCES.get(status, '')})
         headers = [(b'content-type', b'application/json'), (b'content-length', str(len(body)).encode())]

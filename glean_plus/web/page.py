@@ -14,7 +14,7 @@ from glean_plus.faces import detectors
 from glean_plus.restore.engine import MODES
 from glean_plus.restore.fidelity import MIDDLE
 from glean_plus.web.errors import sentence
-from glean_plus.web.restorers import BEST, LARGEST_SEED, Choice, Restorers
+from glean_plus.web.restorers import BEST, Choice, Restorers
 from glean_plus.web.result import error_html, facts, result_html
 from glean_plus.web.routes import PICTURES
 from glean_plus.web.settings import Settings, shown_bytes, shown_pixels
@@ -32,7 +32,7 @@ def build_page(store: Store, restorers: Restorers, settings: Settings) -> gr.Blo
     """The page and its one call, ``/restore``."""
 
     def run(
-        picture: str, model: str, mode: str, fidelity: float, consistent: bool, seed: float | None, faces: bool,
+        picture: str, model: str, mode: str, fidelity: float, consistent: bool, seed: str, faces: bool,
         report: bool,
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
         try:
@@ -54,7 +54,7 @@ def build_page(store: Store, restorers: Restorers, settings: Settings) -> gr.Blo
         theme=theme, css=(FOLDER / 'page.css').read_text(encoding='utf-8'), head=script, title='GLEAN',
         analytics_enabled=False,
     ) as page:  # fmt: skip
-        gr.Markdown('# GLEAN\nPictures enlarged and restored with a GAN as a bank of textures.', elem_classes='gp-title')
+        gr.Markdown('# GLEAN\nPictures enlarged and restored with a GAN as a bank of textures.')
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 gr.HTML(_upload_html(settings), padding=False)
@@ -73,13 +73,14 @@ def build_page(store: Store, restorers: Restorers, settings: Settings) -> gr.Blo
 
 
 def _upload_html(settings: Settings) -> str:
-    size = shown_bytes(settings.max_upload)
+    size, pixels = shown_bytes(settings.max_upload), shown_pixels(settings.max_pixels)
+    place = f'{settings.prefix}{PICTURES}'
     return f"""
-<label class="gp-drop" data-to="{settings.prefix}{PICTURES}" data-limit="{settings.max_upload}" data-limit-text="{size}">
+<label class="gp-drop" data-to="{place}" data-limit="{settings.max_upload}" data-limit-text="{size}">
   <input type="file" accept="image/*" aria-label="Choose a picture">
   <img alt="The picture that was chosen" hidden>
   <span><b>Choose a picture</b>, drop it here, or paste it.</span>
-  <small>At most {size} and {shown_pixels(settings.max_pixels)} pixels; it stays {settings.keep / 60:.3g} minutes.</small>
+  <small>At most {size} and {pixels} pixels; it stays {settings.keep / 60:.3g} minutes.</small>
 </label>
 <p class="gp-picture" role="status"></p>"""
 
@@ -89,7 +90,7 @@ def _options(restorers: Restorers) -> list[gr.components.Component]:
     names = [*restorers.offers]
     model = gr.Dropdown(
         names, value=names[0], label='Model', info='Each does well with pictures of the kind that it has learned.',
-        filterable=False, allow_custom_value=True,  # what is not offered is told in a sentence of ours
+        filterable=False,
     )  # fmt: skip
     with gr.Accordion('What each model has learned', open=False):
         gr.Markdown('\n'.join(f'- **{name}**: {offer.about}' for name, offer in restorers.offers.items()))
@@ -102,10 +103,14 @@ def _options(restorers: Restorers) -> list[gr.components.Component]:
             info="0: more of the bank, sharper; 0.5: the model's own; 1: what shrinks to its input",
         )  # fmt: skip
         consistent = gr.Checkbox(label='Bring the result back to what shrinks to its input')
-        seed = gr.Number(
-            label='Seed of the noise', info="empty: the model's own", value=None, precision=0, minimum=0,
-            maximum=LARGEST_SEED,
-        )  # fmt: skip
+        # Text: an empty number is shown, and sent, as 0.
+        seed = gr.Textbox(label='Seed of the noise', value='', placeholder="empty: the model's own", max_lines=1)
         faces = gr.Checkbox(label='Only the faces of a photo, by a model of faces', visible=detectors.is_here())
         report = gr.Checkbox(label='Report signs of failure')
+    for each in (model, mode):  # what is not offered is told in a sentence of ours, not by Gradio
+        each.preprocess = _as_given  # type: ignore[method-assign]
     return [model, mode, fidelity, consistent, seed, faces, report]
+
+
+def _as_given(value: Any) -> Any:
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -51,22 +52,19 @@ class Choice:
         """
         if mode not in (BEST, *MODES):
             raise RestoreError(f'The mode is one of {", ".join((BEST, *MODES))}.')
-        if fidelity is not None and not _is_number(fidelity):
+        if isinstance(fidelity, bool) or not isinstance(fidelity, (int, float, type(None))):
             raise RestoreError('The fidelity is a number from 0 to 1.')
-        if seed is not None and not (_is_number(seed) and 0 <= seed <= LARGEST_SEED and seed == int(seed)):
+        digits = '' if seed is None else str(seed).strip()
+        if digits and not (re.fullmatch('[0-9]{1,10}', digits) and int(digits) <= LARGEST_SEED):
             raise RestoreError(f'The seed is a whole number from 0 to {LARGEST_SEED}, or empty.')
         fidelity, consistent = None if fidelity == MIDDLE else fidelity, STEPS if consistent else 0
         check_fidelity(fidelity, consistent)
         if faces and mode != BEST:
             raise RestoreError(f"Faces are brought to the model's size: leave the mode at {BEST!r}.")
         return cls(
-            str(model), None if mode == BEST else mode, fidelity, consistent, None if seed is None else int(seed),
+            str(model), None if mode == BEST else mode, fidelity, consistent, int(digits) if digits else None,
             bool(faces),
         )  # fmt: skip
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)

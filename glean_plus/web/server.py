@@ -21,7 +21,7 @@ from glean_plus.web.settings import Settings
 from glean_plus.web.store import Store
 
 TERMINATED = 128 + signal.SIGTERM
-PATIENCE = 3  # seconds that running requests have when the server stops
+PATIENCE = 2  # seconds that running requests have when the server stops
 
 
 def build(settings: Settings, store: Store, restorers: Restorers) -> Application:
