@@ -6,11 +6,13 @@ import logging
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from glean_plus.restore.errors import RestoreError
 from glean_plus.web.gate import Application, Gate
@@ -22,6 +24,7 @@ from glean_plus.web.store import Store
 
 TERMINATED = 128 + signal.SIGTERM
 PATIENCE = 2  # seconds that running requests have when the server stops
+LAYER = 10  # seconds that the longest layer takes, about
 
 
 def build(settings: Settings, store: Store, restorers: Restorers) -> Application:
@@ -45,7 +48,7 @@ def serve(settings: Settings, say: Callable[[str], None] = print) -> None:
         WeightsError: If a model's weights cannot.
         KeyboardInterrupt, SystemExit: When it was told to stop.
     """
-    signal.signal(signal.SIGTERM, _terminate)  # uvicorn hands it on once it has stopped
+    signal.signal(signal.SIGTERM, _terminate)
     logging.basicConfig(format='%(levelname)s: %(message)s')
     for noisy in ('httpx', 'asyncio'):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -61,9 +64,35 @@ def serve(settings: Settings, say: Callable[[str], None] = print) -> None:
                     f'Warning: at {settings.host} everybody who reaches this machine can upload pictures and have it '
                     'compute. There is no password and no encryption: put a proxy before it that has both.'
                 )
-            server.run(sockets=[listener])
+            _run(server, listener)
         finally:
             store.close()
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Serve in a thread, so that a signal stops what is computed as well: its next layer raises."""
+    stopping, ended = threading.Event(), threading.Event()  # Thread.join does not survive an exception of a signal
+
+    def run() -> None:
+        try:
+            server.run(sockets=[listener])
+        finally:
+            ended.set()
+
+    def check(*_: object) -> None:
+        if stopping.is_set() and threading.current_thread() is not threading.main_thread():
+            raise RestoreError('The server stops.')
+
+    hook = register_module_forward_pre_hook(check)
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        while not ended.wait(1):
+            pass
+    finally:
+        server.should_exit = True
+        stopping.set()
+        ended.wait(LAYER + PATIENCE)
+        hook.remove()
 
 
 def server_of(app: Application) -> uvicorn.Server:
