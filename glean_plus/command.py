@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glean_plus.face_options import add_face_arguments, given_options
+from glean_plus.web.arguments import add_web_arguments
 
 if TYPE_CHECKING:
     from glean_plus.restore.base import PictureRestorer
@@ -36,6 +37,7 @@ TOOLS = {
     'study': ('study', 'train and compare models over seeds'),
 }
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
+WEB_PACKAGES = ('gradio', 'uvicorn', 'fastapi', 'starlette')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run_tool(arguments[0], arguments[1:])
     args = _parser().parse_args(arguments)
     try:
+        if args.command == 'web':
+            return _web(args)
         return _models() if args.command == 'models' else _restore(args, arguments)
     except KeyboardInterrupt:
         print('glean-plus: interrupted; the same command goes on.', file=sys.stderr)
@@ -80,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_restore_arguments(restore)
     commands.add_parser('models', help='list the models that have a name')
+    web = commands.add_parser(
+        'web', help='a web page that restores pictures',
+        description='A web page: upload a picture, restore it, compare before and after, download.',
+    )  # fmt: skip
+    add_web_arguments(web)
     for name, (_, what) in TOOLS.items():
         commands.add_parser(name, help=what, add_help=False)
     return parser
@@ -174,6 +183,28 @@ def _restorer(args: argparse.Namespace, face_options: dict[str, Any]) -> Picture
     if args.background:
         face_options['background'] = Restorer(args.background, mode=args.mode, **same)
     return FaceRestorer(restorer, **face_options)
+
+
+def _web(args: argparse.Namespace) -> int:
+    from glean_plus.restore.errors import RestoreError
+    from glean_plus.weights import WeightsError
+
+    try:
+        from glean_plus.web.server import serve
+    except ModuleNotFoundError as error:
+        if error.name not in WEB_PACKAGES:
+            raise
+        print(f'glean-plus: The page needs {error.name}, which is not installed: pip install "glean_plus[web]"',
+              file=sys.stderr)
+        return WRONG
+    from glean_plus.web.settings import Settings
+
+    try:
+        serve(Settings.from_arguments(args), say=lambda line: print(f'glean-plus: {line}', file=sys.stderr, flush=True))
+    except (RestoreError, WeightsError) as error:
+        print(f'glean-plus: {error}', file=sys.stderr)
+        return WRONG
+    return 0
 
 
 def _models() -> int:

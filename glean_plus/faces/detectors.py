@@ -96,6 +96,11 @@ class MTCNN:
         return [Face.from_arrays(*each) for each in zip(boxes, scores, points) if each[1] >= LEAST]
 
 
+def is_here() -> bool:
+    """Whether ``auto`` finds a detector without a download."""
+    return cached_path(RETINAFACE).is_file() or importlib.util.find_spec('facenet_pytorch') is not None
+
+
 def choose_detector(name: PathLike, device: torch.device | str = 'cpu') -> Detector:
     """A detector by its name.
 

@@ -253,10 +253,15 @@ def _report(assessor: Assessor, job: Job, picture: Picture, scores: tuple[float,
 def _write(job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored, compare: bool) -> None:
     if compare:
         rows = compared(rows, picture, made, job.compare)
+    write(job.target, rows, made.shape, made.kind, meta_of_result(picture, made))
+
+
+def meta_of_result(picture: Picture, made: Restored) -> Meta:
+    """What is kept of the input's file."""
     meta = picture.meta
     if picture.layers.gray and not made.layers.gray:  # a profile of grays does not fit colours
-        meta = Meta(None, meta.exif, meta.xmp, meta.dpi, meta.text)
-    write(job.target, rows, made.shape, made.kind, meta)
+        return Meta(None, meta.exif, meta.xmp, meta.dpi, meta.text)
+    return meta
 
 
 def compared(

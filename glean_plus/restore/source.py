@@ -17,6 +17,7 @@ import glean_plus
 from glean_plus.restore.errors import RestoreError
 from glean_plus.weights import CATALOGUE, Card, WeightsError, local_copy, read_card
 from glean_plus.weights.cards import hash_in_name
+from glean_plus.weights.fetch import cached_path
 
 PathLike = Union[str, 'os.PathLike[str]']
 
@@ -115,9 +116,18 @@ def _own_config(name: str) -> Path:
     return data_folder('configs') / (name if name.endswith('.py') else f'{name}.py')
 
 
+def is_here(card: Card) -> bool:
+    """Whether the weights of a card are shipped or cached, so that nothing has to be fetched."""
+    return (cached_path(card) if card.url else _shipped(card)).is_file()
+
+
 def _weights(card: Card) -> Path:
     """The file of a card: shipped beside it, or fetched."""
-    return local_copy(card if card.url else data_folder('configs') / 'weights' / f'{card.name}.safetensors')
+    return local_copy(card if card.url else _shipped(card))
+
+
+def _shipped(card: Card) -> Path:
+    return data_folder('configs') / 'weights' / f'{card.name}.safetensors'
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:

@@ -1,0 +1,40 @@
+"""What an upload says of itself, before anything of it is decoded."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from glean_plus.restore.errors import RestoreError
+from glean_plus.web.settings import shown_pixels
+
+# PIL knows more, some of which start other programs (EPS) or read other files.
+FORMATS = ('PNG', 'JPEG', 'MPO', 'WEBP', 'TIFF', 'BMP', 'GIF', 'PPM', 'TGA', 'JPEG2000', 'AVIF')
+KNOWN = [name for name in FORMATS if Image.init() is not None and name in Image.OPEN]
+
+
+def look(path: Path, max_pixels: int) -> tuple[int, int]:
+    """Width and height that a picture's header tells.
+
+    Raises:
+        RestoreError: If it is no picture of a known format, or too large.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            with Image.open(path, formats=KNOWN) as image:
+                width, height = image.size
+    except UnidentifiedImageError as error:
+        raise RestoreError('This is no picture in a known format: take PNG, JPEG, WebP, TIFF or BMP.') from error
+    except Image.DecompressionBombError as error:
+        raise RestoreError(f'The picture is too large: at most {shown_pixels(max_pixels)} pixels.') from error
+    except Exception as error:  # broken files make decoders raise anything
+        raise RestoreError('The picture is broken: its header cannot be read.') from error
+    if width * height > max_pixels:
+        raise RestoreError(
+            f'The picture has {width} x {height} pixels, and at most {shown_pixels(max_pixels)} are restored here: '
+            'make it smaller first.'
+        )
+    return width, height

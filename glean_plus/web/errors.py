@@ -1,0 +1,38 @@
+"""What goes wrong -> a sentence for whoever uses the page, without what the server alone should know."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import torch
+
+from glean_plus.restore.errors import RestoreError
+
+LOG = logging.getLogger('glean_plus.web')
+
+# The start of a path of the server: a slash, drive or ~ where a word begins.
+PATH = re.compile(r'(?:^|[\s\'"(=:,])(?:~?/|[A-Za-z]:[\\/]|\\\\)[^\s/]')
+MEMORY = 'The server has not enough memory for this picture: take a smaller one.'
+UNKNOWN = 'This went wrong on the server, whose log says why: try another model or other options.'
+
+
+def sentence(error: BaseException) -> str:
+    """For the page; what is not shown is logged.
+
+    Errors of pictures and options are told as they are, unless they name a file of the server.
+    """
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or _is_of_allocation(error):
+        LOG.warning('memory: %s', error)
+        return MEMORY
+    text = ' '.join(str(error).split())
+    if isinstance(error, RestoreError) and not PATH.search(text):
+        text = f'This picture cannot be restored: {text}' if text.startswith('it ') else text[:1].upper() + text[1:]
+        return text if text.endswith('.') else f'{text}.'
+    LOG.error('%s', text or type(error).__name__, exc_info=error)
+    return UNKNOWN
+
+
+def _is_of_allocation(error: BaseException) -> bool:
+    """PyTorch's allocator on the CPU raises a RuntimeError."""
+    return isinstance(error, RuntimeError) and 'allocate memory' in str(error)

@@ -1,0 +1,8 @@
+"""A web page that restores pictures: `glean-plus web`, for `mim run glean_plus web`."""
+
+import sys
+
+from glean_plus.command import main
+
+if __name__ == '__main__':
+    sys.exit(main(['web', *sys.argv[1:]]))
