@@ -106,8 +106,9 @@ class WholeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         if is_main_process() and isinstance(self.file_backend, WholeFiles):
-            for leftover in Path(self.out_dir).glob('*.pth.*.part'):  # of a process that was killed
-                leftover.unlink(missing_ok=True)
+            leftovers = [*Path(self.out_dir).glob('*.pth.*.part'), *Path(runner.work_dir).glob('last_checkpoint.*.part')]
+            for path in leftovers:  # of a process that was killed
+                path.unlink(missing_ok=True)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         outdated: list[int] = []
