@@ -29,8 +29,8 @@ def killed(folder: Path, kills: int, processes: int) -> dict[str, Any]:
 
 
 def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(tmp_path: Path) -> None:
-    figures = killed(tmp_path, kills=4, processes=1)
-    assert figures['kills'] >= 4 and figures['bytes_lost'] == 0
+    figures = killed(tmp_path, kills=2, processes=1)
+    assert figures['kills'] >= 2 and figures['bytes_lost'] == 0
 
 
 @pytest.mark.soak
@@ -60,7 +60,7 @@ DAMAGES = dict(
 
 @pytest.mark.parametrize('name', DAMAGES)
 def test_a_damaged_checkpoint_is_passed_over(
-    name: str, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    name: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in (3, 4):
         (tmp_path / f'iter_{number}.pth').write_bytes((whole / 'once' / f'iter_{number}.pth').read_bytes())
@@ -68,7 +68,10 @@ def test_a_damaged_checkpoint_is_passed_over(
     (tmp_path / 'last_checkpoint').write_text(str(newest))
     assert newest_whole(tmp_path) == newest
     newest.write_bytes(DAMAGES[name](newest.read_bytes()))
+    warnings: list[str] = []
+    monkeypatch.setattr('glean_plus.engine.checkpoints.print_log', lambda text, **options: warnings.append(text))
     assert newest_whole(tmp_path) == tmp_path / 'iter_3.pth'
+    assert len(warnings) == 1 and 'iter_4.pth is damaged and passed over' in warnings[0]
     with pytest.raises(WeightsError, match=r'iter_4\.pth is damaged'):
         load_checkpoint(torch.nn.Linear(1, 1), str(newest))
     if name == 'flipped':  # of the others, the training that follows is the same

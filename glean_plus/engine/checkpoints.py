@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,7 +64,7 @@ def newest_whole(work_dir: str | Path) -> Path | None:
         wrong = damage(path)
         if wrong is None:
             return path
-        print_log(f'The checkpoint {path} is damaged and passed over: {wrong}.', logger='current', level='WARNING')
+        print_log(f'The checkpoint {path} is damaged and passed over: {wrong}.', logger='current', level=logging.WARNING)
     return None
 
 

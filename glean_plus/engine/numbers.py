@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import random
@@ -46,10 +47,14 @@ class Guard:
         self.stepped = False
         self._loss: Tensor | None = None  # sum of the losses since the last step: not finite if one of them is not
         self._update_params, self._step = wrapper.update_params, wrapper.step
-        wrapper.update_params, wrapper.step = self.update_params, self.step
+        # MMEngine's schedulers have wrapped the step as well, and look for their mark on it.
+        step = functools.partial(self.step)
+        step.__dict__.update(getattr(self._step, '__dict__', {}))
+        wrapper.update_params, wrapper.step = self.update_params, step
 
     def remove(self) -> None:
-        del self.wrapper.update_params, self.wrapper.step
+        """Leave the wrapper as it was."""
+        self.wrapper.update_params, self.wrapper.step = self._update_params, self._step
 
     def update_params(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         value = loss.detach().float()
