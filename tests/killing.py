@@ -157,13 +157,15 @@ def main() -> None:
     while figures['kills'] < args.kills:
         folder = args.folder / f'killed_{figures["trainings"]}'
         while True:
+            before = {*folder.glob('*.part')}
             children = start(small_config(data, folder), args.processes)
             enough = figures['kills'] >= args.kills
             writing = figures['kills'] % 2 == 1
-            if not wait_for_kill(children, folder, 1e9 if enough else rng.uniform(0.05, length * 0.6), writing):
+            if not wait_for_kill(children, folder, 1e9 if enough else rng.uniform(0.05, length), writing):
                 break
             figures['kills'] += 1
-            figures['while_writing'] += any(folder.glob('*.part'))
+            parts = {*folder.glob('*.part')}
+            figures['while_writing'] += bool(parts - before)
             figures['without_a_checkpoint'] += not any(folder.glob('iter_*.pth'))
         figures['trainings'] += 1
         name = f'iter_{ITERS}.pth'

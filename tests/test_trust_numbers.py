@@ -91,7 +91,7 @@ def test_too_many_end_the_training_and_can_be_replayed(
     assert 'Iteration 4' in said and 'loss_pix: nan then, nan now' in said
     assert f'loss_d_real: {kept["losses"]["loss_d_real"]:.6g} then, {kept["losses"]["loss_d_real"]:.6g} now' in said
     assert 'First not finite: the output of generator.encoder' in said
-    assert 'No step of generator and discriminator' in said
+    assert 'No step of discriminator and generator' in said
     with pytest.raises(TrainingError, match='no step to replay'):
         replay(tmp_path / 'iter_3.pth')
 

@@ -42,7 +42,7 @@ def load_from_checked(filename: str, map_location: Any = None) -> Any:
         WeightsError: If the file is damaged.
     """
     if Path(filename).is_file():
-        wrong = archive_damage(filename) or (None if Path(filename).stat().st_size else 'it is empty')
+        wrong = archive_damage(filename)
         if wrong:
             raise WeightsError(f'The checkpoint {filename} is damaged: {wrong}. {ADVICE}')
     return load_from_local(filename, map_location)

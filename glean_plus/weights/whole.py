@@ -7,8 +7,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
+PICKLE = b'\x80'
 # What `torch.save` writes is a zip archive with a CRC-32 of each tensor, which `torch.load` does not look at.
-ARCHIVE = b'PK'
 BROKEN = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
 
 
@@ -48,6 +48,6 @@ def damage(path: str | os.PathLike[str]) -> str | None:
 
 
 def archive_damage(path: str | os.PathLike[str]) -> str | None:
-    """As :func:`damage`, for a file that may be of another kind, of which nothing is said."""
+    """As :func:`damage`, but nothing is said of a pickle, such as a file from before PyTorch 1.6."""
     with open(path, 'rb') as file:
-        return damage(path) if file.read(len(ARCHIVE)) == ARCHIVE else None
+        return None if file.read(1) == PICKLE else damage(path)
