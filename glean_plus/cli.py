@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+
+from glean_plus.weights.errors import WeightsError
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,3 +37,14 @@ def load_config(args: argparse.Namespace) -> Config:
     elif config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     return config
+
+
+@contextmanager
+def refusals(tool: str) -> Iterator[None]:
+    """What the user can mend ends the tool with a sentence, not with a traceback."""
+    from glean_plus.engine.errors import TrainingError  # takes seconds to import
+
+    try:
+        yield
+    except (TrainingError, WeightsError) as error:
+        sys.exit(f'{tool}: {error}')

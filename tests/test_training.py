@@ -22,8 +22,6 @@ from safetensors.torch import load_file
 
 from conftest import BANK_FILE, BIN, CONFIGS, ROOT, launch, load_tool
 
-SHIPPED = CONFIGS / 'weights' / 'lightglean_twemoji_4x.safetensors'
-
 
 def train(config: Config, name: str) -> Runner:
     config = config.copy()
@@ -197,31 +195,6 @@ def test_checkpoint_of_two_processes_is_that_of_one(tiny_config: Any, tmp_path: 
     model = MODELS.build(config.model)
     load_checkpoint(model, str(tmp_path / 'work' / 'iter_4.pth'))
     assert all(torch.equal(value, once[key]) for key, value in model.state_dict().items())
-
-
-def test_test_in_two_processes_gives_the_numbers_and_pictures_of_one(tiny_config: Any, tmp_path: Path) -> None:
-    config = Config.fromfile(CONFIGS / 'lightglean_twemoji_4x.py')
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        config[loader].update(num_workers=0, persistent_workers=False)
-        config[loader].dataset.data_root = tiny_config().test_dataloader.dataset.data_root
-    config.custom_hooks[0].compare = [0, 1, 2]
-    path = write_config(config, tmp_path / 'config.py')
-    for folder, processes in (('one', 0), ('two', 2)):
-        launch(
-            [
-                *([] if processes else [sys.executable]), str(ROOT / 'tools' / 'test.py'), str(path), str(SHIPPED),
-                '--work-dir', folder, '--out', f'{folder}.json', *(['--launcher', 'pytorch'] if processes else []),
-            ],
-            tmp_path,
-            processes,
-        )  # fmt: skip
-    one, two = (json.loads((tmp_path / f'{folder}.json').read_text()) for folder in ('one', 'two'))
-    assert one.keys() == two.keys() and one == pytest.approx(two, rel=1e-5)
-    assert sorted(path.name for path in (tmp_path / 'one' / 'pictures').iterdir()) == sorted(
-        path.name for path in (tmp_path / 'two' / 'pictures').iterdir()
-    )
-    rows = [np.asarray(Image.open(tmp_path / folder / 'comparison.png')) for folder in ('one', 'two')]
-    assert rows[0].shape == (3 * 64, 4 * 64, 3) and np.abs(rows[0].astype(int) - rows[1]).max() <= 1
 
 
 def test_amp_makes_every_wrapper_bfloat16() -> None:

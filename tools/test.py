@@ -13,7 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from glean_plus.cli import add_common_arguments, load_config
+from glean_plus.cli import add_common_arguments, load_config, refusals
 
 SUFFIXES = ('.json', '.yaml', '.yml', '.pkl')
 
@@ -43,10 +43,11 @@ def main() -> None:
     args = parse_args()
     config = load_config(args)
     config.load_from = args.checkpoint
-    runner = Runner.from_cfg(config)
     metrics = Metrics()
-    runner.register_hook(metrics)
-    runner.test()
+    with refusals('test'):
+        runner = Runner.from_cfg(config)
+        runner.register_hook(metrics)
+        runner.test()
     if args.out and is_main_process():
         mmengine.dump(metrics.values, args.out)
 

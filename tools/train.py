@@ -12,9 +12,9 @@ import os
 import sys
 
 from mmengine.config import Config
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
-from glean_plus.cli import add_common_arguments, load_config
+from glean_plus.cli import add_common_arguments, load_config, refusals
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
     add_common_arguments(parser)
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='go on from a checkpoint; without a value, from the latest one in the work directory')
+                        help='go on from a checkpoint; without a value, from the newest whole one in the work directory')
     parser.add_argument('--amp', action='store_true', help='mixed precision in bfloat16, on CPU or GPU')
     return parser.parse_args()
 
@@ -37,18 +37,26 @@ def use_amp(config: Config) -> None:
             part.pop(key, None)
 
 
+def resume(config: Config, checkpoint: str) -> None:
+    """Go on from a checkpoint, for ``auto`` from the newest whole one in the work directory."""
+    from glean_plus.engine.checkpoints import newest_whole  # takes seconds to import
+
+    found = newest_whole(config.work_dir) if checkpoint == 'auto' else checkpoint
+    if found is None:
+        sys.exit(f'There is no checkpoint in {config.work_dir} to resume from that is whole; name one, or leave --resume out.')
+    config.resume, config.load_from = True, str(found)
+
+
 def main() -> None:
     args = parse_args()
     config = load_config(args)
     if args.amp:
         use_amp(config)
     if args.resume:
-        if args.resume == 'auto' and find_latest_checkpoint(config.work_dir) is None:
-            sys.exit(f'There is no checkpoint in {config.work_dir} to resume from; name one, or leave --resume out.')
-        config.resume = True
-        config.load_from = None if args.resume == 'auto' else args.resume
-    runner = Runner.from_cfg(config)
-    runner.train()
+        resume(config, args.resume)
+    with refusals('train'):
+        runner = Runner.from_cfg(config)
+        runner.train()
     runner.logger.info(f'Checkpoints: {os.path.abspath(config.work_dir)}')
 
 

@@ -281,6 +281,8 @@ class GLEANRestorer(SRGAN):
 
     # ---- checkpoints
 
+    checks_checkpoints = True
+
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         """Check a checkpoint before its first tensor is copied, and complete it where that is meant.
 

@@ -196,10 +196,10 @@ def _run(
         config.train_cfg.val_interval = math.ceil(iters / study.val_points) if val else 10**9
         hooks = config.setdefault('default_hooks', {})
         hooks.logger = dict(type='LoggerHook', interval=max(1, iters // LOG_LINES), log_metric_by_epoch=False)
-        # Two, as MMEngine removes an old one before the new one is written.
+        # Two, so that there is one to go on from where the newest is damaged.
         interval = math.ceil(iters / CHECKPOINTS) if test else -1
         hooks.checkpoint = dict(
-            type='CheckpointHook', by_epoch=False, max_keep_ckpts=2, interval=interval, save_last=test
+            type='WholeCheckpointHook', by_epoch=False, max_keep_ckpts=2, interval=interval, save_last=test
         )
         if val:
             watched = metrics if study.val_metrics is None else study.val_metrics

@@ -18,9 +18,10 @@ from typing import Any
 import mmengine
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from glean_plus.analysis.complexity import complexity
+from glean_plus.engine.checkpoints import newest_whole
 from glean_plus.study.files import read_json, write_json
 from glean_plus.study.hooks import PerPicture, Stopwatch
 from glean_plus.version import __version__
@@ -49,9 +50,9 @@ def train(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
         ``iters``, ``images`` that were seen, ``seconds_per_iter`` (the median step), and ``seconds`` of this process.
     """
     config = _config(folder)
-    config.resume = find_latest_checkpoint(str(folder)) is not None
-    if config.resume:
-        config.load_from = None
+    newest = newest_whole(folder)
+    if newest is not None:
+        config.resume, config.load_from = True, str(newest)
     begin = time.perf_counter()
     runner = Runner.from_cfg(config)
     stopwatch = Stopwatch(folder / 'progress.json')
@@ -60,9 +61,9 @@ def train(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
     seconds_per_iter = stopwatch.seconds_per_iter
     if seconds_per_iter is None:  # it was interrupted behind the last step, which left its note
         seconds_per_iter = (read_json(folder / 'progress.json') or {}).get('seconds_per_iter')
-    last = find_latest_checkpoint(str(folder))
+    last = newest_whole(folder)
     for path in folder.glob('iter_*.pth'):
-        if last is not None and path.name != Path(last).name:
+        if last is not None and path.name != last.name:
             path.unlink()
     return dict(
         iters=asked['iters'],
@@ -81,9 +82,10 @@ def test(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
     """
     config = _config(folder)
     if asked['train_fingerprint']:
-        config.load_from = find_latest_checkpoint(str(folder))
-        if config.load_from is None:
+        last = newest_whole(folder)
+        if last is None:
             raise FileNotFoundError(f'{folder} has no checkpoint of its training: delete {folder / "train.json"}.')
+        config.load_from = str(last)
     begin = time.perf_counter()
     runner = Runner.from_cfg(config)
     per_picture = PerPicture()

@@ -1,0 +1,102 @@
+"""A training's last step once more, from what :class:`NumbersHook` left, and where its NaN or Inf begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmagic.registry import MODELS
+from mmagic.structures import DataSample
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.optim import OptimWrapperDict, build_optim_wrapper
+from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.structures import LabelData, PixelData
+from torch import Tensor, nn
+
+from glean_plus.engine.errors import TrainingError
+from glean_plus.engine.numbers import Guard, set_random_states
+from glean_plus.weights.whole import damage
+
+ELEMENTS = {each.__name__: each for each in (DataSample, LabelData, PixelData)}
+KEYS = {'iteration', 'files', 'losses', 'networks', 'random', 'batches', 'config', 'state_dict'}
+
+
+def replay(path: str | Path) -> list[str]:
+    """Repeat the step; its weights are in memory alone.
+
+    Returns:
+        Lines: iteration and files, each loss term then and now, the first module whose output is not finite, and the
+        networks whose step is skipped again.
+
+    Raises:
+        TrainingError: If the file is none of :class:`NumbersHook`, or is damaged.
+    """
+    kept = _read(path)
+    config = Config.fromstring(kept['config'], '.py')
+    if DefaultScope.get_current_instance() is None:
+        init_default_scope(config.get('default_scope', 'mmagic'))
+    settings = config.model.to_dict()
+    model = MODELS.build(settings).to(get_device()).train()
+    model.load_state_dict(kept['state_dict'])
+    wrapper = build_optim_wrapper(model, config.optim_wrapper.to_dict())
+    parts = dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'model': wrapper}
+    guards = {name: Guard(part) for name, part in parts.items()}
+    set_random_states(kept['random'])
+    with first_not_finite(model) as found:
+        for batch in kept['batches']:
+            losses = model.train_step(_batch(batch), optim_wrapper=wrapper)
+    lines = [f'Iteration {kept["iteration"]}, {", ".join(kept["files"]) or "without names"}']
+    lines += [f'{name}: {kept["losses"].get(name, float("nan")):.6g} then, {float(value):.6g} now'
+              for name, value in losses.items()]  # fmt: skip
+    lines.append(f'First not finite: {found[0]}' if found else 'Every output of a module is finite.')
+    again = [name for name, guard in guards.items() if guard.skipped]
+    lines.append(f'No step of {" and ".join(again)}: NaN or Inf.' if again else 'The step is finite here.')
+    return lines
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    if not Path(path).is_file():
+        raise TrainingError(f'There is no file {path}.')
+    wrong = damage(path)
+    if wrong:
+        raise TrainingError(f'{path} is damaged: {wrong}.')
+    kept = torch.load(path, map_location='cpu', weights_only=True)
+    if not isinstance(kept, dict) or KEYS - kept.keys():
+        raise TrainingError(f'{path} is no step to replay: give a file of WORK_DIR/not_finite.')
+    return kept
+
+
+
+def _batch(value: Any) -> Any:
+    """The inverse of :func:`glean_plus.engine.numbers.plain`."""
+    if isinstance(value, dict) and value.keys() == {'type', 'data', 'meta'}:
+        element = ELEMENTS.get(value['type'], DataSample)(metainfo=value['meta'])
+        for key, each in value['data'].items():
+            element.set_field(_batch(each), key)
+        return element
+    if isinstance(value, dict):
+        return {key: _batch(each) for key, each in value.items()}
+    return [_batch(each) for each in value] if isinstance(value, list) else value
+
+
+@contextmanager
+def first_not_finite(model: nn.Module) -> Iterator[list[str]]:
+    """The names of modules whose outputs are not finite, in the order of the forward pass."""
+    found: list[str] = []
+
+    def look(name: str) -> Any:
+        def after(module: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and not output.isfinite().all():
+                found.append(f'the output of {name}')
+        return after
+
+    handles = [module.register_forward_hook(look(name)) for name, module in model.named_modules() if name]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()

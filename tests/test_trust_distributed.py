@@ -1,0 +1,108 @@
+"""Several processes: equal weights, the single process's metrics, and an end for all when one dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from conftest import BIN, CONFIGS, ROOT, launch
+from killing import small_config, write_data
+
+SHIPPED = CONFIGS / 'weights' / 'lightglean_twemoji_4x.safetensors'
+
+WORKER = '''
+"""In process 1: NaN at iteration 2, the end at iteration 4. Each process writes its weights."""
+import math
+
+import torch
+from mmagic.registry import HOOKS
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+
+
+@HOOKS.register_module()
+class Worker(Hook):
+    priority = 'HIGHEST'
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        torch.save(runner.model.state_dict(), f'weights_{runner.iter}_{get_rank()}.pth')
+        if get_rank() == 1 and runner.iter == 1:
+            data_batch['inputs'] = [image.float() * math.nan for image in data_batch['inputs']]
+        if get_rank() == 1 and runner.iter == 3:
+            raise RuntimeError('this worker dies')
+'''
+
+
+def weights(folder: Path, iteration: int, rank: int) -> dict[str, torch.Tensor]:
+    return torch.load(folder / f'weights_{iteration}_{rank}.pth', weights_only=True)
+
+
+@pytest.mark.parametrize('processes', [2, pytest.param(4, marks=pytest.mark.soak)])
+def test_processes_skip_together_stay_equal_and_end_together(processes: int, tmp_path: Path) -> None:
+    data = write_data(tmp_path / 'data')
+    config = small_config(data, tmp_path / 'work', 100_000)
+    config.custom_hooks = [dict(type='Worker')]
+    config.custom_imports.imports = ['glean_plus', 'worker']
+    config.default_hooks.checkpoint.interval = 1000
+    config.dump(tmp_path / 'config.py')
+    (tmp_path / 'worker.py').write_text(WORKER)
+    command = [str(BIN / 'torchrun'), '--standalone', f'--nproc-per-node={processes}',
+               str(ROOT / 'tools' / 'train.py'), 'config.py', '--launcher', 'pytorch']  # fmt: skip
+    environment = os.environ | dict(OMP_NUM_THREADS='1', PYTHONPATH=str(tmp_path), PYTHONWARNINGS='ignore')
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    seconds = time.time() - (tmp_path / 'weights_3_1.pth').stat().st_mtime
+    output = result.stdout + result.stderr
+    assert result.returncode != 0 and 'this worker dies' in output
+    assert seconds < 60, seconds
+    assert 'Iteration 2: NaN or Inf in losses or gradients' in output
+    for rank in range(processes):
+        first, last = weights(tmp_path, 1, rank), weights(tmp_path, 3, rank)
+        skipped = weights(tmp_path, 2, rank)
+        assert any(not torch.equal(value, last[key]) for key, value in first.items() if key.startswith('generator.'))
+        for key, value in last.items():
+            assert value.isfinite().all() and torch.equal(value, weights(tmp_path, 3, 0)[key]), key
+            if key.startswith(('generator.', 'discriminator.')):
+                assert torch.equal(skipped[key], first[key]), key
+
+
+@pytest.mark.parametrize('processes', [2, pytest.param(4, marks=pytest.mark.soak)])
+def test_a_test_of_three_pictures_gives_the_numbers_and_pictures_of_one_process(
+    processes: int, tiny_config: Any, tmp_path: Path
+) -> None:
+    """Three is no multiple of two, and fewer than four."""
+    config = Config.fromfile(CONFIGS / 'lightglean_twemoji_4x.py')
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        config[loader].update(num_workers=0, persistent_workers=False)
+        config[loader].dataset.data_root = tiny_config().test_dataloader.dataset.data_root
+    config.test_dataloader.dataset.indices = 3
+    config.custom_hooks[0].compare = [0, 1, 2]
+    path = tmp_path / 'config.py'
+    config.dump(path)
+    for folder, number in (('one', 0), ('more', processes)):
+        launch(
+            [
+                *([] if number else [sys.executable]), str(ROOT / 'tools' / 'test.py'), str(path), str(SHIPPED),
+                '--work-dir', folder, '--out', f'{folder}.json', *(['--launcher', 'pytorch'] if number else []),
+            ],
+            tmp_path,
+            number,
+        )  # fmt: skip
+    one, more = (json.loads((tmp_path / f'{folder}.json').read_text()) for folder in ('one', 'more'))
+    assert one.keys() == more.keys() and one == pytest.approx(more, rel=1e-5)
+    names = [sorted(path.name for path in (tmp_path / folder / 'pictures').iterdir()) for folder in ('one', 'more')]
+    # What fills up the last process is written again under a name of its own.
+    assert len(names[0]) == 3 and {re.sub(r'_2\.png$', '.png', name) for name in names[1]} == {*names[0]}
+    rows = [np.asarray(Image.open(tmp_path / folder / 'comparison.png')) for folder in ('one', 'more')]
+    assert rows[0].shape == (3 * 64, 4 * 64, 3) and np.abs(rows[0].astype(int) - rows[1]).max() <= 1
