@@ -1,7 +1,7 @@
 """A real training that is killed at random moments and resumed until it ends: ``python killing.py FOLDER KILLS ...``.
 
-Each training is a process of its own (two with ``--processes 2``), forked from this one, so that it starts in a tenth of
-a second. Every other kill waits for a checkpoint that is being written. Prints the figures as JSON.
+Each training is a process of its own (two with ``--processes 2``), forked from this one, so that it starts in a tenth
+of a second. Every other kill waits for a checkpoint that is being written. Prints the figures as JSON.
 """
 
 from __future__ import annotations
@@ -129,8 +129,9 @@ def flat(state: Any, path: str = '') -> dict[str, torch.Tensor]:
 
 def differing_bytes(first: Path, second: Path) -> int:
     """Between weights, average, optimisers, schedulers of two checkpoints."""
-    states = [flat({part: torch.load(path, weights_only=True)[part]
-                    for part in ('state_dict', 'optimizer', 'param_schedulers')}) for path in (first, second)]  # fmt: skip
+    parts = ('state_dict', 'optimizer', 'param_schedulers')
+    loaded = [torch.load(path, weights_only=True) for path in (first, second)]
+    states = [flat({part: each[part] for part in parts}) for each in loaded]
     assert states[0].keys() == states[1].keys() and len(states[0]) > 100
     return sum(0 if torch.equal(value, states[1][key]) else value.nbytes for key, value in states[0].items())
 

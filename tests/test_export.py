@@ -16,7 +16,6 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
-from small_restorers import CHANNELS, generator_config, photo, write_checkpoint
 from torch import Tensor
 
 import glean_plus
@@ -25,6 +24,7 @@ from glean_plus.restore import RestoreError, Restorer
 from glean_plus.weights.fetch import sha256
 
 from conftest import CONFIGS, ROOT, load_tool, run_tool
+from small_restorers import CHANNELS, generator_config, photo, write_checkpoint
 
 LIGHT, WHOLE = 'lightglean_twemoji_4x', 'glean_twemoji_multiclass_4x'
 SIZES = [(16, 16), (24, 42), (70, 18)]

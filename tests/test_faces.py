@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 from skimage import data
 from skimage.transform import SimilarityTransform, warp
-from small_restorers import generator_config, photo, write_checkpoint
 from torch import Tensor, nn
 
 from glean_plus import Restorer, command
@@ -32,6 +31,8 @@ from glean_plus.restore import RestoreError
 from glean_plus.restore.picture import Picture
 from glean_plus.weights import WeightsError
 from glean_plus.weights.fetch import sha256
+
+from small_restorers import generator_config, photo, write_checkpoint
 
 # Where the faces of `group` are: middle, size of the square around each in pixels, and angle in degrees.
 PLACES = [(90, 100, 180, 0), (260, 100, 150, 20), (420, 90, 120, -30), (540, 90, 80, 10), (120, 300, 200, -10)]

@@ -11,7 +11,6 @@ import torch
 from mmagic.registry import MODELS
 from mmengine.config import Config
 from PIL import Image
-from small_restorers import generator_config, photo, write_checkpoint
 
 from glean_plus import Restorer
 from glean_plus.color import rgb_to_lab
@@ -26,6 +25,7 @@ from glean_plus.restore.restorer import Restoration
 from glean_plus.restore.source import literal
 
 from conftest import CONFIGS, relative_error
+from small_restorers import generator_config, photo, write_checkpoint
 
 SHIPPED = 'lightglean_twemoji_4x'
 

@@ -14,7 +14,6 @@ import torch
 from mmagic.evaluation.metrics.psnr import psnr
 from mmagic.registry import MODELS
 from PIL import Image
-from small_restorers import generator_config, photo, write_checkpoint
 
 from glean_plus import Restorer, command
 from glean_plus.command import main
@@ -28,6 +27,7 @@ from glean_plus.restore.failure import Assessor, assess
 from glean_plus.restore.picture import Picture
 
 from conftest import BANK_FILE, CONFIGS, load_tool
+from small_restorers import generator_config, photo, write_checkpoint
 
 GLEAN, LIGHT, COLOR = 'glean_twemoji_multiclass_4x', 'lightglean_twemoji_4x', 'lightglean_twemoji_color'
 

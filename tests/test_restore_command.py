@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from small_restorers import generator_config, photo, write_checkpoint
 
 import glean_plus
 from glean_plus import command
@@ -24,6 +23,7 @@ from glean_plus.restore.jobs import find_jobs
 from glean_plus.restore.network import Network
 
 from conftest import CONFIGS, ROOT
+from small_restorers import generator_config, photo, write_checkpoint
 
 
 @pytest.fixture(scope='module')

@@ -12,13 +12,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from small_restorers import generator_config, photo, write_checkpoint
 
 from glean_plus.command import main
 from glean_plus.restore import RestoreError, Restorer
 from glean_plus.restore.video import restore_video
 
 from conftest import CONFIGS
+from small_restorers import generator_config, photo, write_checkpoint
 
 # 90 degrees clockwise, as a telephone held upright writes it: a, b, u, c, d, v of ISO 14496-12's matrix.
 TURNED = [0, 0x10000, 0, -0x10000, 0, 0]

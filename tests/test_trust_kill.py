@@ -111,7 +111,7 @@ def test_a_full_disk_ends_the_training_and_leaves_what_there_was(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, 'fsync', full)
-        with pytest.raises(TrainingError, match=r'iter_3\.pth of .* MB could not be written \(No space left on device\)'):
+        with pytest.raises(TrainingError, match=r'iter_3\.pth of .* could not be written \(No space left on device\)'):
             train(small_config(whole / 'data', tmp_path, 4))
     assert sorted(path.name for path in tmp_path.glob('iter_*')) == ['iter_1.pth', 'iter_2.pth']
     train(small_config(whole / 'data', tmp_path, 4))

@@ -72,7 +72,8 @@ def test_config_and_checkpoint_of_two_models(
 def test_no_training_is_resumed_from_weights_alone(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = refused('train', changed(trained, tmp_path), ['--resume', str(trained / 'weights.pth')], monkeypatch, tmp_path)
+    weights = str(trained / 'weights.pth')
+    text = refused('train', changed(trained, tmp_path), ['--resume', weights], monkeypatch, tmp_path)
     assert 'No training can be resumed' in text and 'no optimizer' in text and 'load_from' in text
 
 

@@ -25,7 +25,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_restorers import generator_config, photo, write_checkpoint
 from starlette.testclient import TestClient
 from web_pages import DEFAULTS, Page, served
 
@@ -45,6 +44,7 @@ from glean_plus.web.settings import Settings
 from glean_plus.web.store import Store
 
 from conftest import ROOT
+from small_restorers import generator_config, photo, write_checkpoint
 
 SMALL = dict(device='cpu', max_upload=2**20, max_pixels=100_000, concurrency=2, queue=3)
 

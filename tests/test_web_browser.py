@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from small_restorers import generator_config, photo, write_checkpoint
 from web_pages import Page, served
 
 from glean_plus import Restorer
 from glean_plus.web.settings import Settings
+
+from small_restorers import generator_config, photo, write_checkpoint
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 pytestmark = [

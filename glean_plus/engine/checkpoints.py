@@ -64,7 +64,7 @@ def newest_whole(work_dir: str | Path) -> Path | None:
         wrong = damage(path)
         if wrong is None:
             return path
-        print_log(f'The checkpoint {path} is damaged and passed over: {wrong}.', logger='current', level=logging.WARNING)
+        print_log(f'The checkpoint {path} is damaged and passed over: {wrong}.', 'current', logging.WARNING)
     return None
 
 
@@ -107,8 +107,8 @@ class WholeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         if is_main_process() and isinstance(self.file_backend, WholeFiles):
-            leftovers = [*Path(self.out_dir).glob('*.pth.*.part'), *Path(runner.work_dir).glob('last_checkpoint.*.part')]
-            for path in leftovers:  # of a process that was killed
+            notes = Path(runner.work_dir).glob('last_checkpoint.*.part')
+            for path in [*Path(self.out_dir).glob('*.pth.*.part'), *notes]:  # of a process that was killed
                 path.unlink(missing_ok=True)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
