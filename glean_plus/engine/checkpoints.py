@@ -64,7 +64,8 @@ def newest_whole(work_dir: str | Path) -> Path | None:
         wrong = damage(path)
         if wrong is None:
             return path
-        print_log(f'The checkpoint {path} is damaged and passed over: {wrong}.', 'current', logging.WARNING)
+        text = f'The checkpoint {path} is damaged and passed over: {wrong}.'
+        print_log(text, logger='current', level=logging.WARNING)
     return None
 
 
