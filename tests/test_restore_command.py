@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -137,6 +138,37 @@ def test_interrupted_run_goes_on(
     assert restore(f'{pictures}/?.png', out, '--batch', 1) == 0
     assert '3 restored' in capsys.readouterr().err
     assert len(results(out)) == 6 and all(results(out)[name] == there[name] for name in there)
+
+
+def test_two_hundred_pictures_killed_and_repeated(
+    model: Path, restore: Callable[..., int], capsys: Any, tmp_path: Path
+) -> None:
+    """A process of its own is killed in the middle; the same command then makes what is missing, and that alone."""
+    source, out = tmp_path / 'in', tmp_path / 'out'
+    source.mkdir()
+    for i in range(200):
+        Image.fromarray(photo('astronaut', 8, 8 + i % 5, i)).save(source / f'{i:03}.png')
+    broken = [f'{i:03}.png' for i in range(7, 200, 40)]
+    for name in broken:
+        (source / name).write_bytes((source / name).read_bytes()[:60])
+    options = ['--device', 'cpu', '--model', str(model), '--batch', '1']
+    process = subprocess.Popen([sys.executable, '-m', 'glean_plus', 'restore', str(source), str(out), *options],
+                               cwd=tmp_path, stderr=subprocess.DEVNULL)  # fmt: skip
+    while len([*out.glob('*.png')]) < 60:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    there = results(out)
+    assert 60 <= len(there) < 195
+    assert restore(source, out, '--batch', 1, '--json', tmp_path / 'report.json') == command.FAILED
+    assert f'{195 - len(there)} restored' in (said := capsys.readouterr().err) and f'{len(there)} there already' in said
+    again = results(out)
+    assert len(again) == 195 and all(again[name] == there[name] for name in there)
+    records = json.loads((tmp_path / 'report.json').read_text())['pictures']
+    assert sorted(Path(each['input']).name for each in records if each['state'] == 'failed') == broken
+    assert all(f'{source / name}: ' in said for name in broken)
+    assert not [*out.rglob('*.part')]
 
 
 def test_one_of_a_batch_that_fails_is_the_only_one_lost(
