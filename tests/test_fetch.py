@@ -8,11 +8,13 @@ import json
 import multiprocessing
 import random
 import re
+import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -22,7 +24,8 @@ import mmagic
 import pytest
 from mmengine.config import Config
 
-from glean_plus.weights import CATALOGUE, Card, WeightsError, fetch, read_card
+from glean_plus.command import main
+from glean_plus.weights import CATALOGUE, Card, WeightsError, fetch, import_weights, read_card
 from glean_plus.weights.fetch import _Redirects, _url, cached_path
 
 from conftest import CONFIGS, load_tool
@@ -428,3 +431,50 @@ def test_tool_lists_and_fetches(
     site.files = {NAME: b''}
     with pytest.raises(SystemExit, match='the answer is empty'):
         run(card.name, '--cache', tmp_path / 'other')
+
+
+# ---- no network
+
+
+def ways_to_ask() -> dict[str, Callable[[], object]]:
+    """Each restorer and bank that has a name, and each network that a loss, metric or detector takes."""
+    from glean_plus.faces.detectors import choose_detector
+    from glean_plus.features import vgg_features
+    from glean_plus.identity import arcface
+    from glean_plus.inception import inception
+    from glean_plus.perceptual import lpips
+    from glean_plus.restore.source import find
+
+    ways: dict[str, Callable[[], object]] = {}
+    for name, card in CATALOGUE.items():
+        ways[name] = partial(find, name) if card.kind == 'restorer' else partial(import_weights, card)
+    ways['retinaface'] = partial(choose_detector, 'retinaface')
+    ways['arcface'] = lambda: arcface().on('cpu')
+    ways['lpips'] = lambda: lpips().on('cpu')
+    ways['vgg'] = lambda: vgg_features('vgg19', ['2']).on('cpu')
+    ways['inception'] = lambda: inception().on('cpu')
+    return ways
+
+
+def test_models_are_listed_and_every_missing_file_is_the_same_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unknown(*arguments: object, **options: object) -> None:
+        raise socket.gaierror(-2, 'Name or service not known')
+
+    monkeypatch.setattr(socket, 'getaddrinfo', unknown)
+    monkeypatch.setenv('GLEAN_PLUS_CACHE', str(tmp_path))
+    assert main(['models']) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name, card in CATALOGUE.items() if card.kind == 'restorer')
+    sentence = re.compile(
+        r'.*Cannot download (https://\S+): .*Name or service not known.*Without a network, fetch (\S+) '
+        r'\(its SHA-256 starts with \w{8,}\) elsewhere and put it at (\S+)\..*'
+    )
+    for name, ask in ways_to_ask().items():
+        with pytest.raises(WeightsError) as caught:
+            ask()
+        said = sentence.fullmatch(str(caught.value))
+        assert said is not None, (name, str(caught.value))
+        assert said[1].endswith(said[2]) and Path(said[3]) == tmp_path / said[2], name
+    assert not [path for path in tmp_path.iterdir() if path.suffix not in ('.lock', '.part')]
