@@ -6,12 +6,14 @@ import ast
 import difflib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
 import torch
+from mmagic.registry import MODELS
 
 import glean_plus
 from glean_plus.restore.errors import RestoreError
@@ -20,6 +22,12 @@ from glean_plus.weights.cards import hash_in_name
 from glean_plus.weights.fetch import cached_path
 
 PathLike = Union[str, 'os.PathLike[str]']
+
+# Of a config that is named in a file: one of ours, and no path.
+NAME = re.compile(r'\w[\w.-]*')
+# Of a model in a checkpoint, what only training needs, and what is taken besides the networks here.
+TRAINING = {'discriminator', 'pixel_loss', 'perceptual_loss', 'gan_loss', 'losses', 'train_cfg', 'init_cfg'}
+FOREIGN = ('DataPreprocessor',)
 
 
 def data_folder(name: str) -> Path:
@@ -90,7 +98,7 @@ def find(model: PathLike | Mapping[str, Any], checkpoint: PathLike | None = None
     file = local_copy(text)
     card = _card_beside(file)
     name = (card.config or card.name) if card is not None else ''
-    if name and _own_config(name).is_file():
+    if NAME.fullmatch(name) and _own_config(name).is_file():
         return Source(file.stem, _read_config(_own_config(name)), name, file, card)
     embedded = _embedded_config(file)
     if embedded is None:
@@ -172,7 +180,34 @@ def _embedded_config(file: Path) -> Mapping[str, Any] | None:
         raise WeightsError(f'{file} is no PyTorch file that can be read safely: {error}') from error
     meta = content.get('meta') if isinstance(content, dict) else None
     text = meta.get('cfg') if isinstance(meta, dict) else None
-    return None if not isinstance(text, str) else _model_of({'model': literal(text, 'model', str(file))}, str(file))
+    if not isinstance(text, str):
+        return None
+    model = {key: value for key, value in _model_of({'model': literal(text, 'model', str(file))}, str(file)).items()
+             if key not in TRAINING}  # fmt: skip
+    _check_types(model, str(file))
+    return {**model, 'pixel_loss': dict(type='MSELoss')}  # MMagic asks for one
+
+
+def _check_types(value: Any, source: str) -> None:
+    """Refuse what a registry would import by its name and call: that may be anything, and the file is a stranger's.
+
+    Raises:
+        RestoreError: On a type that is not registered, or registered by MMagic, whose networks read further files.
+    """
+    if isinstance(value, Mapping):
+        kind = value.get('type')
+        if 'type' in value and kind not in FOREIGN:
+            known = MODELS.module_dict.get(kind) if isinstance(kind, str) else None
+            if known is None or known.__module__.partition('.')[0] == 'mmagic':
+                raise RestoreError(
+                    f'The config in {source} is made of a {kind!r}, which is none of the networks here, and is not '
+                    'imported for a file. If you trust it, give its config, and it second.'
+                )
+        for each in value.values():
+            _check_types(each, source)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            _check_types(each, source)
 
 
 def literal(text: str, name: str, source: str) -> Any:
