@@ -39,6 +39,8 @@ CALLS = dict(
     mp_cfg=set_multi_processing, dist_cfg=init_dist, randomness=Runner.set_randomness,
     custom_imports=import_modules_from_strings,
 )  # fmt: skip
+# What these take by its name out of **kwargs.
+BY_NAME = dict(dist_cfg={'timeout'})
 # Plain dictionaries whose keys are the config's own: names in the log or of a result, layers, parameters.
 OWN_NAMES = {'layer_weights', 'losses', 'constant_ab', 'filename_tmpl', 'custom_keys'}
 DEFAULT_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'numbers'}
@@ -92,7 +94,7 @@ def _plain(
     if name.endswith('_dataloader'):
         return LOADER_S
     if name in CALLS:
-        return parameters(CALLS[name])
+        return {*parameters(CALLS[name]), *BY_NAME.get(name, ())}
     if name == 'data_prefix':  # the folders of what the pipeline loads
         dataset = functools.reduce(lambda at, step: at[int(step) if step.isdecimal() else step],
                                    path.split('.')[:-1], whole)  # fmt: skip

@@ -73,7 +73,8 @@ def run_tool(name: str, arguments: list[str], patch: pytest.MonkeyPatch) -> None
     try:
         runpy.run_path(str(ROOT / 'tools' / f'{name}.py'), run_name='__main__')
     except SystemExit as ended:
-        assert not ended.code, (name, arguments, ended.code)
+        if ended.code:
+            raise AssertionError(f'{name} {" ".join(arguments)}: {ended.code}') from ended
 
 
 def draw_emoji(root: Path, sides: dict[str, slice], every_group: bool = False) -> Path:
