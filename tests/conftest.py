@@ -7,6 +7,7 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,6 +76,23 @@ def run_tool(name: str, arguments: list[str], patch: pytest.MonkeyPatch) -> None
     except SystemExit as ended:
         if ended.code:
             raise AssertionError(f'{name} {" ".join(arguments)}: {ended.code}') from ended
+
+
+@pytest.fixture(scope='module')
+def light_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny LightGLEAN, 16 -> 32, as a training leaves it."""
+    from small_restorers import generator_config, write_checkpoint  # which itself needs this module
+
+    return write_checkpoint(tmp_path_factory.mktemp('model') / 'light.pth', generator_config(True))
+
+
+@pytest.fixture
+def restore(light_checkpoint: Path) -> Callable[..., int]:
+    """`glean-plus restore` with that model, in this process: its exit code."""
+    from glean_plus.command import main
+
+    same = ['restore', '--device', 'cpu', '--model', str(light_checkpoint)]
+    return lambda *arguments: main([*same, *map(str, arguments)])
 
 
 def draw_emoji(root: Path, sides: dict[str, slice], every_group: bool = False) -> Path:

@@ -105,8 +105,8 @@ def start(config: Config, processes: int) -> list[int]:
 
 def wait_for_kill(children: list[int], folder: Path, seconds: float, writing: bool) -> bool:
     """Kill after a time, or from then on as soon as a checkpoint is being written; whether it was still at work."""
-    begin = time.perf_counter()
-    while not (time.perf_counter() - begin > seconds and (not writing or any(folder.glob('*.part')))):
+    begin, left = time.perf_counter(), {*folder.glob('*.part')}  # by those that were killed before
+    while not (time.perf_counter() - begin > seconds and (not writing or {*folder.glob('*.part')} - left)):
         if os.waitid(os.P_PID, children[0], os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
             break
     else:

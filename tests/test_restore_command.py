@@ -27,16 +27,6 @@ from conftest import CONFIGS, ROOT
 from small_restorers import generator_config, photo, write_checkpoint
 
 
-@pytest.fixture(scope='module')
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp('model') / 'light.pth', generator_config(True))
-
-
-@pytest.fixture
-def restore(model: Path) -> Callable[..., int]:
-    return lambda *arguments: main(['restore', '--device', 'cpu', '--model', str(model), *map(str, arguments)])
-
-
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Eight good pictures and four that are not."""
@@ -60,7 +50,9 @@ def results(out: Path) -> dict[str, float]:
     return {path.relative_to(out).as_posix(): path.stat().st_mtime_ns for path in out.rglob('*.png')}
 
 
-def test_folder(pictures: Path, restore: Callable[..., int], model: Path, capsys: Any, tmp_path: Path) -> None:
+def test_folder(
+    pictures: Path, restore: Callable[..., int], light_checkpoint: Path, capsys: Any, tmp_path: Path
+) -> None:
     out = tmp_path / 'out'
     assert restore(pictures, out, '--json', tmp_path / 'report.json') == command.FAILED
     said = capsys.readouterr().err
@@ -78,7 +70,7 @@ def test_folder(pictures: Path, restore: Callable[..., int], model: Path, capsys
     assert all(each['lr_psnr'] > 0 and each['seconds'] > 0 for each in restored)
 
     manifest = json.loads((out / 'glean-plus.run.json').read_text())
-    assert manifest['run']['weights'] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert manifest['run']['weights'] == hashlib.sha256(light_checkpoint.read_bytes()).hexdigest()
     assert manifest['run']['mode'] == 'direct' and manifest['about']['packages']['torch']
     assert manifest['run']['version'] == glean_plus.__version__ and str(pictures) in manifest['about']['command']
 
@@ -141,7 +133,7 @@ def test_interrupted_run_goes_on(
 
 
 def test_two_hundred_pictures_killed_and_repeated(
-    model: Path, restore: Callable[..., int], capsys: Any, tmp_path: Path
+    light_checkpoint: Path, restore: Callable[..., int], capsys: Any, tmp_path: Path
 ) -> None:
     """A process of its own is killed in the middle; the same command then makes what is missing, and that alone."""
     source, out = tmp_path / 'in', tmp_path / 'out'
@@ -151,7 +143,7 @@ def test_two_hundred_pictures_killed_and_repeated(
     broken = [f'{i:03}.png' for i in range(7, 200, 40)]
     for name in broken:
         (source / name).write_bytes((source / name).read_bytes()[:60])
-    options = ['--device', 'cpu', '--model', str(model), '--batch', '1']
+    options = ['--device', 'cpu', '--model', str(light_checkpoint), '--batch', '1']
     process = subprocess.Popen([sys.executable, '-m', 'glean_plus', 'restore', str(source), str(out), *options],
                                cwd=tmp_path, stderr=subprocess.DEVNULL)  # fmt: skip
     while len([*out.glob('*.png')]) < 60:
@@ -198,7 +190,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize('options', OPTIONS, ids=' '.join)
 def test_option_changes_the_result(
-    options: tuple[str, ...], model: Path, restore: Callable[..., int], tmp_path: Path
+    options: tuple[str, ...], light_checkpoint: Path, restore: Callable[..., int], tmp_path: Path
 ) -> None:
     source = tmp_path / 'in.png'
     Image.fromarray(photo('chelsea', 70, 60)).save(source)

@@ -13,12 +13,11 @@ import av
 import numpy as np
 import pytest
 
-from glean_plus.command import main
 from glean_plus.restore import RestoreError, Restorer
 from glean_plus.restore.video import restore_video
 
 from conftest import CONFIGS
-from small_restorers import generator_config, photo, write_checkpoint
+from small_restorers import photo
 
 # 90 degrees clockwise, as a telephone held upright writes it: a, b, u, c, d, v of ISO 14496-12's matrix.
 TURNED = [0, 0x10000, 0, -0x10000, 0, 0]
@@ -88,16 +87,6 @@ def length_of(path: Path) -> tuple[Any, float]:
 @pytest.fixture(scope='module')
 def restorer() -> Restorer:
     return Restorer('lightglean_twemoji_4x', device='cpu')
-
-
-@pytest.fixture(scope='module')
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp('model') / 'light.pth', generator_config(True))
-
-
-@pytest.fixture
-def restore(model: Path) -> Callable[..., int]:
-    return lambda *arguments: main(['restore', '--device', 'cpu', '--model', str(model), *map(str, arguments)])
 
 
 def test_three_seconds_with_sound(tmp_path: Path, restorer: Restorer) -> None:

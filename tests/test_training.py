@@ -21,6 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from conftest import BANK_FILE, BIN, CONFIGS, ROOT, launch, load_tool
+from killing import flat
 
 
 def train(config: Config, name: str) -> Runner:
@@ -29,16 +30,6 @@ def train(config: Config, name: str) -> Runner:
     runner = Runner.from_cfg(config)
     runner.train()
     return runner
-
-
-def flat(state: Any, path: str = '') -> dict[str, torch.Tensor]:
-    """Every tensor and number of a nested state."""
-    if isinstance(state, torch.Tensor):
-        return {path: state}
-    if isinstance(state, (int, float)):
-        return {path: torch.tensor(state)}
-    items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, (list, tuple)) else ()
-    return {key: value for name, part in items for key, value in flat(part, f'{path}.{name}').items()}
 
 
 @pytest.mark.parametrize('name', ['lightglean_twemoji_4x', 'glean_twemoji_8x'])

@@ -80,6 +80,12 @@ class Guard:
         self.skipped |= not finite or (after < before <= LOWEST_SCALE)
 
 
+def guard_all(wrapper: OptimWrapper | OptimWrapperDict) -> dict[str, Guard]:
+    """A guard for each network's optimiser, by its name; ``model`` where there is one alone."""
+    parts = dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'model': wrapper}
+    return {name: Guard(part) for name, part in parts.items()}
+
+
 @HOOKS.register_module()
 class NumbersHook(Hook):
     """Skips training steps with NaN or Inf in a loss or gradient, counts them, and ends the training after too many.
@@ -103,9 +109,7 @@ class NumbersHook(Hook):
         self._random: dict[str, Any] = {}
 
     def before_train(self, runner: Runner) -> None:
-        wrapper = runner.optim_wrapper
-        parts = dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'model': wrapper}
-        self.guards = {name: Guard(part) for name, part in parts.items()}
+        self.guards = guard_all(runner.optim_wrapper)
 
     def after_train(self, runner: Runner) -> None:
         for guard in self.guards.values():

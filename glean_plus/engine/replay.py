@@ -12,13 +12,13 @@ from mmagic.registry import MODELS
 from mmagic.structures import DataSample
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.optim import OptimWrapperDict, build_optim_wrapper
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.structures import LabelData, PixelData
 from torch import Tensor, nn
 
 from glean_plus.engine.errors import TrainingError
-from glean_plus.engine.numbers import Guard, set_random_states
+from glean_plus.engine.numbers import guard_all, set_random_states
 from glean_plus.weights.whole import damage
 
 ELEMENTS = {each.__name__: each for each in (DataSample, LabelData, PixelData)}
@@ -43,8 +43,7 @@ def replay(path: str | Path) -> list[str]:
     model = MODELS.build(settings).to(get_device()).train()
     model.load_state_dict(kept['state_dict'])
     wrapper = build_optim_wrapper(model, config.optim_wrapper.to_dict())
-    parts = dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'model': wrapper}
-    guards = {name: Guard(part) for name, part in parts.items()}
+    guards = guard_all(wrapper)
     set_random_states(kept['random'])
     with first_not_finite(model) as found:
         for batch in kept['batches']:
@@ -68,7 +67,6 @@ def _read(path: str | Path) -> dict[str, Any]:
     if not isinstance(kept, dict) or KEYS - kept.keys():
         raise TrainingError(f'{path} is no step to replay: give a file of WORK_DIR/not_finite.')
     return kept
-
 
 
 def _batch(value: Any) -> Any:

@@ -36,7 +36,7 @@ class Shape:
         return self.height is None
 
 
-class Graph(nn.Module):
+class PlainGLEAN(nn.Module):
     """A GLEAN without what a graph has no use for: checks, and layers that make constants of constants.
 
     Called as the model, and on any size as its ``forward_any``; the model stays as it is.
@@ -52,9 +52,7 @@ class Graph(nn.Module):
 
     def __init__(self, model: GLEAN, shape: Shape, label: int | None) -> None:
         super().__init__()
-        model = copy.deepcopy(model).requires_grad_(False).eval()
-        for parameter in model.parameters():
-            parameter.data = parameter.data.contiguous()
+        model = _contiguous(model).requires_grad_(False).eval()
         resolve_spectral_norm(model)
         bank = model.bank
         self.scale, self.dynamic = model.out_size // model.in_size, shape.dynamic
@@ -112,7 +110,7 @@ class Served(nn.Module):
         super().__init__()
         try:
             plain = network.network
-            self.network = Graph(plain, shape, label) if isinstance(plain, GLEAN) else _contiguous(plain)
+            self.network = PlainGLEAN(plain, shape, label) if isinstance(plain, GLEAN) else _contiguous(plain)
         except TypeError as error:
             raise ExportError(str(error)) from error
         self.mean, self.std = network.mean / 255, network.std / 255
@@ -130,7 +128,7 @@ class Served(nn.Module):
 
 
 def _contiguous(network: nn.Module) -> nn.Module:
-    """A copy of a network of convolutions alone."""
+    """A copy whose weights are in PyTorch's own layout."""
     network = copy.deepcopy(network)
     for parameter in network.parameters():
         parameter.data = parameter.data.contiguous()

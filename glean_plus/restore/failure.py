@@ -21,7 +21,7 @@ from glean_plus.restore.fidelity import bank_factor
 from glean_plus.restore.picture import Picture
 from glean_plus.restore.png import PngWriter
 from glean_plus.restore.restorer import Restoration, Restorer
-from glean_plus.restore.write import whole_or_not_at_all
+from glean_plus.weights.whole import whole_or_not_at_all
 
 DRAWS = 8  # of the noise maps
 # What a deviation over the draws must be to be white in the heat map, as a share of the range.

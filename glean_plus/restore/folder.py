@@ -22,7 +22,8 @@ from glean_plus.restore.picture import WHITES, Meta, Picture
 from glean_plus.restore.png import PngWriter
 from glean_plus.restore.read import read
 from glean_plus.restore.video import CRF, check_crf, frame_count, restore_video
-from glean_plus.restore.write import sweep, whole_or_not_at_all, write
+from glean_plus.restore.write import sweep, write
+from glean_plus.weights.whole import whole_or_not_at_all
 
 
 @dataclass

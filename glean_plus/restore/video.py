@@ -13,7 +13,7 @@ import numpy as np
 from glean_plus.restore.base import PictureRestorer
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.picture import Picture
-from glean_plus.restore.write import whole_or_not_at_all
+from glean_plus.weights.whole import whole_or_not_at_all
 
 if TYPE_CHECKING:
     import av
@@ -153,9 +153,9 @@ class _Work:
             if packet.stream is not self.stream:
                 early.append(packet)
             for frame in packet.decode() if packet.stream is self.stream else ():
+                picture = Picture(_upright(frame))
                 if self.video is None:
-                    self._begin(frame)
-                picture = Picture(self._upright(frame))
+                    self._begin(frame, picture)
                 if batch and len(batch) >= self.restorer.at_once(picture):
                     self._restore(batch)
                 batch.append((frame, picture))
@@ -172,9 +172,9 @@ class _Work:
         self.sounds.end()
         return Clip(self.frames, self.size, (self.video.height, self.video.width), self.sounds.how)
 
-    def _begin(self, frame: av.VideoFrame) -> None:
+    def _begin(self, frame: av.VideoFrame, picture: Picture) -> None:
         """The streams of the result; all before the first packet."""
-        height, width = self.size = self._upright(frame).shape[:2]
+        height, width = self.size = picture.image.shape[:2]
         scale = self.restorer.scale
         _, encoder, options = CONTAINERS[self.target.suffix.lower()]
         video = self.made.add_stream(encoder, rate=self.rate, options={**options, 'crf': str(self.crf)})
@@ -191,13 +191,6 @@ class _Work:
             context.sample_aspect_ratio = 1 / source.sample_aspect_ratio if turned else source.sample_aspect_ratio
         self.sounds.begin()
         self.video = video
-
-    def _upright(self, frame: av.VideoFrame) -> np.ndarray:
-        """(H, W, 3), RGB, 8 bits."""
-        image = frame.to_ndarray(format='rgb24', src_colorspace=_matrix(frame))
-        if frame.rotation % 90:
-            raise RestoreError(f'it is turned by {frame.rotation} degrees, which is no multiple of 90')
-        return np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
 
     def _restore(self, batch: list[tuple[av.VideoFrame, Picture]]) -> None:
         import av
@@ -220,6 +213,14 @@ class _Work:
         missing = start + length - self.end
         if missing > CUT:
             raise RestoreError(f'it has been cut: {missing:.1f} of its {length:.1f} seconds are missing')
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    """(H, W, 3), RGB, 8 bits."""
+    image = frame.to_ndarray(format='rgb24', src_colorspace=_matrix(frame))
+    if frame.rotation % 90:
+        raise RestoreError(f'it is turned by {frame.rotation} degrees, which is no multiple of 90')
+    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
 
 
 def _matrix(frame: av.VideoFrame) -> int:

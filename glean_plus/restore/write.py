@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import glob
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -15,6 +13,7 @@ from PIL import ExifTags, Image
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.picture import Meta
 from glean_plus.restore.png import PngWriter
+from glean_plus.weights.whole import whole_or_not_at_all
 
 # Ending -> PIL's format, whether it has opacity, and the longest side that it can have.
 FORMATS = {
@@ -70,19 +69,6 @@ def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], k
             whole = np.concatenate(list(rows))
             image = Image.fromarray(whole[..., 0] if shape[2] == 1 else whole)
             image.save(file, format=name, **_options(name, meta))
-
-
-@contextmanager
-def whole_or_not_at_all(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file beside ``path``, which takes its place at the end, or goes if that is not reached."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
-        with open(partial, 'wb') as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def sweep(path: Path) -> None:

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from starlette.requests import ClientDisconnect
 
 from glean_plus.web.errors import LOG, UNKNOWN
-from glean_plus.web.settings import Settings
+from glean_plus.web.settings import PICTURES, Settings
+from glean_plus.weights.fetch import LOOPBACK
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,9 +32,7 @@ OPEN = {
     'HEAD': re.compile(r'/'),
     'POST': re.compile(r'/pictures|/gradio_api/(?:queue/join|call/restore/?)'),
 }
-PICTURES = '/pictures'
 LARGEST_CALL = 16 * 1024  # bytes: of options, which are short
-LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 
 # Of Gradio's page: what asks hosts elsewhere, or describes it to networks of others.
 FOREIGN = re.compile(

@@ -16,8 +16,7 @@ from glean_plus.restore.fidelity import MIDDLE
 from glean_plus.web.errors import sentence
 from glean_plus.web.restorers import BEST, Choice, Restorers
 from glean_plus.web.result import error_html, facts, result_html
-from glean_plus.web.routes import PICTURES
-from glean_plus.web.settings import Settings, shown_bytes, shown_pixels
+from glean_plus.web.settings import PICTURES, Settings, shown_bytes, shown_pixels
 from glean_plus.web.store import Store
 from glean_plus.web.work import restore
 

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from glean_plus.restore.failure import FIGURES
+from glean_plus.web.settings import PICTURES
 from glean_plus.web.work import BEFORE, HEAT, RESULT, Result
 
 LABELS = {'.png': 'PNG', '.jpg': 'JPEG', '.webp': 'WebP'}
@@ -24,7 +25,7 @@ def result_html(result: Result, prefix: str) -> str:
         result: What was made.
         prefix: Before the paths of the page's routes.
     """
-    place = f'{prefix}/pictures/{result.key}'
+    place = f'{prefix}{PICTURES}/{result.key}'
     parts = [_status(result), _slider(result, place), _downloads(result, place)]
     if result.report:
         parts.append(_report(result, place))
@@ -86,6 +87,6 @@ def _report(result: Result, place: str) -> str:
 
 def facts(result: Result, prefix: str) -> dict[str, Any]:
     """For programs that call the page's API."""
-    place = f'{prefix}/pictures/{result.key}'
+    place = f'{prefix}{PICTURES}/{result.key}'
     files = {ending[1:]: f'{place}/result{ending}' for ending in result.endings}
     return dict(asdict(result), files=files, error=None)

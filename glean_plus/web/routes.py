@@ -15,11 +15,10 @@ from starlette.concurrency import run_in_threadpool
 from glean_plus.restore.errors import RestoreError
 from glean_plus.web.accept import look
 from glean_plus.web.errors import sentence
-from glean_plus.web.settings import Settings, shown_bytes
+from glean_plus.web.settings import PICTURES, Settings, shown_bytes
 from glean_plus.web.store import Store
 from glean_plus.web.work import BEFORE, DOWNLOADS, HEAT, RESULT, UPLOAD, converted
 
-PICTURES = '/pictures'
 SHOWN = (BEFORE, RESULT, HEAT)
 LONGEST_STEM = 60
 

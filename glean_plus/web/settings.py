@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.memory import parse_bytes
 
+PICTURES = '/pictures'  # of the routes of files
 COUNTS = {'': 1, 'K': 10**3, 'M': 10**6, 'G': 10**9}
 
 

@@ -16,6 +16,7 @@ from glean_plus.weights.cards import Card
 from glean_plus.weights.containers import read_content
 from glean_plus.weights.errors import WeightsError
 from glean_plus.weights.fetch import fetch, sha256
+from glean_plus.weights.whole import whole_or_not_at_all
 
 
 def local_copy(source: str | os.PathLike[str] | Card) -> Path:
@@ -99,10 +100,6 @@ def write_with_card(
     path = Path(path)
     write_safetensors(state, path, metadata={'card': json.dumps(card)}, dtype=dtype)
     whole = dict(card) | dict(sha256=sha256(path), size=path.stat().st_size)
-    partial = path.with_name(f'{path.stem}.json.{os.getpid()}.part')
-    try:
-        partial.write_text(json.dumps(whole, indent=2) + '\n')
-        os.replace(partial, path.with_suffix('.json'))
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_or_not_at_all(path.with_suffix('.json')) as file:
+        file.write((json.dumps(whole, indent=2) + '\n').encode())
     return whole
