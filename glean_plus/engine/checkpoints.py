@@ -141,11 +141,16 @@ class WholeCheckpointHook(CheckpointHook):
         """Refuse a checkpoint that is not this config's.
 
         Raises:
-            TrainingError: On a resume from what is no checkpoint of training.
+            TrainingError: On a resume from what is no checkpoint of training, or carries Python that would be run.
             WeightsError: If, on a resume, any tensor differs in name or shape; else, if none matches.
         """
         super().after_load_checkpoint(runner, checkpoint)
         if runner._resume:
+            if 'config' in checkpoint.get('meta', {}):  # MMEngine runs it as Python, and writes none itself
+                raise TrainingError(
+                    f'{runner._load_from} has a meta.config, which a resume would run as Python: start from these '
+                    'weights with --cfg-options load_from=FILE.'
+                )
             missing = [key for key in ('optimizer', 'message_hub') if key not in checkpoint]
             missing += [f'meta.{key}' for key in ('epoch', 'iter') if key not in checkpoint.get('meta', {})]
             if missing:

@@ -195,6 +195,11 @@ def _check_types(value: Any, source: str) -> None:
         RestoreError: On a type that is not registered, or registered by MMagic, whose networks read further files.
     """
     if isinstance(value, Mapping):
+        if '_scope_' in value:  # a registry imports what it names, before it looks at the type
+            raise RestoreError(
+                f'The config in {source} has the `_scope_` {value["_scope_"]!r}, which is not imported for a file. If '
+                'you trust it, give its config, and it second.'
+            )
         kind = value.get('type')
         if 'type' in value and kind not in FOREIGN:
             known = MODELS.module_dict.get(kind) if isinstance(kind, str) else None
