@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,18 @@ def test_too_many_end_the_training_and_can_be_replayed(
     assert 'No step of discriminator and generator' in said
     with pytest.raises(TrainingError, match='no step to replay'):
         replay(tmp_path / 'iter_3.pth')
+
+
+def test_what_cannot_be_kept_is_told_all_the_same(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr('glean_plus.engine.numbers.write_whole', full)
+    config = small_config(data, tmp_path, 9, **{'default_hooks.numbers.limit': 0})
+    with pytest.raises(TrainingError, match=r'Iteration 2: .*loss_pix nan.*limit=0.*could not be written \(No space'):
+        run(config, Poison({2}))
 
 
 def guarded(kind: type[OptimWrapper] = OptimWrapper, **kwargs: Any) -> tuple[nn.Linear, OptimWrapper, Guard]:

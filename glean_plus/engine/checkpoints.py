@@ -131,7 +131,7 @@ class WholeCheckpointHook(CheckpointHook):
             self.keep_ckpt_ids.clear()
             self.keep_ckpt_ids.extend(kept[-self.max_keep_ckpts:])
         if is_main_process():
-            write_whole(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt.encode())
+            WholeFiles().put(self.last_ckpt.encode(), Path(runner.work_dir) / 'last_checkpoint')
             for old in outdated:
                 path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
                 if self.file_backend.isfile(path):

@@ -149,11 +149,15 @@ class NumbersHook(Hook):
             batches=[plain(batch) for batch in self._batches], config=runner.cfg.pretty_text,
             state_dict=unwrapped(runner.model).state_dict(),
         )  # fmt: skip
-        with io.BytesIO() as file:
-            torch.save(content, file)
-            write_whole(path, file.getvalue())
-        raise TrainingError(f'{happened}. That is more than numbers.limit={self.limit}, so the training ends; '
-                            f'`mim run glean_plus replay {path}` repeats it.')  # fmt: skip
+        end = f'{happened}. That is more than numbers.limit={self.limit}, so the training ends; '
+        try:
+            with io.BytesIO() as file:
+                torch.save(content, file)
+                write_whole(path, file.getvalue())
+        except OSError as error:
+            why = f'{path} could not be written ({error.strerror}), so it cannot be replayed'
+            raise TrainingError(f'{end}{why}.') from error
+        raise TrainingError(f'{end}`mim run glean_plus replay {path}` repeats it.')
 
 
 def random_states() -> dict[str, Any]:
