@@ -54,6 +54,20 @@ def test_every_way_to_ask_for_pictures_equals_mmagic() -> None:
     torch.testing.assert_close(result['latent'], expected['latent'])
 
 
+@pytest.mark.parametrize(('mix_prob', 'training', 'draws'), [(1.0, True, 2), (0.0, True, 1), (1.0, False, 1)])
+@torch.no_grad()
+def test_styles_are_mixed_in_training_alone(mix_prob: float, training: bool, draws: int) -> None:
+    bank = StyleGAN2Bank(16, style_channels=64, num_mlps=3, mix_prob=mix_prob).train(training)
+    drawn = []
+
+    def draw(size: tuple[int, ...]) -> torch.Tensor:
+        drawn.append(torch.randn(size))
+        return drawn[-1]
+
+    bank(draw, num_batches=2)
+    assert [tuple(each.shape) for each in drawn] == [(2, 64)] * draws
+
+
 @torch.no_grad()
 def test_step_equals_hooks_on_mmagic() -> None:
     theirs, ours = pair(32)

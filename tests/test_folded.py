@@ -111,6 +111,21 @@ def test_bands_meet(monkeypatch: pytest.MonkeyPatch) -> None:
             assert largest_share(model.fold()(lq), wanted) < 1e-5
 
 
+@pytest.mark.parametrize(('fit', 'tops'), [(40, [0, 32, 64, 96]), (50, [0, 48, 96]), (127, [0, 64]), (128, [0])])
+@torch.no_grad()
+def test_bands_are_few_and_like_and_fit(fit: int, tops: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As few as ``fit`` rows allow, all but the last of one height, a multiple of 16."""
+    model = build(False, out_size=128)
+    row = 128 * 64 * 4  # bytes of the widest map, the hidden layer's
+    monkeypatch.setattr('glean_plus.inference.folded.BAND_BYTES', fit * row)
+    monkeypatch.setattr('glean_plus.inference.folded.WHOLE_BYTES', 0)
+    seen = []
+    band = FoldedGLEAN._band
+    monkeypatch.setattr(FoldedGLEAN, '_band', lambda self, *given: (seen.append(given[4]), band(self, *given)))
+    model.fold()(torch.rand(1, 3, 32, 32))
+    assert seen == tops
+
+
 @torch.no_grad()
 def test_each_method_is_used_at_this_size() -> None:
     """What the test above folds has all three methods in it."""
