@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from glean_plus.models import BigGANBankDiscriminator, StyleGAN1Bank, StyleGAN2Bank, StyleGAN2BankDiscriminator
 from glean_plus.models.banks import BANKS
 from glean_plus.weights import Imported, WeightsError, import_weights, write_safetensors
+from glean_plus.weights.containers import read_content
 from glean_plus.weights.formats import importer
 from glean_plus.weights.formats.architectures import ARCHITECTURES
 
@@ -84,6 +85,7 @@ def test_stored_file_gives_its_own_project_s_picture(name: str, format: str, arc
     found = import_weights(DATA / name)
     assert (found.format, found.architecture, found.prefix) == (format, architecture, prefix)
     assert found.missing == [] and all(found.ignored.values()) and all(found.filled.values())
+    assert found.matched + len(found.ignored) == len(read_content(DATA / name).below(prefix).tensors)
     assert error(found, name) < TOLERANCE
 
 

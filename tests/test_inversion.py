@@ -22,7 +22,7 @@ from glean_plus.inversion import InversionError, Inverter, Settings
 from glean_plus.inversion.restorer import whole_bank
 from glean_plus.inversion.spaces import geodesic
 from glean_plus.transforms import SquareResize
-from glean_plus.weights import CATALOGUE, WeightsError, draws_bgr
+from glean_plus.weights import WeightsError
 
 from conftest import ROOT, launch, load_tool, shake
 
@@ -225,12 +225,6 @@ def test_part_and_whole_of_a_bank_are_searched_alike(banks: dict[str, dict[str, 
     whole = bank.whole()
     whole.load_state_dict(bank.state_dict())
     assert torch.equal(bank(noise, randomize_noise=False), whole(noise, randomize_noise=False))
-
-
-def test_openmmlab_s_banks_draw_bgr() -> None:
-    for name, expected in (('stylegan2_cat_256', True), ('stylegan2_ffhq_1024', True)):
-        assert draws_bgr(CATALOGUE[name].url) is expected
-    assert not draws_bgr('mine.pth')
 
 
 def test_colours_are_found_at_the_input_s_lightness(

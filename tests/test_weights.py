@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from glean_plus.models import StyleGAN2Bank, StyleGAN2BankDiscriminator
 from glean_plus.models.banks import base
-from glean_plus.weights import WeightsError, read_state_dict, strict, write_safetensors
+from glean_plus.weights import CATALOGUE, WeightsError, draws_bgr, read_state_dict, strict, write_safetensors
 
 SMALL = {4: 12, 8: 10, 16: 8}
 
@@ -224,3 +224,9 @@ def test_loading_a_pickled_function_is_refused(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(print))
     with pytest.raises(WeightsError):
         read_state_dict(path)
+
+
+def test_openmmlab_s_banks_draw_bgr() -> None:
+    for name, expected in dict(stylegan2_cat_256=True, biggan_deep_imagenet_256=False, glean_cat_16x=False).items():
+        assert draws_bgr(CATALOGUE[name].url) is expected
+    assert not draws_bgr('mine.pth')
