@@ -136,7 +136,7 @@ class NumbersHook(Hook):
         count = runner.message_hub.runtime_info.get(SKIPPED, 0) + 1
         runner.message_hub.update_info(SKIPPED, count)
         files = [name for batch in self._batches for name in file_names(batch)]
-        losses = {name: float(value) for name, value in outputs.items()}
+        losses = loss_terms(outputs)
         terms = ', '.join(f'{name} {value:.4g}' for name, value in losses.items())
         happened = (f'Iteration {runner.iter + 1}: NaN or Inf in losses or gradients of {" and ".join(skipped)} '
                     f'({terms}); batch: {", ".join(files) or "without names"}')  # fmt: skip
@@ -158,6 +158,11 @@ class NumbersHook(Hook):
             why = f'{path} could not be written ({error.strerror}), so it cannot be replayed'
             raise TrainingError(f'{end}{why}.') from error
         raise TrainingError(f'{end}`mim run glean_plus replay {path}` repeats it.')
+
+
+def loss_terms(outputs: Mapping[str, Any]) -> dict[str, float]:
+    """What a training step returns, tensors of one element or numbers, as numbers."""
+    return {name: float(torch.as_tensor(value).detach()) for name, value in outputs.items()}
 
 
 def random_states() -> dict[str, Any]:
