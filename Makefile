@@ -17,8 +17,8 @@ $(VENV)/.requirements: $(REQUIREMENTS)
 	$(BIN)/pip install -q --no-deps -r requirements/demo-nodeps.txt
 	touch $@
 
-# The classic stack: torch 2.1 and an mmcv with compiled ops, whose build takes ten minutes. Its wheel is kept apart from
-# pip's others: pip does not see which torch one was built against.
+# The classic stack: torch 2.1 and an mmcv with compiled ops, which takes minutes to build (twice as many with debugging
+# symbols). Its wheel is kept apart from pip's others: pip does not see which torch one was built against.
 MMCV_WHEELS ?= $(HOME)/.cache/glean_plus/mmcv
 classic: $(CLASSIC)/.installed
 
@@ -27,7 +27,7 @@ $(CLASSIC)/.requirements: $(addprefix requirements/,classic.txt demo.txt dev.txt
 	$(CLASSIC)/bin/pip install -q -r requirements/classic.txt -r requirements/demo.txt -r requirements/dev.txt
 	$(CLASSIC)/bin/pip install -q --no-deps -r requirements/demo-nodeps.txt
 	$(CLASSIC)/bin/pip install -q wheel ninja psutil
-	MMCV_WITH_OPS=1 $(CLASSIC)/bin/pip install -q --no-build-isolation \
+	CFLAGS=-g0 MMCV_WITH_OPS=1 $(CLASSIC)/bin/pip install -q --no-build-isolation \
 	    --cache-dir $(MMCV_WHEELS)/$$($(CLASSIC)/bin/python -c 'import torch; print(torch.__version__)') mmcv==2.1.0
 	touch $@
 

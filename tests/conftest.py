@@ -155,13 +155,13 @@ OURS = rf'(?:{re.escape(str(ROOT))}/(?:configs|glean_plus|tests|tools)|\S*/site-
 WARNING = re.compile(rf'^{OURS}:\d+: \w*Warning: .*', re.MULTILINE)
 
 
-def launch(arguments: list[str], cwd: Path, processes: int = 0) -> str:
+def launch(arguments: list[str], cwd: Path, processes: int = 0, **variables: str) -> str:
     """Run a command as a user would, and return what it printed.
 
     Fails with that if the command does, and with the warnings of ours that it printed.
     """
     environment = {**os.environ, 'PYTHONWARNINGS': 'default', 'OMP_NUM_THREADS': '1', 'TORCH_HOME': str(cwd / 'hub'),
-                   'PATH': f'{BIN}{os.pathsep}{os.environ["PATH"]}'}  # fmt: skip
+                   'PATH': f'{BIN}{os.pathsep}{os.environ["PATH"]}', **variables}  # fmt: skip
     if processes:
         # --standalone takes a free port.
         arguments = [str(BIN / 'torchrun'), '--standalone', f'--nproc-per-node={processes}', *arguments]
