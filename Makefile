@@ -7,7 +7,7 @@ MIM := PYTHONWARNINGS=ignore $(BIN)/mim
 REQUIREMENTS := $(wildcard requirements/*.txt)
 SOURCES := $(shell find glean_plus configs tools -type f -not -path '*/__pycache__/*') setup.py setup.cfg model-index.yml
 
-.PHONY: demo test test-classic soak lint wheel mutants setup classic clean
+.PHONY: demo test test-classic coverage soak lint wheel mutants setup classic clean
 
 setup: $(VENV)/.installed
 
@@ -65,6 +65,10 @@ test: setup
 
 test-classic: classic
 	OMP_NUM_THREADS=1 $(CLASSIC)/bin/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
+
+# Lines of the package that the tests run, those of the processes that they start included.
+coverage: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal --cov=glean_plus
 
 # What takes minutes: a hundred kills, four processes, hundreds of skipped steps.
 soak: setup

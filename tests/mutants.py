@@ -4,7 +4,9 @@
     python tests/mutants.py --number 300 --jobs 2 --out work_dirs/mutants
 
 A mutant differs from the package in one place (cosmic-ray's operators) and has a process and a copy of the package of
-its own; it is dead when one of its part's tests fails, or when they take five times as long as they should. What
+its own. First the tests run on the package as it is, with coverage, which tells which of them come by a line and how
+long they take: a mutant is judged by those of its part that come by its line, the quickest first, or by all of its part
+where the line runs at import. It is dead when one fails, or when they take five times as long as they should. What
 differs in an annotation alone is no mutant. The same command goes on after an interruption. OUT/mutants.json has each
 with its fate and OUT/survivors.diff what lives.
 """
@@ -29,9 +31,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
+import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
+from coverage import Coverage, CoverageData
 
 ROOT = Path(__file__).resolve().parents[1]
 # Part -> its files, and the tests that are to find a fault in them, the quickest first.
@@ -120,28 +124,63 @@ def sample(number: int, seed: int) -> list[Mutant]:
     return chosen
 
 
-def run_tests(folder: Path, part: str, log: Path) -> None:
-    """In a process of its own: the part's tests on the package in ``folder``. Its exit code is pytest's."""
+class Watcher:
+    """A pytest plugin: the lines and the seconds of each test, its fixtures included."""
+
+    def __init__(self, folder: Path) -> None:
+        package = str(folder / 'glean_plus')
+        self.coverage = Coverage(data_file=str(folder / 'lines'), source=[package], config_file=False)
+        self.seconds: Counter[str] = Counter()
+        self.out = folder / 'seconds.json'
+
+    def pytest_sessionstart(self) -> None:
+        self.coverage.start()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.test = nodeid
+        self.coverage.switch_context(nodeid)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any, request: pytest.FixtureRequest) -> Any:
+        """What a fixture of several tests does, each of the module may see."""
+        if fixturedef.scope == 'function':
+            return (yield)
+        self.coverage.switch_context(request.node.nodeid.partition('::')[0])
+        try:
+            return (yield)
+        finally:
+            self.coverage.switch_context(self.test)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name in (report.nodeid, report.nodeid.partition('::')[0]):
+            self.seconds[name] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        self.coverage.stop()
+        self.coverage.save()
+        self.out.write_text(json.dumps(self.seconds))
+
+
+def run_tests(folder: Path, tests: Sequence[str], watched: bool) -> None:
+    """In a process of its own: these tests on the package in ``folder``. Its exit code is pytest's."""
     os.setsid()
-    with log.open('w') as file:
+    with (folder / 'log.txt').open('w') as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.chdir(folder)
     os.environ['PYTHONPATH'] = str(folder)
     sys.path.insert(0, str(folder))
-    import pytest
-
-    tests = [str(ROOT / 'tests' / f'{name}.py') for name in PARTS[part][1]]
-    options = ['-x', '-q', '-k', SLOW, '-p', 'no:cacheprovider', '-p', 'no:xdist', f'--rootdir={ROOT}']
-    code = pytest.main([*options, f'--basetemp={folder}/temporary', *tests])
+    options = ['-x', '-q', '-k', SLOW, '-p', 'no:cacheprovider', '-p', 'no:xdist', '-p', 'no:cov', f'--rootdir={ROOT}']
+    plugins = [Watcher(folder)] if watched else []
+    code = pytest.main([*options, f'--basetemp={folder}/temporary', *tests], plugins=plugins)
     sys.stdout.flush()
     os._exit(int(code))
 
 
-def outcome(folder: Path, part: str, limit: float) -> tuple[str, float]:
-    """Whether the part's tests pass on the package in ``folder``, and how long they took."""
+def outcome(folder: Path, tests: Sequence[str], limit: float, watched: bool = False) -> tuple[str, float]:
+    """Whether these tests pass on the package in ``folder``, and how long they took."""
     began = time.monotonic()
-    process = multiprocessing.get_context('fork').Process(target=run_tests, args=(folder, part, folder / 'log.txt'))
+    process = multiprocessing.get_context('fork').Process(target=run_tests, args=(folder, tests, watched))
     process.start()
     process.join(limit)
     late = process.is_alive()
@@ -152,17 +191,58 @@ def outcome(folder: Path, part: str, limit: float) -> tuple[str, float]:
     return fate, time.monotonic() - began
 
 
-def judge(mutant: Mutant, folder: Path, limit: float) -> dict[str, Any]:
+class Tests:
+    """Which tests of a part come by a line of a file, and what they take."""
+
+    def __init__(self, part: str, folder: Path) -> None:
+        self.all = [str(ROOT / 'tests' / f'{name}.py') for name in PARTS[part][1]]
+        self.fate, self.total = outcome(folder, self.all, 3600, watched=True)
+        if self.fate != 'survived':
+            raise SystemExit(f'{part}: {self.fate} as it is:\n{(folder / "log.txt").read_text()[-3000:]}')
+        self.seconds: dict[str, float] = json.loads((folder / 'seconds.json').read_text())
+        data = CoverageData(str(folder / 'lines'))
+        data.read()
+        self.by_line = {
+            str(Path(file).relative_to(folder)): data.contexts_by_lineno(file) for file in data.measured_files()
+        }
+
+    def of(self, file: str, lines: range) -> tuple[list[str], float]:
+        """The tests of a mutant of these lines, the quickest first, and what they take together."""
+        by_line = self.by_line.get(file, {})
+        contexts = {context for line in lines for context in by_line.get(line, ())}
+        if '' in contexts:
+            return self.all, self.total
+        chosen = sorted(contexts, key=self.seconds.__getitem__)
+        return [str(ROOT / name) for name in chosen], sum(map(self.seconds.__getitem__, chosen))
+
+
+def changed_lines(before: str, after: str) -> range:
+    """The lines, from 1 on, of the statement in which a mutant differs; of a block's head, without the block."""
+    old, new = before.splitlines(), after.splitlines()
+    line = 1 + next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)) - 1)
+    spans = []
+    for node in ast.walk(ast.parse(before)):
+        if isinstance(node, ast.stmt | ast.excepthandler):
+            body = getattr(node, 'body', None)
+            last = max(node.lineno, body[0].lineno - 1) if body else node.end_lineno
+            first = min([node.lineno, *(item.lineno for item in getattr(node, 'decorator_list', ()))])
+            if first <= line <= last:
+                spans.append(range(first, last + 1))
+    return min(spans, key=len, default=range(line, line + 1))
+
+
+def judge(mutant: Mutant, folder: Path, tests: Tests) -> dict[str, Any]:
     """A mutant's fate, in a folder with a whole copy of the package."""
     target, new = folder / mutant.file, mutated(mutant)
     before = target.read_text(encoding='utf-8')
+    chosen, expected = tests.of(mutant.file, changed_lines(before, new))
     try:
         target.write_text(new, encoding='utf-8')
-        fate, seconds = outcome(folder, mutant.part, limit)
+        fate, seconds = outcome(folder, chosen, 5 * expected + 60) if chosen else ('survived', 0.0)
     finally:
         target.write_text(before, encoding='utf-8')
     diff = difflib.unified_diff(before.splitlines(), new.splitlines(), mutant.file, mutant.name, n=2, lineterm='')
-    return dict(mutant._asdict(), fate=fate, seconds=round(seconds, 1), diff='\n'.join(diff))
+    return dict(mutant._asdict(), fate=fate, tests=len(chosen), seconds=round(seconds, 1), diff='\n'.join(diff))
 
 
 def preload() -> None:
@@ -172,7 +252,6 @@ def preload() -> None:
     import lpips  # noqa: F401
     import mmengine.runner  # noqa: F401
     import mmpretrain  # noqa: F401
-    import pytest  # noqa: F401
     import torchvision  # noqa: F401
 
 
@@ -198,21 +277,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in ('glean_plus', 'configs', 'tools'):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns('__pycache__', '.mim'))
         folders.put(folder)
-    limits = {}
     first = folders.get()
-    for part in PARTS:
-        fate, seconds = outcome(first, part, 3600)
-        print(f'{part}: {fate} as it is, {seconds:.0f} s', flush=True)
-        if fate != 'survived':
-            print((first / 'log.txt').read_text()[-3000:])
-            return 1
-        limits[part] = 5 * seconds + 60
+    tests = {part: Tests(part, first) for part in PARTS}
     folders.put(first)
+    for part in PARTS:
+        print(f'{part}: passes as it is in {tests[part].total:.0f} s', flush=True)
 
     def one(mutant: Mutant) -> dict[str, Any]:
         folder = folders.get()
         try:
-            return judge(mutant, folder, limits[mutant.part])
+            return judge(mutant, folder, tests[mutant.part])
         finally:
             folders.put(folder)
 

@@ -25,7 +25,7 @@ from glean_plus.engine import BF16OptimWrapper, NumbersHook, TrainingError
 from glean_plus.engine.numbers import Guard, plain
 from glean_plus.engine.replay import replay
 
-from conftest import run_tool
+from conftest import CONFIGS, run_tool
 from killing import small_config, write_data
 
 
@@ -84,7 +84,7 @@ def test_too_many_end_the_training_and_can_be_replayed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     config = small_config(data, tmp_path, 9, **{'default_hooks.numbers.limit': 1})
-    with pytest.raises(TrainingError, match=r'Iteration 4: .*limit=1, .*replay .*iter_4_rank_0\.pth'):
+    with pytest.raises(TrainingError, match=r'Iteration 4: .*limit=1, .*replay .*_rank_0\.py .*_rank_0\.pth'):
         run(config, Poison({2, 4}))
     assert [path.name for path in sorted(tmp_path.glob('iter_*'))] == ['iter_2.pth', 'iter_3.pth']
     path = tmp_path / 'not_finite' / 'iter_4_rank_0.pth'
@@ -93,14 +93,18 @@ def test_too_many_end_the_training_and_can_be_replayed(
     assert {'loss_pix', 'loss_gan', 'loss_d_real', 'loss_d_fake'} == kept['losses'].keys()
     assert math.isnan(kept['losses']['loss_pix']) and math.isfinite(kept['losses']['loss_d_real'])
     capsys.readouterr()
-    run_tool('replay', [str(path)], monkeypatch)
+    run_tool('replay', [str(path.with_suffix('.py')), str(path)], monkeypatch)
     said = capsys.readouterr().out
     assert 'Iteration 4' in said and 'loss_pix: nan then, nan now' in said
     assert f'loss_d_real: {kept["losses"]["loss_d_real"]:.6g} then, {kept["losses"]["loss_d_real"]:.6g} now' in said
     assert 'First not finite: the output of generator.encoder' in said
     assert 'No step of discriminator and generator' in said
     with pytest.raises(TrainingError, match='no step to replay'):
-        replay(tmp_path / 'iter_3.pth')
+        replay(path.with_suffix('.py'), tmp_path / 'iter_3.pth')
+    with pytest.raises(TrainingError, match=r'no config .*missing\.py: give the \.py that lies beside'):
+        replay(tmp_path / 'missing.py', path)
+    with pytest.raises(TrainingError, match='weights of another config'):
+        replay(CONFIGS / 'esrganplus_twemoji_4x.py', path)
 
 
 def test_what_cannot_be_kept_is_told_all_the_same(

@@ -94,7 +94,7 @@ class NumbersHook(Hook):
     each has a guard of its own, and an iteration counts once. The count goes through checkpoints. What is beyond
     ``limit`` ends the training with a :class:`TrainingError`, and each process writes
     ``<work_dir>/not_finite/iter_N_rank_R.pth``: iteration, names of the batch's files, loss terms, the batch, weights
-    and the states of the random generators, for ``tools/replay.py``.
+    and the states of the random generators; and ``.py`` beside it, the config: both for ``tools/replay.py``.
 
     Args:
         limit: How many iterations may be skipped; 0 ends at the first.
@@ -146,18 +146,19 @@ class NumbersHook(Hook):
         path = Path(runner.work_dir) / 'not_finite' / f'iter_{runner.iter + 1}_rank_{get_rank()}.pth'
         content = dict(
             iteration=runner.iter + 1, files=files, losses=losses, networks=list(skipped), random=self._random,
-            batches=[plain(batch) for batch in self._batches], config=runner.cfg.pretty_text,
-            state_dict=unwrapped(runner.model).state_dict(),
+            batches=[plain(batch) for batch in self._batches], state_dict=unwrapped(runner.model).state_dict(),
         )  # fmt: skip
         end = f'{happened}. That is more than numbers.limit={self.limit}, so the training ends; '
+        config = path.with_suffix('.py')
         try:
+            write_whole(config, runner.cfg.pretty_text.encode())
             with io.BytesIO() as file:
                 torch.save(content, file)
                 write_whole(path, file.getvalue())
         except OSError as error:
             why = f'{path} could not be written ({error.strerror}), so it cannot be replayed'
             raise TrainingError(f'{end}{why}.') from error
-        raise TrainingError(f'{end}`mim run glean_plus replay {path}` repeats it.')
+        raise TrainingError(f'{end}`mim run glean_plus replay {config} {path}` repeats it.')
 
 
 def loss_terms(outputs: Mapping[str, Any]) -> dict[str, float]:

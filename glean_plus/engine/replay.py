@@ -22,26 +22,36 @@ from glean_plus.engine.numbers import guard_all, loss_terms, set_random_states
 from glean_plus.weights.whole import damage
 
 ELEMENTS = {each.__name__: each for each in (DataSample, LabelData, PixelData)}
-KEYS = {'iteration', 'files', 'losses', 'networks', 'random', 'batches', 'config', 'state_dict'}
+KEYS = {'iteration', 'files', 'losses', 'networks', 'random', 'batches', 'state_dict'}
 
 
-def replay(path: str | Path) -> list[str]:
+def replay(config_path: str | Path, path: str | Path) -> list[str]:
     """Repeat the step; its weights are in memory alone.
+
+    Args:
+        config_path: The config, which is run, as any that MMEngine reads; the one beside the step is the training's.
+        path: The step, ``WORK_DIR/not_finite/iter_N_rank_R.pth``; plain data, of which nothing is run.
 
     Returns:
         Lines: iteration and files, each loss term then and now, the first module whose output is not finite, and the
         networks whose step is skipped again.
 
     Raises:
-        TrainingError: If the file is none of :class:`NumbersHook`, or is damaged.
+        TrainingError: If one of them is missing, or the step is none of :class:`NumbersHook`, is damaged, or has
+            weights of another config.
     """
     kept = _read(path)
-    config = Config.fromstring(kept['config'], '.py')
+    if not Path(config_path).is_file():
+        raise TrainingError(f'There is no config {config_path}: give the .py that lies beside {path}.')
+    config = Config.fromfile(config_path)
     if DefaultScope.get_current_instance() is None:
         init_default_scope(config.get('default_scope', 'mmagic'))
     settings = config.model.to_dict()
     model = MODELS.build(settings).to(get_device()).train()
-    model.load_state_dict(kept['state_dict'])
+    try:
+        model.load_state_dict(kept['state_dict'])
+    except RuntimeError as error:
+        raise TrainingError(f'{path} has weights of another config than {config_path}: {error}') from error
     wrapper = build_optim_wrapper(model, config.optim_wrapper.to_dict())
     guards = guard_all(wrapper)
     set_random_states(kept['random'])
@@ -63,7 +73,10 @@ def _read(path: str | Path) -> dict[str, Any]:
     wrong = damage(path)
     if wrong:
         raise TrainingError(f'{path} is damaged: {wrong}.')
-    kept = torch.load(path, map_location='cpu', weights_only=True)
+    try:
+        kept = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # torch raises many kinds for what it does not know
+        raise TrainingError(f'{path} is no PyTorch file that can be read safely: {error}') from error
     if not isinstance(kept, dict) or KEYS - kept.keys():
         raise TrainingError(f'{path} is no step to replay: give a file of WORK_DIR/not_finite.')
     return kept
