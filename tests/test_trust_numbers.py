@@ -99,7 +99,8 @@ def test_too_many_end_the_training_and_can_be_replayed(
     assert f'loss_d_real: {kept["losses"]["loss_d_real"]:.6g} then, {kept["losses"]["loss_d_real"]:.6g} now' in said
     assert 'First not finite: the output of generator.encoder' in said
     assert 'No step of discriminator and generator' in said
-    with pytest.raises(TrainingError, match='no step to replay'):
+    # Before 2.6 PyTorch does not read the log in a training's checkpoint safely, and says so first.
+    with pytest.raises(TrainingError, match='no step to replay|can be read safely'):
         replay(path.with_suffix('.py'), tmp_path / 'iter_3.pth')
     with pytest.raises(TrainingError, match=r'no config .*missing\.py: give the \.py that lies beside'):
         replay(tmp_path / 'missing.py', path)

@@ -169,7 +169,7 @@ def loss_terms(outputs: Mapping[str, Any]) -> dict[str, float]:
 def random_states() -> dict[str, Any]:
     """States of the generators that a step can draw from, as plain data."""
     kind, keys, *rest = np.random.get_state()
-    numbers = (kind, torch.from_numpy(keys.copy()), *rest)
+    numbers = (kind, torch.from_numpy(keys.astype(np.int64)), *rest)  # PyTorch 2.1 has no uint32
     states = dict(torch=torch.get_rng_state(), python=random.getstate(), numpy=numbers)
     if torch.cuda.is_available():
         states['cuda'] = torch.cuda.get_rng_state()
