@@ -1,12 +1,13 @@
 # `make demo` and `make test` do everything on a fresh machine; they need Python 3.11, make and pip.
 PYTHON ?= python3.11
 VENV := .venv
+CLASSIC := $(VENV)-classic
 BIN := $(VENV)/bin
 MIM := PYTHONWARNINGS=ignore $(BIN)/mim
 REQUIREMENTS := $(wildcard requirements/*.txt)
 SOURCES := $(shell find glean_plus configs tools -type f -not -path '*/__pycache__/*') setup.py setup.cfg model-index.yml
 
-.PHONY: demo test coverage soak lint wheel mutants setup classic clean
+.PHONY: demo test test-classic coverage soak lint wheel mutants setup classic clean
 
 setup: $(VENV)/.installed
 
@@ -16,10 +17,24 @@ $(VENV)/.requirements: $(REQUIREMENTS)
 	$(BIN)/pip install -q --no-deps -r requirements/demo-nodeps.txt
 	touch $@
 
+# The classic stack: torch 2.1 and an mmcv with compiled ops, which takes minutes to build (twice as many with debugging
+# symbols). Its wheel is kept apart from pip's others: pip does not see which torch one was built against.
+MMCV_WHEELS ?= $(HOME)/.cache/glean_plus/mmcv
+classic: $(CLASSIC)/.installed
+
+$(CLASSIC)/.requirements: $(addprefix requirements/,classic.txt demo.txt dev.txt demo-nodeps.txt)
+	$(PYTHON) -m venv $(CLASSIC)
+	$(CLASSIC)/bin/pip install -q -r requirements/classic.txt -r requirements/demo.txt -r requirements/dev.txt
+	$(CLASSIC)/bin/pip install -q --no-deps -r requirements/demo-nodeps.txt
+	$(CLASSIC)/bin/pip install -q wheel ninja psutil
+	CFLAGS=-g0 MMCV_WITH_OPS=1 $(CLASSIC)/bin/pip install -q --no-build-isolation \
+	    --cache-dir $(MMCV_WHEELS)/$$($(CLASSIC)/bin/python -c 'import torch; print(torch.__version__)') mmcv==2.1.0
+	touch $@
+
 # Installed for real, not editable: mim looks for configs and tools inside the installed package.
-$(VENV)/.installed: $(VENV)/.requirements $(SOURCES)
+%/.installed: %/.requirements $(SOURCES)
 	rm -rf build
-	$(BIN)/pip install -q --no-deps --no-build-isolation --force-reinstall .
+	$*/bin/pip install -q --no-deps --no-build-isolation --force-reinstall .
 	rm -rf build
 	touch $@
 
@@ -48,6 +63,9 @@ TEST_PROCESSES ?= 2
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
+test-classic: classic
+	OMP_NUM_THREADS=1 $(CLASSIC)/bin/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
+
 # Lines of the package that the tests run, those of the processes that they start included.
 coverage: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal --cov=glean_plus
@@ -68,15 +86,6 @@ mutants: setup
 wheel: setup
 	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
 	rm -rf build
-
-# The classic stack beside the default one: torch 2.1 and an mmcv with compiled ops, which takes ten minutes to build.
-classic:
-	$(PYTHON) -m venv $(VENV)-classic
-	$(VENV)-classic/bin/pip install -q 'setuptools<81' wheel ninja psutil
-	$(VENV)-classic/bin/pip install -q --no-cache-dir -r requirements/classic.txt -r requirements/demo.txt -r requirements/dev.txt
-	$(VENV)-classic/bin/pip install -q --no-deps -r requirements/demo-nodeps.txt
-	MMCV_WITH_OPS=1 $(VENV)-classic/bin/pip install -q --no-build-isolation --no-cache-dir mmcv==2.1.0
-	$(VENV)-classic/bin/pip install -q --no-deps --no-build-isolation --force-reinstall .
 
 clean:
 	rm -rf build dist *.egg-info

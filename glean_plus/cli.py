@@ -36,6 +36,9 @@ def load_config(args: argparse.Namespace) -> Config:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    # None leaves a hook out; MMEngine knows that of its own alone.
+    if config.get('default_hooks', {}).get('numbers', ...) is None:
+        del config.default_hooks.numbers
     return config
 
 

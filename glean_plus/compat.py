@@ -6,8 +6,8 @@ Nothing else in the package knows about versions. :func:`install` runs when ``gl
   the CPU paths of its StyleGAN2 modules never call it. A stand-in takes its place whose ops say so when *called*.
 * **torch >= 2.6** loads checkpoints with ``weights_only=True`` and refuses the logs that mmengine 0.10 puts in them.
   Exactly those types are allowed; the safety stays on.
-* **mmengine's ``--launcher pytorch``** selects a CUDA device even where there is none. Without one, processes talk over
-  gloo.
+* **mmengine's ``--launcher pytorch`` and ``slurm``** select a CUDA device even where there is none. Without one,
+  processes talk over gloo.
 * **A stack that cannot work** is refused with the versions found and wanted, in place of an assertion of MMagic's.
 * **Registration is lazy**: importing MMagic's models takes ten seconds, so this package only tells MMagic's registries
   where its own modules are; the first look-up imports them.
@@ -16,10 +16,13 @@ Nothing else in the package knows about versions. :func:`install` runs when ``gl
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.machinery
 import importlib.util
+import os
 import pickle
+import subprocess
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -163,29 +166,44 @@ def inert_globals(stand_ins: Mapping[str, type]) -> Iterator[None]:
 
 
 def allow_launchers_without_gpu() -> None:
-    """Let mmengine start several processes on a machine without any accelerator."""
+    """Let mmengine start several processes, by PyTorch's launcher or SLURM's, on machines without any accelerator."""
     from mmengine.dist import utils
 
-    original = utils._init_dist_pytorch
-    if getattr(original, 'works_without_gpu', False):
+    with_gpu = {name: getattr(utils, f'_init_dist_{name}') for name in ('pytorch', 'slurm')}
+    if any(hasattr(original, 'with_gpu') for original in with_gpu.values()):
         return
 
-    def init_dist_pytorch(backend: str, **kwargs: Any) -> None:
+    def start(name: str, backend: str, **kwargs: Any) -> None:
         import torch
         from mmengine.device import get_device
         from mmengine.logging import print_log
 
         if get_device() != 'cpu':
-            original(backend, **kwargs)
+            with_gpu[name](backend, **kwargs)
             return
         if backend == 'nccl':
             print_log('There is no GPU: the processes use gloo in place of nccl.', logger='current')
             backend = 'gloo'
         kwargs.pop('init_backend', None)
+        if name == 'slurm':
+            _pytorch_variables_of_slurm(kwargs.pop('port', None))
         torch.distributed.init_process_group(backend=backend, **kwargs)
 
-    init_dist_pytorch.works_without_gpu = True
-    utils._init_dist_pytorch = init_dist_pytorch
+    for name, original in with_gpu.items():
+        launcher = functools.partial(start, name)
+        launcher.with_gpu = original
+        setattr(utils, f'_init_dist_{name}', launcher)
+
+
+def _pytorch_variables_of_slurm(port: int | None) -> None:
+    """What PyTorch's launcher would put into the environment, from what srun does; an address that is set counts."""
+    variables = os.environ
+    if 'MASTER_ADDR' not in variables:
+        command = ['scontrol', 'show', 'hostname', variables['SLURM_NODELIST']]
+        variables['MASTER_ADDR'] = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0]
+    variables['MASTER_PORT'] = str(port or variables.get('MASTER_PORT', 29500))
+    for name, of_slurm in (('RANK', 'PROCID'), ('LOCAL_RANK', 'LOCALID'), ('WORLD_SIZE', 'NTASKS')):
+        variables[name] = variables[f'SLURM_{of_slurm}']
 
 
 def register_lazily() -> None:

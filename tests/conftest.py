@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -26,6 +27,9 @@ BANK_FILE = CONFIGS / 'weights' / 'stylegan2_twemoji_64px.safetensors'
 
 # mim makes this folder when it is imported, and fails if another process of the tests makes it at the same moment.
 Path('~/.cache/mim').expanduser().mkdir(parents=True, exist_ok=True)
+
+# A warning of ours fails whichever test meets it (setup.cfg); PyTorch says some only once a process.
+torch.set_warn_always(True)
 
 
 @pytest.fixture(autouse=True)
@@ -146,16 +150,25 @@ def tiny_config(tiny_data: Path, tmp_path: Path) -> Any:
     return make
 
 
-def launch(arguments: list[str], cwd: Path, processes: int = 0) -> str:
-    """Run a command as a user would, and return what it printed; fails with that if the command does."""
-    environment = {**os.environ, 'PYTHONWARNINGS': 'ignore', 'OMP_NUM_THREADS': '1', 'TORCH_HOME': str(cwd / 'hub'),
-                   'PATH': f'{BIN}{os.pathsep}{os.environ["PATH"]}'}  # fmt: skip
+# A warning about a file of this package, wherever it is installed, in what a process printed.
+OURS = rf'(?:{re.escape(str(ROOT))}/(?:configs|glean_plus|tests|tools)|\S*/site-packages/glean_plus)/\S*'
+WARNING = re.compile(rf'^{OURS}:\d+: \w*Warning: .*', re.MULTILINE)
+
+
+def launch(arguments: list[str], cwd: Path, processes: int = 0, **variables: str) -> str:
+    """Run a command as a user would, and return what it printed.
+
+    Fails with that if the command does, and with the warnings of ours that it printed.
+    """
+    environment = {**os.environ, 'PYTHONWARNINGS': 'default', 'OMP_NUM_THREADS': '1', 'TORCH_HOME': str(cwd / 'hub'),
+                   'PATH': f'{BIN}{os.pathsep}{os.environ["PATH"]}', **variables}  # fmt: skip
     if processes:
         # --standalone takes a free port.
         arguments = [str(BIN / 'torchrun'), '--standalone', f'--nproc-per-node={processes}', *arguments]
     result = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
     output = result.stdout + result.stderr
     assert result.returncode == 0, output[-6000:]
+    assert not (found := WARNING.findall(output)), found
     return output
 
 

@@ -186,7 +186,7 @@ def test_bank_trains_in_mmagic_s_own_trainer() -> None:
     )
     MessageHub.get_current_instance().update_info('iter', 0)
     log = model.train_step(dict(inputs={}, data_samples=batch(4, out_size=16)['data_samples']), optimizers)
-    assert float(log['loss_path_regular']) > 0 and float(log['loss_r1_gp']) >= 0
+    assert log['loss_path_regular'].item() > 0 and log['loss_r1_gp'].item() >= 0
     trained = [
         name
         for name, parameter in model.named_parameters()

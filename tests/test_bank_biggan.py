@@ -191,7 +191,7 @@ def test_bank_that_is_not_frozen_trains_with_spectral_norm(kind: str, style: str
     # The gradient knows that sigma depends on the weight: growing the weight changes nothing.
     layer = bank.noise2feat
     weight = layer.weight if style == 'ajbrock' else layer.weight_orig
-    assert abs(float((weight.grad * weight).sum())) < 1e-4 * float(weight.grad.norm() * weight.norm())
+    assert abs((weight.grad * weight).sum().item()) < 1e-4 * (weight.grad.norm() * weight.norm()).item()
 
 
 @both_kinds

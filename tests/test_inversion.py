@@ -183,7 +183,7 @@ def test_prior_draws_the_codes_together(banks: dict[str, dict[str, Any]]) -> Non
         seen: list[float] = []
 
         def measured(tensors: list[Tensor], seen: list[float] = seen) -> Tensor:
-            seen.append(float(geodesic(tensors[0])))
+            seen.append(geodesic(tensors[0]).item())
             return geodesic(tensors[0])
 
         inverter.space.prior = measured

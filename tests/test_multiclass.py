@@ -56,7 +56,7 @@ def step(model: GLEANRestorer, data: dict[str, Any], lr: float = 0.0) -> dict[st
         part: OptimWrapper(optimizer=torch.optim.SGD(getattr(model, part).parameters(), lr))
         for part in ('generator', 'discriminator')
     })  # fmt: skip
-    return {name: float(value) for name, value in model.train_step(data, optimizers).items()}
+    return {name: value.item() for name, value in model.train_step(data, optimizers).items()}
 
 
 def test_discriminator_scores_real_and_restored_pictures_with_their_classes() -> None:

@@ -298,10 +298,10 @@ def test_identity_loss_is_one_minus_the_metric(tmp_path: Path) -> None:
     expected = sum(1 - metric.process_image((a + 1) * 127.5, (b + 1) * 127.5, None) for a, b in zip(x[:2], y[:2])) / 2
     pred = x[:2].clone().requires_grad_()
     loss = IdentityLoss('none', weights, loss_weight=3.0)(pred, y[:2])
-    assert float(loss) == pytest.approx(3 * expected, abs=1e-4)
+    assert loss.item() == pytest.approx(3 * expected, abs=1e-4)
     loss.backward()
     assert pred.grad.abs().sum() > 0
-    assert float(IdentityLoss('ffhq', weights)(x[:1], y[:1])) != pytest.approx(float(loss) / 3, rel=1e-3)
+    assert float(IdentityLoss('ffhq', weights)(x[:1], y[:1])) != pytest.approx(loss.item() / 3, rel=1e-3)
 
 
 def test_consistency_loss_is_zero_at_the_shrunk_prediction() -> None:

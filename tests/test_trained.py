@@ -102,7 +102,7 @@ def two_steps(model: nn.Module) -> tuple[list[dict[str, float]], int]:
     for _ in range(2):
         lq, gt = (torch.randint(0, 256, (2, 3, n, n), generator=generator, dtype=torch.uint8) for n in (16, 64))
         log = model.train_step(dict(inputs=list(lq), data_samples=[DataSample(gt_img=x) for x in gt]), wrappers)
-        logs.append({name: float(value) for name, value in log.items()})
+        logs.append({name: value.item() for name, value in log.items()})
     return logs, sum(kept.values())
 
 

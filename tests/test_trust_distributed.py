@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +109,60 @@ def test_a_test_of_three_pictures_gives_the_numbers_and_pictures_of_one_process(
     assert len(names[0]) == 3 and {re.sub(r'_2\.png$', '.png', name) for name in names[1]} == {*names[0]}
     rows = [np.asarray(Image.open(tmp_path / folder / 'comparison.png')) for folder in ('one', 'more')]
     assert rows[0].shape == (3 * 64, 4 * 64, 3) and np.abs(rows[0].astype(int) - rows[1]).max() <= 1
+
+
+def documented(start: str) -> list[str]:
+    """The command of configs/TRAINING.md that begins so, for two processes in place of many."""
+    text = (CONFIGS / 'TRAINING.md').read_text().replace('\\\n', ' ')
+    (line,) = [line.strip() for line in text.splitlines() if line.strip().startswith(start)]
+    return shlex.split(re.sub(r'(--nproc-per-node)=8', r'\1=2', line))
+
+
+def free_port() -> str:
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        return str(server.getsockname()[1])
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with the tools, and a tiny config in the place of the one that is documented."""
+    config = small_config(write_data(tmp_path / 'data'), tmp_path / 'work', 2)
+    (tmp_path / 'configs').mkdir()
+    config.dump(tmp_path / 'configs' / 'glean_face_16x.py')
+    (tmp_path / 'tools').symlink_to(ROOT / 'tools')
+    return tmp_path
+
+
+def is_trained_by_two(output: str, folder: Path) -> bool:
+    return 'GPU number: 2' in output and (folder / 'work' / 'iter_2.pth').is_file()
+
+
+@pytest.mark.soak
+def test_documented_torchrun(checkout: Path) -> None:
+    assert is_trained_by_two(launch(documented('torchrun --standalone'), checkout), checkout)
+
+
+@pytest.mark.soak
+def test_documented_torchrun_on_several_machines(checkout: Path) -> None:
+    """Two agents of one process each."""
+    host = f'localhost:{free_port()}'
+    changes = {'--nnodes=4': '--nnodes=2', '--nproc-per-node=2': '--nproc-per-node=1',
+               '--rdzv-endpoint=HOST:29500': f'--rdzv-endpoint={host}'}  # fmt: skip
+    command = documented('torchrun --nnodes')
+    assert changes.keys() <= {*command}
+    command = [changes.get(each, each) for each in command]
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(lambda _: launch(command, checkout), range(2))
+    assert is_trained_by_two(first + second, checkout)
+
+
+@pytest.mark.soak
+def test_documented_slurm(checkout: Path) -> None:
+    """Each process with what srun would tell it."""
+    command = documented('srun')
+    command = command[command.index('python'):]
+    same = dict(SLURM_NTASKS='2', SLURM_NODELIST='localhost', MASTER_ADDR='localhost', MASTER_PORT=free_port())
+    start = lambda rank: launch(command, checkout, SLURM_PROCID=rank, SLURM_LOCALID=rank, **same)  # noqa: E731
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(start, '01')
+    assert is_trained_by_two(first + second, checkout)

@@ -136,7 +136,7 @@ class NumbersHook(Hook):
         count = runner.message_hub.runtime_info.get(SKIPPED, 0) + 1
         runner.message_hub.update_info(SKIPPED, count)
         files = [name for batch in self._batches for name in file_names(batch)]
-        losses = {name: float(value) for name, value in outputs.items()}
+        losses = loss_terms(outputs)
         terms = ', '.join(f'{name} {value:.4g}' for name, value in losses.items())
         happened = (f'Iteration {runner.iter + 1}: NaN or Inf in losses or gradients of {" and ".join(skipped)} '
                     f'({terms}); batch: {", ".join(files) or "without names"}')  # fmt: skip
@@ -161,10 +161,15 @@ class NumbersHook(Hook):
         raise TrainingError(f'{end}`mim run glean_plus replay {config} {path}` repeats it.')
 
 
+def loss_terms(outputs: Mapping[str, Any]) -> dict[str, float]:
+    """What a training step returns, tensors of one element or numbers, as numbers."""
+    return {name: float(torch.as_tensor(value).detach()) for name, value in outputs.items()}
+
+
 def random_states() -> dict[str, Any]:
     """States of the generators that a step can draw from, as plain data."""
     kind, keys, *rest = np.random.get_state()
-    numbers = (kind, torch.from_numpy(keys.copy()), *rest)
+    numbers = (kind, torch.from_numpy(keys.astype(np.int64)), *rest)  # PyTorch 2.1 has no uint32
     states = dict(torch=torch.get_rng_state(), python=random.getstate(), numpy=numbers)
     if torch.cuda.is_available():
         states['cuda'] = torch.cuda.get_rng_state()

@@ -18,7 +18,7 @@ from mmengine.structures import LabelData, PixelData
 from torch import Tensor, nn
 
 from glean_plus.engine.errors import TrainingError
-from glean_plus.engine.numbers import guard_all, set_random_states
+from glean_plus.engine.numbers import guard_all, loss_terms, set_random_states
 from glean_plus.weights.whole import damage
 
 ELEMENTS = {each.__name__: each for each in (DataSample, LabelData, PixelData)}
@@ -59,8 +59,8 @@ def replay(config_path: str | Path, path: str | Path) -> list[str]:
         for batch in kept['batches']:
             losses = model.train_step(_batch(batch), optim_wrapper=wrapper)
     lines = [f'Iteration {kept["iteration"]}, {", ".join(kept["files"]) or "without names"}']
-    lines += [f'{name}: {kept["losses"].get(name, float("nan")):.6g} then, {float(value):.6g} now'
-              for name, value in losses.items()]  # fmt: skip
+    lines += [f'{name}: {kept["losses"].get(name, float("nan")):.6g} then, {value:.6g} now'
+              for name, value in loss_terms(losses).items()]  # fmt: skip
     lines.append(f'First not finite: {found[0]}' if found else 'Every output of a module is finite.')
     again = [name for name, guard in guards.items() if guard.skipped]
     lines.append(f'No step of {" and ".join(again)}: NaN or Inf.' if again else 'The step is finite here.')

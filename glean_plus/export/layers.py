@@ -83,9 +83,10 @@ class PlainConv(nn.Module):
         super().__init__()
         self.register_buffer('weight', layer.conv.weight)
         self.register_buffer('bias', layer.conv.bias.detach().clone())
+        self.padding = self.weight.shape[-1] // 2  # here and not below, where PyTorch 2.1 traces a size as a tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, padding=self.weight.shape[-1] // 2)
+        return F.conv2d(x, self.weight, self.bias, padding=self.padding)
 
 
 class PlainUpConv(nn.Module):
