@@ -10,6 +10,7 @@ from typing import Any
 
 from mmagic.datasets import BasicImageDataset
 from mmagic.registry import DATASETS
+from mmagic.structures import DataSample
 from mmengine.fileio import LocalBackend, list_from_file
 from torch import Tensor
 
@@ -72,27 +73,33 @@ class PictureDataset(BasicImageDataset):
         self.shapes = {}
         if not self.test_mode:
             states = random_states()  # what this draws is drawn for nothing
-            self.shapes = shapes_of(self[NumberedIndex(0, 0)])
+            self.shapes = shapes_of(self._sample(NumberedIndex(0, 0)))
             set_random_states(states)
 
     def __getitem__(self, index: int) -> Any:
-        if self.test_mode:
-            try:
-                return super().__getitem__(index)
-            except PictureError as error:
-                raise DataError(f'{error}. A test needs every picture: mend it, or take it out of the list.') from error
+        if not self.test_mode:
+            return self._sample(index)
+        try:
+            return super().__getitem__(index)
+        except PictureError as error:
+            raise DataError(f'{error}. A test needs every picture: mend it, or take it out of the list.') from error
+
+    def _sample(self, index: int) -> Any:
+        """For training: of the picture, or of another one that stands in for it."""
         broken: list[str] = []
         for each in self._candidates(index):
             try:
-                sample = super().__getitem__(each)
+                sample = self.prepare_data(each)
+                if sample is None:  # a transform's word for another picture
+                    continue
                 self._compare(sample, each)
             except PictureError as error:
                 broken.append(str(error))
                 continue
-            if broken:
-                sample['data_samples'].set_metainfo({BROKEN: broken})
+            if isinstance(sample.get('data_samples'), DataSample):
+                sample['data_samples'].set_metainfo({BROKEN: broken})  # even none: a batch has the same keys
             return sample
-        raise DataError(f'All of {len(broken)} pictures of {self.place} are broken: {some(broken)}.')
+        raise DataError(f'No picture of {self.place} that was tried can be taken: {some(broken)}. Prepare them anew.')
 
     def _candidates(self, index: int) -> Iterator[int]:
         """The index, and those that stand in for it."""

@@ -67,7 +67,7 @@ def decode(data: bytes) -> np.ndarray:
         if picture.mode in ('LA', 'PA', 'RGBA', 'RGBa') or 'transparency' in picture.info:
             picture = picture.convert('RGBA')
             picture = Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture)
-        return np.asarray(picture.convert('RGB'))
+        return np.array(picture.convert('RGB'))  # writable
     except (PictureError, MemoryError):
         raise
     except UnidentifiedImageError as error:  # its text has an address in memory

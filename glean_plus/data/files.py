@@ -76,7 +76,7 @@ def pictures_below(
         if ending not in endings:
             ignored[ending or 'no ending'] += 1
         elif expression.fullmatch(path) and not entry.is_file():
-            what = 'a link that leads nowhere' if entry.is_symlink() else 'neither a file nor a folder'
+            what = 'a link that leads nowhere' if entry.is_symlink() else 'no regular file'
             listing.problems.append(Problem(shown(entry.path, base), 'unreadable', what))
         elif expression.fullmatch(path):
             paths.append(path)

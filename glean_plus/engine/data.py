@@ -117,7 +117,7 @@ class DataHook(Hook):
                 self.broken[text] = None
                 runner.logger.warning(
                     f'Iteration {runner.iter + 1}: a broken picture: {text}. Another one stands in for it; '
-                    f'{len(self.broken)} of {self.limit} allowed.'
+                    f'{len(self.broken)} so far, data.limit={self.limit} allowed.'
                 )
         if len(self.broken) > self.limit:
             raise TrainingError(
@@ -143,6 +143,8 @@ class DataHook(Hook):
                     wrong.append(f'{dataset.name(index)}: size: {complaint}')
         set_random_states(states)
         wrong = [*dict.fromkeys(itertools.chain.from_iterable(all_gather_object(wrong)))]
+        for text in wrong:
+            runner.logger.error(f'A broken picture of the {what}: {text}')
         if wrong:
             raise TrainingError(
                 f'{len(wrong)} pictures of the {what} are broken or do not fit: {some(wrong)}. It needs all of them: '
