@@ -18,12 +18,13 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='BasicConditionalDataset',
+        type='LabeledImageDataset',
+        num_classes=_base_.architecture.num_classes,
         data_root='data/twemoji',
-        data_prefix='GT',
+        data_prefix=dict(gt='GT'),
         ann_file='labels_Twemoji_all_train.txt',
         pipeline=[
-            dict(type='LoadImageFromFile', key='gt', color_type='color', channel_order='rgb'),
+            dict(type='LoadPicture', key='gt'),
             dict(type='Flip', keys=['gt'], flip_ratio=0.5, direction='horizontal'),
             dict(type='PackInputs'),
         ]))

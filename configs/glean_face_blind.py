@@ -47,9 +47,10 @@ val_dataloader = dict(
 
 # Real photographs: no truth, any size, in folders of any depth.
 real = dict(
-    type='BasicImageDataset',
+    type='PictureDataset',
     data_prefix=dict(img=''),
     recursive=True,
+    test_mode=True,
     pipeline=[_base_.load_img, img_size, _base_.pack])
 loader = dict(
     batch_size=1,

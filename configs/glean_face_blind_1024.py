@@ -26,9 +26,10 @@ val_dataloader = dict(
     dataset=dict(pipeline=[_base_.load_gt, gt_size, _base_.degrade_alike, img_size, _base_.pack]))
 
 real = dict(
-    type='BasicImageDataset',
+    type='PictureDataset',
     data_prefix=dict(img=''),
     recursive=True,
+    test_mode=True,
     pipeline=[_base_.load_img, img_size, _base_.pack])
 test_dataloader = [
     dict(dataset=dict(data_root='data/LFW_a', **real), **_base_.loader),

@@ -23,13 +23,13 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='BasicImageDataset',
+        type='PictureDataset',
         metainfo=dict(dataset_type='twemoji', task_name='unconditional'),
         data_root='data/twemoji',
         data_prefix=dict(gt='GT'),
         ann_file='meta_info_Twemoji_people_train.txt',
         pipeline=[
-            dict(type='LoadImageFromFile', key='gt', color_type='color', channel_order='rgb'),
+            dict(type='LoadPicture', key='gt'),
             dict(type='Flip', keys=['gt'], flip_ratio=0.5, direction='horizontal'),
             dict(type='PackInputs'),
         ]))

@@ -45,9 +45,11 @@ def load_config(args: argparse.Namespace) -> Config:
 @contextmanager
 def refusals(tool: str) -> Iterator[None]:
     """What the user can mend ends the tool with a sentence, not with a traceback."""
+    from glean_plus.data import DataError
     from glean_plus.engine.errors import TrainingError  # takes seconds to import
 
     try:
         yield
-    except (TrainingError, WeightsError) as error:
-        sys.exit(f'{tool}: {error}')
+    except (DataError, TrainingError, WeightsError) as error:
+        # Where a loader's worker raised it, PyTorch puts the traceback before the text.
+        sys.exit(f'{tool}: {str(error).rpartition(f"{type(error).__name__}: ")[2].strip()}')

@@ -14,6 +14,7 @@ from mmagic.structures import DataSample
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from PIL import Image
 
+from glean_plus.data import DataError
 from glean_plus.models import BigGANBankDiscriminator, GLEANRestorer
 
 from conftest import batch
@@ -147,7 +148,7 @@ def test_pairs_come_with_their_class(class_folders: Path) -> None:
 @pytest.mark.parametrize('line', ['n01440764/cup.png', 'n01440764/cup.png cat', 'n01440764/cup.png 3', 'cup.png -1'])
 def test_a_bad_line_is_named(line: str, class_folders: Path) -> None:
     (class_folders / 'labels.txt').write_text(f'n02119789/rocket.png 2\n{line}\n')
-    with pytest.raises(ValueError, match=r'labels\.txt, line 2: .*class from 0 to 2.*labels_\*\.txt'):
+    with pytest.raises(DataError, match=r'labels\.txt, line 2: .*class from 0 to 2.*labels_\*\.txt'):
         data_set(class_folders)
 
 

@@ -34,7 +34,7 @@ def refused(tool: str, config: Config, arguments: list[str], patch: pytest.Monke
         raise RuntimeError('A batch was loaded.')
 
     with patch.context() as inner:
-        inner.setattr('mmengine.dataset.BaseDataset.__getitem__', no_batch)
+        inner.setattr('glean_plus.datasets.PictureDataset.__getitem__', no_batch)
         with pytest.raises(AssertionError) as caught:
             run_tool(tool, [str(path), *arguments], inner)
     said = str(caught.value)

@@ -10,7 +10,7 @@ SOURCE is the folder into which the publisher's files were unpacked, or the fold
     GT/NAME.png (`images/` for FFHQ; OUT itself for LFW and CelebA)   BIx16_down/NAME.png, one folder a scale
     meta_info_*.txt    a picture a line, MMagic's form: NAME.png (H,W,3)
     labels_*.txt       ImageNet: NAME.png CLASS, the wnid's place among the sorted wnids
-    problems.csv       each file that was left out, and why: unreadable, truncated, tiny, gray, missing, link
+    problems.csv       each file that was left out, and why: unreadable, truncated, tiny, gray, missing, link, name
     prepared.json      the settings; a run with others is refused
 
 Stopped and started again, it goes on where it was. With more problems than --allow-problems, the lists are not written

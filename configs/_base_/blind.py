@@ -1,6 +1,6 @@
 # Steps of blind restoration's pipelines. A config adds the sizes, and the four steps of Eq. 11 with their limits.
-load_gt = dict(type='LoadImageFromFile', key='gt', color_type='color', channel_order='rgb')
-load_img = dict(type='LoadImageFromFile', key='img', color_type='color', channel_order='rgb')
+load_gt = dict(type='LoadPicture', key='gt')
+load_img = dict(type='LoadPicture', key='img')
 flip = dict(type='Flip', keys=['gt'], flip_ratio=0.5, direction='horizontal')
 copy_gt = dict(
     type='CopyValues',

@@ -38,14 +38,14 @@ optim_wrapper = dict(constructor='MultiOptimWrapperConstructor', generator=adam,
 param_scheduler = dict(type='CosineAnnealingLR', by_epoch=False, T_max=300_000, end=300_000, eta_min=1e-7)
 
 train_pipeline = [
-    dict(type='LoadImageFromFile', key='img', color_type='color', channel_order='rgb'),
-    dict(type='LoadImageFromFile', key='gt', color_type='color', channel_order='rgb'),
+    dict(type='LoadPicture', key='img'),
+    dict(type='LoadPicture', key='gt'),
     dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile', key='img', color_type='color', channel_order='rgb'),
-    dict(type='LoadImageFromFile', key='gt', color_type='color', channel_order='rgb'),
+    dict(type='LoadPicture', key='img'),
+    dict(type='LoadPicture', key='gt'),
     dict(type='PackInputs'),
 ]
 
@@ -53,14 +53,14 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(type='BasicImageDataset', data_prefix=dict(gt='GT'), pipeline=train_pipeline))
+    dataset=dict(type='PictureDataset', data_prefix=dict(gt='GT'), pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=1,
     num_workers=4,
     persistent_workers=True,
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='BasicImageDataset', data_prefix=dict(gt='GT'), pipeline=test_pipeline))
+    dataset=dict(type='PictureDataset', data_prefix=dict(gt='GT'), pipeline=test_pipeline, test_mode=True))
 test_dataloader = val_dataloader
 
 # `mim test` writes the predictions, and a picture that compares the first few with input, bicubic and truth.

@@ -21,7 +21,7 @@ val_evaluator = dict(metrics=metrics)
 test_evaluator = dict(metrics=metrics)
 
 # The steps of the pipelines; a config adds the size.
-load = dict(type='LoadImageFromFile', key='gt', color_type='color', channel_order='rgb')
+load = dict(type='LoadPicture', key='gt')
 flip = dict(type='Flip', keys=['gt'], flip_ratio=0.5, direction='horizontal')
 lightness = dict(type='LabLightness', key='gt')
 pack = dict(type='PackInputs', meta_keys=['key'])

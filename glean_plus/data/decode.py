@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import functools
 import io
-from pathlib import Path
+import os
+import warnings
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from glean_plus.data.items import Item
+from glean_plus.files import read_file
 
 # A gray photograph that was saved as JPEG in colour is a level or two off.
 GRAY_TOLERANCE = 2
 
 
 class PictureError(Exception):
-    """A picture that is left out. `kind` is as in :class:`~glean_plus.data.items.Problem`."""
+    """A picture that is left out. `kind` is as in :class:`~glean_plus.data.items.Problem`; the text names `path`."""
 
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(f'{kind}: {detail}')
+    def __init__(self, kind: str, detail: str, path: str = '') -> None:
+        super().__init__(f'{path}: ' * bool(path) + f'{kind}: {detail}')
         self.kind = kind
         self.detail = detail
 
@@ -38,7 +40,7 @@ _worker_database = functools.lru_cache(maxsize=1)(open_database)  # once a proce
 def read_bytes(item: Item) -> bytes:
     """The encoded picture."""
     if item.key is None:
-        return Path(item.path).read_bytes()
+        return read_file(item.path)
     with _worker_database(item.path).begin() as transaction:
         return transaction.get(item.key) or b''
 
@@ -47,14 +49,17 @@ def decode(data: bytes) -> np.ndarray:
     """Any picture -> (H, W, 3) uint8 RGB, turned as its EXIF says, on white where it is transparent.
 
     Raises:
-        PictureError: If the data are no picture, are cut short, or have more than 8 bits a channel.
+        PictureError: If the data are no picture, are cut short, have more than 8 bits a channel, or more pixels than
+            twice PIL's ``Image.MAX_IMAGE_PIXELS``, 178,956,970, by their header: nothing of these is decoded.
     """
     if not data:
         raise PictureError('unreadable', 'empty')
     try:
         if data[:6] == b'\x93NUMPY' or data[:2] == b'PK':
             return from_numpy(data)
-        picture = Image.open(io.BytesIO(data))
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(data))
         picture.load()
         if picture.mode.startswith(('I', 'F')):
             raise PictureError('unreadable', f'mode {picture.mode}: more than 8 bits a channel')
@@ -62,11 +67,13 @@ def decode(data: bytes) -> np.ndarray:
         if picture.mode in ('LA', 'PA', 'RGBA', 'RGBa') or 'transparency' in picture.info:
             picture = picture.convert('RGBA')
             picture = Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture)
-        return np.asarray(picture.convert('RGB'))
+        return np.array(picture.convert('RGB'))  # writable
     except (PictureError, MemoryError):
         raise
     except UnidentifiedImageError as error:  # its text has an address in memory
         raise PictureError('unreadable', 'no picture in a known format') from error
+    except Image.DecompressionBombError as error:
+        raise PictureError('unreadable', ' '.join(str(error).split())) from error
     except Exception as error:  # broken files make decoders raise anything
         kind = 'truncated' if 'truncated' in str(error).lower() else 'unreadable'
         raise PictureError(kind, f'{type(error).__name__}: {" ".join(str(error).split())}') from error
@@ -94,6 +101,14 @@ def read(item: Item) -> np.ndarray:
     except OSError as error:
         raise PictureError('unreadable', error.strerror or str(error)) from error
     return decode(data)
+
+
+def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
+    """:func:`decode` of a file; the PictureError names it."""
+    try:
+        return read(Item('', '', os.fspath(path)))
+    except PictureError as error:
+        raise PictureError(error.kind, error.detail, os.fspath(path)) from error
 
 
 def is_gray(image: np.ndarray) -> bool:

@@ -26,15 +26,18 @@ def folder_of(source: Path, candidates: Sequence[str], what: str) -> Path:
 
 
 def walk(root: Path, folder: str = '') -> Iterator[os.DirEntry]:
-    """Entries that are files or links, of all folders below ``root``, sorted; links to folders are not followed.
+    """Entries that are no folders, of all folders below ``root``, sorted; links to folders are not followed.
 
-    Hidden files and folders are passed over: they are the litter of file managers, not pictures.
+    A folder that is named like a picture comes before what is in it. Hidden files and folders are passed over: they are
+    the litter of file managers, not pictures.
     """
     with os.scandir(root / folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.name.startswith('.'):
                 continue
             if entry.is_dir(follow_symlinks=False):
+                if entry.name.lower().endswith(ENDINGS):
+                    yield entry
                 yield from walk(root, os.path.join(folder, entry.name))
             else:
                 yield entry
@@ -59,6 +62,9 @@ def pictures_below(
     paths, listing, ignored = [], Listing(), Counter[str]()
     for entry in walk(root):
         path = Path(entry.path).relative_to(root).as_posix()
+        if entry.is_dir(follow_symlinks=False):
+            listing.notes.append(f'{path} is a folder that is named like a picture')
+            continue
         if entry.is_symlink():
             if os.path.isdir(entry.path):
                 listing.problems.append(Problem(shown(entry.path, base), 'link', 'a link to a folder is not followed'))
@@ -69,6 +75,9 @@ def pictures_below(
         ending = os.path.splitext(path)[1].lower()
         if ending not in endings:
             ignored[ending or 'no ending'] += 1
+        elif expression.fullmatch(path) and not entry.is_file():
+            what = 'a link that leads nowhere' if entry.is_symlink() else 'no regular file'
+            listing.problems.append(Problem(shown(entry.path, base), 'unreadable', what))
         elif expression.fullmatch(path):
             paths.append(path)
     if ignored and note_others:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class DataError(RuntimeError):
-    """A data set that cannot be prepared as asked; the message says why and what to do."""
+    """A data set that cannot be prepared or used as asked; the message says why and what to do."""
 
 
 class Item(NamedTuple):
@@ -31,7 +31,7 @@ class Item(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Why a picture is left out: `kind` is one of unreadable, truncated, tiny, gray, missing, link."""
+    """Why a picture is left out: `kind` is one of unreadable, truncated, tiny, gray, missing, link, name."""
 
     source: str
     kind: str

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from glean_plus.files import whole_or_not_at_all
+
 
 def bad_scales(size: int, scales: Sequence[int]) -> list[int]:
     """Those of ``scales`` that do not divide ``size``, or for which size * (1 / scale) is not exact enough."""
@@ -29,22 +31,14 @@ def save(image: np.ndarray, path: Path) -> None:
     """Write a PNG whole or not at all."""
     from PIL import Image
 
-    partial_path = path.with_suffix(f'.{os.getpid()}.part')
-    try:
-        Image.fromarray(image).save(partial_path, format='PNG')
-        os.replace(partial_path, path)
-    finally:
-        partial_path.unlink(missing_ok=True)
+    with whole_or_not_at_all(path) as file:
+        Image.fromarray(image).save(file, format='PNG')
 
 
 def save_text(text: str, path: Path) -> None:
     """Write a text file whole or not at all, in UTF-8."""
-    partial_path = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
-        partial_path.write_text(text, encoding='utf-8', errors='surrogateescape')
-        os.replace(partial_path, path)
-    finally:
-        partial_path.unlink(missing_ok=True)
+    with whole_or_not_at_all(path) as file:
+        file.write(text.encode('utf-8', errors='surrogateescape'))
 
 
 def whole_files(folder: Path) -> set[str]:

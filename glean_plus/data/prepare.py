@@ -22,7 +22,10 @@ from glean_plus.data.pictures import save, save_text, shrink, whole_files
 from glean_plus.data.pool import run_all
 from glean_plus.data.sets import SETS
 from glean_plus.data.settings import Settings
+from glean_plus.files import NAME_MAX
 
+LONG = f'its name in the prepared set has more than {NAME_MAX} bytes: rename it'
+SHOWN = 5
 RECORD, PROBLEMS = 'prepared.json', 'problems.csv'
 
 
@@ -48,6 +51,8 @@ def listing_of(source: Path, settings: Settings) -> Listing:
     chosen = SETS[settings.set]
     listing = chosen.read(source, subset=settings.subset) if settings.subset else chosen.read(source)
     refuse_doubles(listing.items)
+    listing.problems += [Problem(item.source, 'name', LONG) for item in listing.items if is_long(item.name)]
+    listing.items = [item for item in listing.items if not is_long(item.name)]
     if settings.names is not None:
         by_name = {item.name: item for item in listing.items}
         wanted = [line.split()[0] for line in settings.names.read_text(encoding='utf-8').splitlines() if line.strip()]
@@ -61,10 +66,16 @@ def listing_of(source: Path, settings: Settings) -> Listing:
         listing.problems += [Problem(f'number {number}', 'missing', f'not in {source}') for number in sorted(missing)]
     listing.items = listing.items[:settings.limit]
     if not listing.items:
+        reasons = [*listing.notes, *(f'{problem.source}: {problem.detail}.' for problem in listing.problems[:SHOWN])]
         raise DataError(
-            f'No pictures of {settings.set} in {source}; its layout is {chosen.layout}. ' + ' '.join(listing.notes)
+            f'No pictures of {settings.set} in {source}; its layout is {chosen.layout}. ' + ' '.join(reasons)
         )
     return listing
+
+
+def is_long(name: str) -> bool:
+    """Whether a part of ``name.png`` has more bytes than a file system takes."""
+    return max(len(os.fsencode(part)) for part in f'{name}.png'.split('/')) > NAME_MAX
 
 
 def prepare_one(item: Item, settings: Settings, truth: Path | None, twins: dict[int, Path]) -> Problem | None:

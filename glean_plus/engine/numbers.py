@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 import math
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from glean_plus.engine.distributed import unwrapped
 from glean_plus.engine.errors import TrainingError
+from glean_plus.randomness import random_states
 from glean_plus.weights.whole import write_whole
 
 SKIPPED = 'skipped_steps'  # in the message hub, and so in a checkpoint
@@ -164,27 +164,6 @@ class NumbersHook(Hook):
 def loss_terms(outputs: Mapping[str, Any]) -> dict[str, float]:
     """What a training step returns, tensors of one element or numbers, as numbers."""
     return {name: float(torch.as_tensor(value).detach()) for name, value in outputs.items()}
-
-
-def random_states() -> dict[str, Any]:
-    """States of the generators that a step can draw from, as plain data."""
-    kind, keys, *rest = np.random.get_state()
-    numbers = (kind, torch.from_numpy(keys.astype(np.int64)), *rest)  # PyTorch 2.1 has no uint32
-    states = dict(torch=torch.get_rng_state(), python=random.getstate(), numpy=numbers)
-    if torch.cuda.is_available():
-        states['cuda'] = torch.cuda.get_rng_state()
-    return states
-
-
-def set_random_states(states: Mapping[str, Any]) -> None:
-    """The inverse of :func:`random_states`."""
-    torch.set_rng_state(states['torch'])
-    version, numbers, gauss = states['python']
-    random.setstate((version, tuple(numbers), gauss))
-    kind, keys, *rest = states['numpy']
-    np.random.set_state((kind, keys.numpy(), *rest))
-    if 'cuda' in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states['cuda'])
 
 
 def file_names(batch: Any) -> list[str]:

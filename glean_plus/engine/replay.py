@@ -18,7 +18,8 @@ from mmengine.structures import LabelData, PixelData
 from torch import Tensor, nn
 
 from glean_plus.engine.errors import TrainingError
-from glean_plus.engine.numbers import guard_all, loss_terms, set_random_states
+from glean_plus.engine.numbers import guard_all, loss_terms
+from glean_plus.randomness import set_random_states
 from glean_plus.weights.whole import damage
 
 ELEMENTS = {each.__name__: each for each in (DataSample, LabelData, PixelData)}

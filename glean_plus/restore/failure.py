@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 
+from glean_plus.files import whole_or_not_at_all
 from glean_plus.restore import engine
 from glean_plus.restore.bounds import Bounds, judged, read_bounds
 from glean_plus.restore.codes import CodeStatistics, code_statistics
@@ -21,7 +22,6 @@ from glean_plus.restore.fidelity import bank_factor
 from glean_plus.restore.picture import Picture
 from glean_plus.restore.png import PngWriter
 from glean_plus.restore.restorer import Restoration, Restorer
-from glean_plus.weights.whole import whole_or_not_at_all
 
 DRAWS = 8  # of the noise maps
 # What a deviation over the draws must be to be white in the heat map, as a share of the range.

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from glean_plus.data.pictures import save_text
 from glean_plus.faces.save import are_saved, save_faces
+from glean_plus.files import whole_or_not_at_all
 from glean_plus.restore import manifest
 from glean_plus.restore.base import PictureRestorer, Restored
 from glean_plus.restore.errors import RestoreError
@@ -23,7 +24,6 @@ from glean_plus.restore.png import PngWriter
 from glean_plus.restore.read import read
 from glean_plus.restore.video import CRF, check_crf, frame_count, restore_video
 from glean_plus.restore.write import sweep, write
-from glean_plus.weights.whole import whole_or_not_at_all
 
 
 @dataclass

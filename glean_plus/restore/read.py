@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from glean_plus.files import read_file
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.picture import Meta, Picture
 
@@ -32,7 +33,7 @@ def read(path: Path) -> Picture:
         RestoreError: If it is none, is cut short, is animated or has pages, or has levels that are not understood.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise RestoreError(f'it cannot be read: {error.strerror or error}') from error
     if not data:

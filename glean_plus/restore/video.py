@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glean_plus.files import whole_or_not_at_all
 from glean_plus.restore.base import PictureRestorer
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.picture import Picture
-from glean_plus.weights.whole import whole_or_not_at_all
 
 if TYPE_CHECKING:
     import av

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
+from glean_plus.files import partial_name, whole_or_not_at_all
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.picture import Meta
 from glean_plus.restore.png import PngWriter
-from glean_plus.weights.whole import whole_or_not_at_all
 
 # Ending -> PIL's format, whether it has opacity, and the longest side that it can have.
 FORMATS = {
@@ -73,7 +73,7 @@ def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], k
 
 def sweep(path: Path) -> None:
     """Remove what killed processes left of ``path``."""
-    for partial in path.parent.glob(f'{glob.escape(path.name)}.*.part'):
+    for partial in path.parent.glob(f'{glob.escape(partial_name(path))}.*.part'):
         partial.unlink(missing_ok=True)
 
 

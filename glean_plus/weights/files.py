@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glean_plus.files import whole_or_not_at_all
 from glean_plus.weights.cards import Card
 from glean_plus.weights.containers import read_content
 from glean_plus.weights.errors import WeightsError
 from glean_plus.weights.fetch import fetch, sha256
-from glean_plus.weights.whole import whole_or_not_at_all
 
 
 def local_copy(source: str | os.PathLike[str] | Card) -> Path:

@@ -5,27 +5,13 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+
+from glean_plus.files import whole_or_not_at_all
 
 PICKLE = b'\x80'
 # What `torch.save` writes is a zip archive with a CRC-32 of each tensor, which `torch.load` does not look at.
 BROKEN = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
-
-
-@contextmanager
-def whole_or_not_at_all(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file beside ``path``, which takes its place at the end, or goes if that is not reached."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
-        with open(partial, 'wb') as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:

@@ -12,7 +12,7 @@ from mmagic.registry import DATASETS
 from mmengine.dataset import pseudo_collate
 
 from glean_plus.analysis.inspection.errors import InspectionError
-from glean_plus.data.decode import PictureError, decode
+from glean_plus.data.decode import PictureError, read_picture
 from glean_plus.data.files import pictures_below
 from glean_plus.data.fit import fit_to
 from glean_plus.data.pictures import bad_scales, save, shrink
@@ -180,6 +180,6 @@ def folder_source(
 
 def _read(path: Path) -> np.ndarray:
     try:
-        return decode(path.read_bytes())
-    except (PictureError, OSError) as error:
-        raise InspectionError(f'{path} cannot be read: {error}') from error
+        return read_picture(path)
+    except PictureError as error:
+        raise InspectionError(f'{path} cannot be read: {error.kind}: {error.detail}') from error

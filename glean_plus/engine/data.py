@@ -1,0 +1,152 @@
+"""Data that do not fit, or are broken: refused before the first batch, or counted."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmagic.registry import HOOKS
+from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size, is_distributed
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import nn
+
+from glean_plus.data import DataError
+from glean_plus.datasets import BROKEN, PictureDataset, Shapes, shapes_of, sizes, some
+from glean_plus.engine.distributed import unwrapped
+from glean_plus.engine.errors import TrainingError
+from glean_plus.randomness import random_states, set_random_states
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a model's networks take; None is anything.
+
+    Attributes:
+        lq: Side of the input in pixels.
+        gt: Side of the truth.
+        scale: Of the truth to the input.
+    """
+
+    lq: int | None = None
+    gt: int | None = None
+    scale: int | None = None
+
+    @classmethod
+    def of(cls, model: nn.Module, training: bool) -> Fit:
+        """Of a GLEAN, an ESRGAN+ or a bank, and its discriminator, which only a training uses; of others nothing."""
+        generator, critic = (unwrapped(part) if isinstance(part, nn.Module) else None for part in
+                             (getattr(model, name, None) for name in ('generator', 'discriminator')))  # fmt: skip
+        lq, out = getattr(generator, 'in_size', None), getattr(generator, 'out_size', None)
+        return cls(
+            lq if hasattr(generator, 'forward_any') else None,  # a GLEAN's call; the others are convolutions alone
+            getattr(critic, 'in_size', None) if training else None,
+            out // lq if lq and out else None,
+        )
+
+    def complaint(self, shapes: Shapes) -> str | None:
+        """What is wrong with a sample of these shapes; None if nothing is."""
+        for key, side, whose in (('img', self.lq, 'the generator takes'), ('gt', self.gt, 'the discriminator takes')):
+            if side is not None and key in shapes and shapes[key][-2:] != (side, side):
+                return f'{sizes({key: shapes[key]})}, where {whose} {side}x{side}'
+        pair = {*shapes} == {'img', 'gt'}
+        if pair and self.scale and shapes['gt'][-2:] != tuple(self.scale * side for side in shapes['img'][-2:]):
+            return f'{sizes(shapes)}, where the scale is {self.scale}'
+        return None
+
+
+def picture_datasets(dataset: Any) -> Iterator[PictureDataset]:
+    """A data set, or those within MMEngine's wrappers of one or several."""
+    if isinstance(dataset, PictureDataset):
+        yield dataset
+    for inner in [*getattr(dataset, 'datasets', ()), *filter(None, [getattr(dataset, 'dataset', None)])]:
+        yield from picture_datasets(inner)
+
+
+@HOOKS.register_module()
+class DataHook(Hook):
+    """Looks at the data of every ``PictureDataset``; nothing is known of others.
+
+    Before a training its first sample must be of the sizes that the networks take, and all of the validation's pictures
+    must be whole and fit, as must a test's before the test. A picture of the training that turns out to be broken has a
+    stand-in, is named in the log and counted: different pictures, over all processes, from each start on. What is
+    beyond ``limit`` ends the training.
+
+    Args:
+        limit: How many pictures of a training may be broken; 0 ends at the first.
+
+    Raises:
+        ValueError: If ``limit`` is no whole number of at least 0.
+        TrainingError: (in a run) If the data do not fit, or too many pictures are broken.
+    """
+
+    def __init__(self, limit: int = 10) -> None:
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+            raise ValueError(f'limit must be a whole number of at least 0, but is {limit!r}.')
+        self.limit = limit
+        self.broken: dict[str, None] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        self.broken = {}
+        fit = Fit.of(unwrapped(runner.model), training=True)
+        for dataset in picture_datasets(runner.train_dataloader.dataset):
+            if wrong := fit.complaint(dataset.shapes):
+                raise TrainingError(
+                    f'The data of {dataset.place} do not fit this config: {wrong}. Prepare them with this --size and '
+                    '--scales (`prepare_data`), or change in_size and out_size.'
+                )
+        if runner.val_loop is not None:
+            self._check(runner, runner.val_loop, 'validation')
+
+    def before_test(self, runner: Runner) -> None:
+        self._check(runner, runner.test_loop, 'test')
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        samples = data_batch.get('data_samples') or () if isinstance(data_batch, dict) else ()
+        texts = [text for sample in samples for text in sample.metainfo.get(BROKEN, ())]
+        count = torch.tensor(len(texts))
+        if is_distributed():
+            all_reduce(count)
+        if not count:
+            return
+        for text in itertools.chain.from_iterable(all_gather_object(texts)):
+            if text not in self.broken:
+                self.broken[text] = None
+                runner.logger.warning(
+                    f'Iteration {runner.iter + 1}: a broken picture: {text}. Another one stands in for it; '
+                    f'{len(self.broken)} so far, data.limit={self.limit} allowed.'
+                )
+        if len(self.broken) > self.limit:
+            raise TrainingError(
+                f'{len(self.broken)} pictures of the training are broken, more than data.limit={self.limit}: '
+                f'{some([*self.broken])}. Mend them, or take them out of the list, and go on with --resume; or raise '
+                'default_hooks.data.limit.'
+            )
+
+    @staticmethod
+    def _check(runner: Runner, loop: Any, what: str) -> None:
+        """Look at every picture of a validation or test; processes share them."""
+        fit = Fit.of(unwrapped(runner.model), training=False)
+        loaders = getattr(loop, 'dataloaders', None) or [loop.dataloader]
+        states, wrong = random_states(), []
+        for dataset in itertools.chain.from_iterable(picture_datasets(loader.dataset) for loader in loaders):
+            for index in range(get_rank(), len(dataset), get_world_size()):
+                try:
+                    sample = dataset[index]
+                except DataError as error:
+                    wrong.append(str(error.__cause__ or error))
+                    continue
+                if complaint := fit.complaint(shapes_of(sample)):
+                    wrong.append(f'{dataset.name(index)}: size: {complaint}')
+        set_random_states(states)
+        wrong = [*dict.fromkeys(itertools.chain.from_iterable(all_gather_object(wrong)))]
+        for text in wrong:
+            runner.logger.error(f'A broken picture of the {what}: {text}')
+        if wrong:
+            raise TrainingError(
+                f'{len(wrong)} pictures of the {what} are broken or do not fit: {some(wrong)}. It needs all of them: '
+                'mend these, or take them out of the list.'
+            )
