@@ -66,6 +66,9 @@ def pictures_below(
             if real_root not in Path(entry.path).resolve().parents:
                 listing.problems.append(Problem(shown(entry.path, base), 'link', f'leads out of {root}'))
                 continue
+        if not entry.is_file():  # a pipe, say, which whoever reads it waits for
+            listing.problems.append(Problem(shown(entry.path, base), 'unreadable', 'no ordinary file'))
+            continue
         ending = os.path.splitext(path)[1].lower()
         if ending not in endings:
             ignored[ending or 'no ending'] += 1

@@ -56,10 +56,10 @@ def newest_whole(work_dir: str | Path) -> Path | None:
     """
     folders = {Path(work_dir)}
     note = Path(work_dir) / 'last_checkpoint'
-    if note.is_file() and (named := note.read_text().strip()):
+    if note.is_file() and (named := note.read_text(errors='surrogateescape').strip()) and '\0' not in named:
         folders.add(Path(named).parent)
     found = {path.resolve(): path for folder in folders for path in folder.glob('*.pth')
-             if NUMBERED.fullmatch(path.name)}  # fmt: skip
+             if NUMBERED.fullmatch(path.name) and path.is_file()}  # fmt: skip
     for path in sorted(found.values(), key=_age, reverse=True):
         wrong = damage(path)
         if wrong is None:

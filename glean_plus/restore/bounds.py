@@ -63,7 +63,7 @@ def read_bounds(checkpoint: Path) -> Bounds:
             {name: Bound(each['side'], float(each['bound']), bool(each['used'])) for name, each in figures.items()},
             int(content['side']),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RestoreError(f'{path} holds no bounds ({error}): remove it, or make it anew by `calibrate`.') from error
     if weights != sha256(checkpoint):
         raise RestoreError(f'{path} is of other weights than {checkpoint}: remove it, or make it anew by `calibrate`.')

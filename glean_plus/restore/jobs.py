@@ -77,7 +77,8 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         ending: Of the pictures' results in a folder, ``.png`` if None.
 
     Raises:
-        RestoreError: If there is nothing, an input would be overwritten, or results cannot have this ending.
+        RestoreError: If there is nothing, an input would be overwritten, a result of a folder would be outside of
+            ``out``, or results cannot have this ending.
     """
     if ending is not None:
         check_ending(ending)
@@ -113,7 +114,7 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
     names = [name for name in names if inside not in (base / name).resolve().parents or inside == base.resolve()]
     if not names and not refused:
         raise RestoreError(f'There are no pictures and no videos in {given}.')
-    jobs = [_checked(job) for job in _named(base, names, out, ending or '.png')]
+    jobs = [_inside(_checked(job), inside) for job in _named(base, names, out, ending or '.png')]
     return Jobs(jobs, refused, out, False, notes)
 
 
@@ -128,6 +129,15 @@ def _named(base: Path, names: Sequence[str], out: Path, ending: str) -> list[Job
                  out / 'faces' / own)  # fmt: skip
         jobs.append(Job(base / name, *files))
     return jobs
+
+
+def _inside(job: Job, out: Path) -> Job:
+    """A name with `..`, which a pattern can give, or a link in the folder of the results would lead out of it."""
+    for path in (job.target, job.compare, job.report, job.faces):
+        folder = path.parent.resolve()
+        if out not in (folder, *folder.parents):
+            raise RestoreError(f'The result of {job.source} would be {path}, outside of {out}: choose another place.')
+    return job
 
 
 def _checked(job: Job) -> Job:

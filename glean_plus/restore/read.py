@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from glean_plus.data.formats import KNOWN
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.picture import Meta, Picture
 
@@ -52,7 +53,7 @@ def read(path: Path) -> Picture:
 
 
 def _decoded(data: bytes) -> Picture:
-    image = Image.open(io.BytesIO(data))
+    image = Image.open(io.BytesIO(data), formats=KNOWN)
     _refuse_several(image)
     white = _deep_white(image, data)
     image.load()
