@@ -33,7 +33,10 @@ class Overrides(DictAction):
             if len(value) > LONGEST or value.count('(') + value.count('[') > MOST_BRACKETS:
                 parser.error(f'{option_string} {brief(each, 60)}: it has more than {LONGEST} characters or {MOST_BRACKETS} '
                              'brackets; take a config file')
-        super().__call__(parser, namespace, values, option_string)
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (AssertionError, RecursionError):
+            parser.error(f'{option_string} {brief(" ".join(values))}: its brackets and commas do not match')
 
 
 def apply_overrides(config: Config, overrides: Mapping[str, Any] | None) -> None:

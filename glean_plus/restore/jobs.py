@@ -105,7 +105,7 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         refused = [(str(path / problem.source), problem.detail) for problem in listing.problems]
         notes = listing.notes
     elif glob.has_magic(given):
-        files = sorted(name for name in glob.glob(os.path.expanduser(given), recursive=True) if Path(name).is_file())
+        files = sorted(name for name in _matches(os.path.expanduser(given)) if Path(name).is_file())
         base = Path(os.path.commonpath([Path(name).parent for name in files])) if files else Path()
         names = [Path(name).relative_to(base).as_posix() for name in files]
     else:
@@ -116,6 +116,15 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         raise RestoreError(f'There are no pictures and no videos in {given}.')
     jobs = [_inside(_checked(job), inside) for job in _named(base, names, out, ending or '.png')]
     return Jobs(jobs, refused, out, False, notes)
+
+
+def _matches(pattern: str) -> list[str]:
+    """What a pattern finds; `**` goes into no link, which can lead up and so into itself, and into nothing hidden."""
+    if '**' not in pattern:
+        return glob.glob(pattern)
+    path = Path(pattern if Path(pattern).name != '**' else f'{pattern}/*')
+    found = Path(path.anchor).glob(path.relative_to(path.anchor).as_posix())
+    return [str(each) for each in found if not any(part[:1] == '.' for part in {*each.parts} - {*path.parts})]
 
 
 def _named(base: Path, names: Sequence[str], out: Path, ending: str) -> list[Job]:

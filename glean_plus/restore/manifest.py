@@ -13,6 +13,7 @@ from glean_plus.data.pictures import save_text
 from glean_plus.restore.base import PictureRestorer
 from glean_plus.restore.errors import RestoreError
 from glean_plus.version import __version__
+from glean_plus.weights.errors import brief, shown
 
 PACKAGES = ('torch', 'mmagic', 'mmengine', 'mmcv', 'mmcv-lite', 'numpy', 'Pillow')
 
@@ -59,7 +60,9 @@ def goes_on(path: Path, wanted: Mapping[str, Any]) -> bool:
         raise RestoreError(f'{path} is no manifest of a run: remove it, or choose another place ({error}).') from error
     other = [key for key in {**wanted['run'], **found} if wanted['run'].get(key) != found.get(key)]
     if other:
-        listing = ', '.join(f'{key} {found.get(key)!r}, now {wanted["run"].get(key)!r}' for key in sorted(other))
+        listing = brief(', '.join(
+            f'{key} {shown(found.get(key))}, now {shown(wanted["run"].get(key))}' for key in sorted(other)
+        ))  # fmt: skip
         raise RestoreError(
             f'The results beside {path} were made otherwise ({listing}): choose another place, or overwrite.'
         )

@@ -162,7 +162,7 @@ def _card_beside(file: Path) -> Card | None:
             with safe_open(file, 'pt') as content:
                 text = (content.metadata() or {}).get('card')
         except (SafetensorError, OSError) as error:
-            raise WeightsError(f'{file} is no readable safetensors file: {error}') from error
+            raise WeightsError(f'{file} is no readable safetensors file: {brief(error)}') from error
         if text is not None:
             facts = parse_card(text, f'The card in {file}')
             order = str(facts.get('colour_order', 'rgb')).lower()

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from glean_plus.weights.errors import brief
+
 PICKLE = b'\x80'
 # What `torch.save` writes is a zip archive with a CRC-32 of each tensor, which `torch.load` does not look at.
 BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError)
@@ -57,8 +59,8 @@ def damage(path: str | os.PathLike[str]) -> str | None:
                 return wrong
             record = archive.testzip()
     except BROKEN as error:
-        return str(error) or type(error).__name__
-    return f'the checksum of {record} is wrong' if record else None
+        return brief(error) or type(error).__name__
+    return f'the checksum of {brief(record)} is wrong' if record else None
 
 
 def growth(path: str | os.PathLike[str]) -> str | None:
