@@ -99,7 +99,7 @@ def _array(file: IO[bytes]) -> np.ndarray:
         read_header = np.lib.format.read_array_header_2_0
     shape, fortran, kind = read_header(file)
     most = 3 * (Image.MAX_IMAGE_PIXELS or 1 << 27)
-    if version[0] > 2 or kind != np.uint8 or fortran or not 0 <= math.prod(shape) <= most:
+    if version[0] > 2 or len(shape) not in (3, 4) or kind != np.uint8 or fortran or not 0 <= math.prod(shape) <= most:
         raise PictureError('unreadable', f'an array of shape {shape} and type {kind} is no picture')
     levels = file.read(math.prod(shape) + 1)
     if len(levels) != math.prod(shape):

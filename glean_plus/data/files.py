@@ -66,7 +66,7 @@ def pictures_below(
             if real_root not in Path(os.path.realpath(entry.path)).parents:
                 listing.problems.append(Problem(shown(entry.path, base), 'link', f'leads out of {root}'))
                 continue
-        if not entry.is_file():  # a pipe, say, which whoever reads it waits for
+        if not os.path.isfile(entry.path):  # a pipe, say, which whoever reads it waits for
             listing.problems.append(Problem(shown(entry.path, base), 'unreadable', 'no ordinary file'))
             continue
         ending = os.path.splitext(path)[1].lower()

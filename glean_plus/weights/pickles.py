@@ -62,7 +62,7 @@ def _array(subtype: Any, shape: Any, kind: Any) -> np.ndarray:
 
 def _dtype(name: Any, align: Any = False, copy: Any = False) -> np.dtype:
     """A type of numbers by its name; a file gets no arrays of objects."""
-    dtype = np.dtype(name) if isinstance(name, str) else None
+    dtype = np.dtype(name, copy=True) if isinstance(name, str) else None  # whose order of bytes the file sets
     if dtype is None or dtype.kind not in 'biuf':
         raise pickle.UnpicklingError(f'An array of the type {shown(name)} is refused.')
     return dtype
