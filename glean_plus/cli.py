@@ -31,8 +31,8 @@ class Overrides(DictAction):
             if value.count('(') != value.count(')') or value.count('[') != value.count(']'):
                 parser.error(f'{option_string} {brief(each, 60)}: its brackets do not match')
             if len(value) > LONGEST or value.count('(') + value.count('[') > MOST_BRACKETS:
-                parser.error(f'{option_string} {brief(each, 60)}: it has more than {LONGEST} characters or {MOST_BRACKETS} '
-                             'brackets; take a config file')
+                most = f'{LONGEST} characters or {MOST_BRACKETS} brackets'
+                parser.error(f'{option_string} {brief(each, 60)}: it has more than {most}; take a config file')
         try:
             super().__call__(parser, namespace, values, option_string)
         except (AssertionError, RecursionError):

@@ -124,13 +124,6 @@ def _method_of_history_buffer(owner: Any, name: str) -> Any:
     raise pickle.UnpicklingError(f'The checkpoint asks for getattr({owner!r}, {name!r}), which is refused.')
 
 
-def _copied_dtype(name: Any, align: bool = False, copy: bool = True) -> Any:
-    """A type of numpy's that a checkpoint may set the state of: the one and only ``float32`` would change everywhere."""
-    import numpy as np
-
-    return np.dtype(name, align=align, copy=True)
-
-
 def allow_mmengine_checkpoints() -> None:
     """Let torch >= 2.6 load mmengine's checkpoints: their logs, and nothing that could run code.
 
@@ -148,7 +141,7 @@ def allow_mmengine_checkpoints() -> None:
     dtypes = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
     torch.serialization.add_safe_globals(
         [
-            HistoryBuffer, np.ndarray, (_copied_dtype, 'numpy.dtype'), multiarray._reconstruct, multiarray.scalar, *dtypes,
+            HistoryBuffer, np.ndarray, np.dtype, multiarray._reconstruct, multiarray.scalar, *dtypes,
             (_method_of_history_buffer, 'builtins.getattr'),
         ]
     )

@@ -63,7 +63,9 @@ class Watch:
         elif event == 'open' and isinstance(args[0], (str, bytes)) and (args[2] or 0) & WRITES:
             self._write(event, args[0])
         elif event in CHANGES:
-            if any(isinstance(each, int) and each >= 0 for each in args[-2:]) and not os.path.isabs(os.fsdecode(args[0])):
+            if any(isinstance(each, int) and each >= 0 for each in args[-2:]) and not os.path.isabs(
+                os.fsdecode(args[0])
+            ):
                 return  # `shutil.rmtree` at work below a folder that it has named itself
             for index in CHANGES[event]:
                 self._write(event, args[index])

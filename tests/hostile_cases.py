@@ -50,7 +50,23 @@ from fuzzing import Finding, Kind
 DATA = ROOT / 'tests' / 'data' / 'formats'
 OWN = (WeightsError, RestoreError, PictureError, DataError)
 CANARY = 'canary_module'
-EXTREMES = [0, 1, 2, 255, 256, 2**15, 2**16 - 1, 50_000, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
+EXTREMES = [
+    0,
+    1,
+    2,
+    255,
+    256,
+    2**15,
+    2**16 - 1,
+    50_000,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**62,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+]
 Rng = random.Random
 
 
@@ -83,38 +99,42 @@ def mutated(rng: Rng, data: bytes, others: Sequence[bytes] = ()) -> bytes:
         if how == 0:
             for _ in range(rng.choice((1, 1, 3, 30))):
                 if result:
-                    result[rng.randrange(len(result)) if rng.random() < 0.5 else min(at, len(result) - 1)] ^= 1 << rng.randrange(8)
+                    result[rng.randrange(len(result)) if rng.random() < 0.5 else min(at, len(result) - 1)] ^= (
+                        1 << rng.randrange(8)
+                    )
         elif how == 1:
             del result[at:]
         elif how == 2:
             form = rng.choice(('<Q', '>Q', '<I', '>I', '<H', '>H'))
             value = rng.choice(EXTREMES) & (2 ** (8 * struct.calcsize(form)) - 1)
-            result[at:at + struct.calcsize(form)] = struct.pack(form, value)
+            result[at : at + struct.calcsize(form)] = struct.pack(form, value)
         elif how == 3:
-            result[at:at] = result[at:at + size] * rng.choice((1, 2, 50))
+            result[at:at] = result[at : at + size] * rng.choice((1, 2, 50))
         elif how == 4:
-            del result[at:at + size]
+            del result[at : at + size]
         elif how == 5:
-            result[at:at + size] = rng.randbytes(size)
+            result[at : at + size] = rng.randbytes(size)
         elif how == 6:
             other = rng.choice([*others, data])
             start = rng.randrange(len(other))
-            result[at:at + size] = other[start:start + rng.choice((size, len(other)))]
+            result[at : at + size] = other[start : start + rng.choice((size, len(other)))]
         elif how == 7:
-            result[at:at + size] = bytes([rng.choice((0, 255))]) * size
+            result[at : at + size] = bytes([rng.choice((0, 255))]) * size
         else:
             start = rng.randrange(len(result) + 1)
-            result[at:at + size], result[start:start + size] = result[start:start + size], result[at:at + size]
-    return bytes(result[:4 << 20])
+            result[at : at + size], result[start : start + size] = result[start : start + size], result[at : at + size]
+    return bytes(result[: 4 << 20])
 
 
 def any_json(rng: Rng, depth: int = 3) -> Any:
     """Any value of JSON, many of them where none is expected."""
     kind = rng.randrange(12 if depth else 9)
     if kind < 3:
-        return rng.choice((None, True, False, '', 'rgb', 'bank', 'restorer', '../../x', '/etc/passwd', '\0', '\ud800', 'x' * 3000))
+        return rng.choice(
+            (None, True, False, '', 'rgb', 'bank', 'restorer', '../../x', '/etc/passwd', '\0', '\ud800', 'x' * 3000)
+        )
     if kind < 6:
-        return rng.choice((*EXTREMES, -1, -2**63, 0.5, 1e308, float('nan'), float('inf'), -float('inf'), 10**4000))
+        return rng.choice((*EXTREMES, -1, -(2**63), 0.5, 1e308, float('nan'), float('inf'), -float('inf'), 10**4000))
     if kind < 9:
         return f'__import__({CANARY!r})' if kind == 6 else rng.choice(('none_of_ours', '..', 'a.b.c', '-1'))
     if kind == 9:
@@ -149,13 +169,13 @@ def make_safetensors(rng: Rng, folder: Path) -> Path:
     if how == 0:
         data = mutated(rng, data)
     elif how == 1:  # the header alone, its length as it should be, or not
-        header = mutated(rng, data[8:8 + length])
-        data = struct.pack('<Q', rng.choice((len(header),) * 3 + (2**63, 2**64 - 1, 0))) + header + data[8 + length:]
+        header = mutated(rng, data[8 : 8 + length])
+        data = struct.pack('<Q', rng.choice((len(header),) * 3 + (2**63, 2**64 - 1, 0))) + header + data[8 + length :]
     else:
-        header = json.loads(data[8:8 + length])
+        header = json.loads(data[8 : 8 + length])
         for _ in range(rng.choice((1, 2))):
             name = rng.choice([name for name in header if name != '__metadata__'] or ['x'])
-            entry = dict(header.get(name) or {})
+            entry = dict(header[name]) if isinstance(header.get(name), dict) else {}
             key = rng.choice(('dtype', 'shape', 'data_offsets', 'name', 'card', 'more'))
             if key == 'dtype':
                 entry[key] = rng.choice(('F64', 'BOOL', 'BF16', 'F8_E4M3', 'U64', 'F4', '', any_json(rng)))
@@ -166,7 +186,9 @@ def make_safetensors(rng: Rng, folder: Path) -> Path:
             elif key == 'name':
                 header[rng.choice(('', '../x', '/x', 'x' * 100_000, '\0', '__metadata__'))] = entry
             elif key == 'card':
-                header['__metadata__'] = rng.choice(({'card': json.dumps(any_json(rng))}, {'card': nested(rng)}, any_json(rng)))
+                header['__metadata__'] = rng.choice(
+                    ({'card': json.dumps(any_json(rng))}, {'card': nested(rng)}, any_json(rng))
+                )
             else:
                 header[name + '.more'] = any_json(rng)
             header[name] = entry
@@ -176,7 +198,7 @@ def make_safetensors(rng: Rng, folder: Path) -> Path:
         if rng.random() < 0.1:
             text = nested(rng)
         header = text.encode()
-        data = struct.pack('<Q', len(header)) + header + data[8 + length:]
+        data = struct.pack('<Q', len(header)) + header + data[8 + length :]
     path.write_bytes(data)
     return path
 
@@ -213,7 +235,9 @@ def random_opcodes(rng: Rng) -> bytes:
         opcode = rng.choice(pickletools.opcodes)
         if rng.random() < 0.3:
             result += 'c{}\n{}\n'.format(*rng.choice(names)).encode()
-            result += rng.choice((b')R', b'(K\x01tR', b'}b', b')\x81', b'X\x01\x00\x00\x00f\x85R', b'q\x00h\x00\x85R', b''))
+            result += rng.choice(
+                (b')R', b'(K\x01tR', b'}b', b')\x81', b'X\x01\x00\x00\x00f\x85R', b'q\x00h\x00\x85R', b'')
+            )
             continue
         result += opcode.code.encode('latin1')
         if opcode.arg is not None:
@@ -256,13 +280,20 @@ def own_pickle(rng: Rng, seeds: Sequence[bytes]) -> bytes:
         return rng.choice((hash_bomb(rng.choice((5, 24, 60, 900))), b'\x80\x02' + b')' + b'\x85' * 20_000 + b'.',
                            b'\x80\x02(' + b']' * 5000 + b't.', b'\x80\x02]q\x00h\x00ah\x00a.'))  # fmt: skip
     if how == 2:
-        state = {rng.choice(('_parameters', '_buffers', '_modules', 'variables', 'static_kwargs', 'components')): rng.choice(
-            (any_json(rng), bomb(rng)))}
+        state = {
+            rng.choice(('_parameters', '_buffers', '_modules', 'variables', 'static_kwargs', 'components')): rng.choice(
+                (any_json(rng), bomb(rng))
+            )
+        }
         record = dict(type='class', state=state)
         inner = pickle.dumps(record, 2)[2:-1]
         head = b'ctorch_utils.persistence\n_reconstruct_persistent_obj\n'
-        one = rng.choice((head + inner + b'\x85R', b'cdnnlib.tflib.network\nNetwork\n)\x81' + pickle.dumps(state, 2)[2:-1] + b'b'))
-        return b'\x80\x02' + rng.choice((b'}(X\x04\x00\x00\x00G_ema' + one + b'u.', b'(' + one * 3 + b't.', one + b'.')).replace(b'\x04\x00\x00\x00G_ema', b'\x05\x00\x00\x00G_ema')
+        one = rng.choice(
+            (head + inner + b'\x85R', b'cdnnlib.tflib.network\nNetwork\n)\x81' + pickle.dumps(state, 2)[2:-1] + b'b')
+        )
+        return b'\x80\x02' + rng.choice(
+            (b'}(X\x04\x00\x00\x00G_ema' + one + b'u.', b'(' + one * 3 + b't.', one + b'.')
+        ).replace(b'\x04\x00\x00\x00G_ema', b'\x05\x00\x00\x00G_ema')
     if how == 3:
         try:
             return pickle.dumps(rng.choice((any_json(rng), bomb(rng), dict(G_ema=bomb(rng)))), rng.choice((0, 2, 4)))
@@ -287,7 +318,9 @@ def rezipped(rng: Rng, data: bytes) -> bytes:
     """A zip whose entries are others: names, doubles, sizes, compression; its pickle is another."""
     given = zipfile.ZipFile(io.BytesIO(data))
     file = io.BytesIO()
-    packed = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2))
+    packed = rng.choice(
+        (zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2)
+    )
     how = rng.randrange(7)
     with zipfile.ZipFile(file, 'w', packed) as made:
         for entry in given.namelist():
@@ -299,10 +332,28 @@ def rezipped(rng: Rng, data: bytes) -> bytes:
             if how == 3 and '/data/' in entry:
                 content = bytes(rng.choice((0, 1, 1 << 24))) if packed else content[:5]
             if how == 4 and entry.endswith('data.pkl'):  # sizes, strides and storages of tensors
-                content = content.replace(b'K\x02K\x03\x86', rng.choice((
-                    b'J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86', b'K\x02J\xff\xff\xff\xff\x86', b'K\x02K\x63\x86', b'K\x02\x85')))
-                content = content.replace(b'K\x03K\x01\x86', rng.choice((
-                    b'K\x00K\x00\x86', b'J\xff\xff\xff\xffK\x01\x86', b'K\x03K\x01\x86', b'J\x00\x00\x00\x40K\x01\x86')))
+                content = content.replace(
+                    b'K\x02K\x03\x86',
+                    rng.choice(
+                        (
+                            b'J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86',
+                            b'K\x02J\xff\xff\xff\xff\x86',
+                            b'K\x02K\x63\x86',
+                            b'K\x02\x85',
+                        )
+                    ),
+                )
+                content = content.replace(
+                    b'K\x03K\x01\x86',
+                    rng.choice(
+                        (
+                            b'K\x00K\x00\x86',
+                            b'J\xff\xff\xff\xffK\x01\x86',
+                            b'K\x03K\x01\x86',
+                            b'J\x00\x00\x00\x40K\x01\x86',
+                        )
+                    ),
+                )
                 content = content.replace(b'cpuq', rng.choice((b'cpuq', b'xpuq', b'../q')))
             made.writestr(name, content)
             if how == 5 and rng.random() < 0.5:
@@ -312,7 +363,7 @@ def rezipped(rng: Rng, data: bytes) -> bytes:
         at = result.find(b'PK\x01\x02')
         for _ in range(rng.choice((1, 3))):
             position = at + rng.choice((10, 12, 16, 20, 24, 28, 30, 32, 36, 38, 42, 46))
-            result[position:position + 4] = struct.pack('<I', rng.choice(EXTREMES) & 0xffffffff)
+            result[position : position + 4] = struct.pack('<I', rng.choice(EXTREMES) & 0xFFFFFFFF)
             at = result.find(b'PK\x01\x02', at + 4) if rng.random() < 0.5 else at
     return bytes(result)
 
@@ -363,7 +414,7 @@ def make_old(rng: Rng, folder: Path) -> Path:
     path = folder / 'x.pth'
     data = checkpoint(True)
     if rng.random() < 0.4:  # its fourth pickle is the content
-        head, tail = data[:data.index(b'}')], data[-200:]
+        head, tail = data[: data.index(b'}')], data[-200:]
         data = head + own_pickle(rng, [data]) + tail
     path.write_bytes(mutated(rng, data) if rng.random() < 0.8 else data)
     return path
@@ -381,7 +432,11 @@ def make_card(rng: Rng, folder: Path) -> Path:
     if how == 0:
         content = any_json(rng)
     for name in ('x.json', 'bounds.json', 'run.json'):
-        given = dict(weights='x', figures={'a': dict(side='low', bound=1, used=True)}, side=64) if name[0] == 'b' else content
+        given = (
+            dict(weights='x', figures={'a': dict(side='low', bound=1, used=True)}, side=64)
+            if name[0] == 'b'
+            else content
+        )
         if name[0] == 'b':
             given[rng.choice((*given, 'figures'))] = any_json(rng)
         if name[0] == 'r':
@@ -451,7 +506,9 @@ def make_config(rng: Rng, folder: Path) -> Path:
         text = rng.randbytes(99).decode('latin1')
     else:
         part = rng.choice(('encoder', 'bank', 'decoder', '_scope_', 'in_size', 'type'))
-        text = f'model = dict(type="GLEANRestorer", generator=dict(type="GLEAN", in_size=16, {part}={expression(rng)}))\n'
+        text = (
+            f'model = dict(type="GLEANRestorer", generator=dict(type="GLEAN", in_size=16, {part}={expression(rng)}))\n'
+        )
         if how == 3:
             text = mutated(rng, text.encode()).decode('utf-8', 'replace')
     path = folder / 'x.pth'
@@ -473,7 +530,7 @@ def pictures() -> dict[str, bytes]:
     colours = Image.fromarray(values.integers(0, 256, (20, 24, 3), dtype=np.uint8))
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
     exif = Image.Exif()
-    exif[0x0112], exif[0x010e] = 6, 'x'
+    exif[0x0112], exif[0x010E] = 6, 'x'
     found = {}
 
     def add(name: str, image: Image.Image, form: str, **options: Any) -> None:
@@ -506,8 +563,8 @@ def pictures() -> dict[str, bytes]:
 def png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     found, at = [], 8
     while at < len(data):
-        size = struct.unpack('>I', data[at:at + 4])[0]
-        found.append((data[at + 4:at + 8], data[at + 8:at + 8 + size]))
+        size = struct.unpack('>I', data[at : at + 4])[0]
+        found.append((data[at + 4 : at + 8], data[at + 8 : at + 8 + size]))
         at += 12 + size
     return found
 
@@ -525,7 +582,9 @@ def make_png(rng: Rng, data: bytes) -> bytes:
             chunks[index:index] = [chunks[index]] * rng.choice((1, 3, 300))
         elif how == 2:
             side = rng.choice((0, 1, 24, 3000, 50_000, 2**31 - 1, 2**32 - 1))
-            head = struct.pack('>IIBB', side, rng.choice((side, 1, 20)), rng.choice((1, 8, 16, 3)), rng.choice((0, 2, 3, 6)))
+            head = struct.pack(
+                '>IIBB', side, rng.choice((side, 1, 20)), rng.choice((1, 8, 16, 3)), rng.choice((0, 2, 3, 6))
+            )
             chunks[0] = (b'IHDR', head + bytes(3))
         elif how == 3:
             text = rng.choice((zlib.compress(bytes(50 << 20)), zlib.compress(b'x'), b'\xff' * 99, b''))
@@ -579,16 +638,29 @@ def pixels(path: Path) -> int:
 def npy_header(rng: Rng) -> bytes:
     shape = rng.choice(('(3, 8, 8)', '(1, 3, 8, 8)', '(3, 100000000, 1000000)', '(-1, 8, 3)', '(8, 8, 3)', '()', '(0, 3, 3)',
                         '(3,)', '8', '(' * 300, '(9999999999999999999999, 1, 3)'))  # fmt: skip
-    kind = rng.choice(("'|u1'", "'|O'", "'<f8'", "[('a', '|O')]", "'|V4000000000'", '1', "'|u1'", f'__import__("{CANARY}")'))
-    text = f"{{'descr': {kind}, 'fortran_order': {rng.choice(('False', 'True', '1'))}, 'shape': {shape}, }}".ljust(117) + '\n'
-    return b'\x93NUMPY' + rng.choice((b'\1\0', b'\1\0', b'\2\0', b'\3\0', b'\x09\0')) + struct.pack('<H', len(text)) + text.encode()
+    kind = rng.choice(
+        ("'|u1'", "'|O'", "'<f8'", "[('a', '|O')]", "'|V4000000000'", '1', "'|u1'", f'__import__("{CANARY}")')
+    )
+    text = (
+        f"{{'descr': {kind}, 'fortran_order': {rng.choice(('False', 'True', '1'))}, 'shape': {shape}, }}".ljust(117)
+        + '\n'
+    )
+    return (
+        b'\x93NUMPY'
+        + rng.choice((b'\1\0', b'\1\0', b'\2\0', b'\3\0', b'\x09\0'))
+        + struct.pack('<H', len(text))
+        + text.encode()
+    )
 
 
 def make_array(rng: Rng, folder: Path) -> Path:
     file = io.BytesIO()
     packed = rng.random() < 0.6
     if packed:
-        np.savez_compressed(file, **(dict(mu=np.zeros(4), sigma=np.eye(4)) if rng.random() < 0.5 else dict(a=np.zeros((3, 8, 8), np.uint8))))
+        np.savez_compressed(
+            file,
+            **(dict(mu=np.zeros(4), sigma=np.eye(4)) if rng.random() < 0.5 else dict(a=np.zeros((3, 8, 8), np.uint8))),
+        )
         if rng.random() < 0.3:
             file = io.BytesIO()
             with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive:
@@ -631,13 +703,18 @@ def make_overrides(rng: Rng, folder: Path) -> list[str]:
     values = ['1', 'None', '', 'True', f"__import__('{CANARY}').run()", '[1,(2,3)]', '[' * 3000 + ']' * 3000, '[(])', '(', ')(',
               ',' * 3000, '1' * 9000, '1e999', "dict(a=1)", '{"a": 1}', f'[{CANARY}]', '$(touch x)', '../../x', '"', "'",
               '[' * 150 + '1' + ']' * 150, '(1,' * 90 + ')' * 90, '{{$HOME:1}}']  # fmt: skip
-    given = [f'{rng.choice(keys)}{rng.choice(("=", "=", "=", "=", "", "=="))}{rng.choice(values)}' for _ in range(rng.choice((1, 2, 3)))]
+    given = [
+        f'{rng.choice(keys)}{rng.choice(("=", "=", "=", "=", "", "=="))}{rng.choice(values)}'
+        for _ in range(rng.choice((1, 2, 3)))
+    ]
     if rng.random() < 0.3:
         given = [mutated(rng, each.encode('utf-8', 'replace')).decode('latin1') for each in given]
     return [each if not each.startswith('-') else f'a{each}' for each in given]
 
 
-CONFIG = dict(model=dict(type='GLEAN', generator=dict(a=1)), train_cfg=dict(max_iters=3), hooks=[dict(type='A'), dict(type='B')])
+CONFIG = dict(
+    model=dict(type='GLEAN', generator=dict(a=1)), train_cfg=dict(max_iters=3), hooks=[dict(type='A'), dict(type='B')]
+)
 
 
 def use_overrides(given: list[str], folder: Path) -> list[str]:
@@ -653,7 +730,23 @@ def use_overrides(given: list[str], folder: Path) -> list[str]:
     return [outcome(load, '--cfg-options').replace('WeightsError', 'SystemExit')]
 
 
-NAMES = ['a', '..a', 'a..', '-rf', '$(touch x)', 'a\nb', '\udcff', 'x.png', '%2e%2e', 'a\\b', '*', '[a]', '~', 'CON', 'a' * 200]
+NAMES = [
+    'a',
+    '..a',
+    'a..',
+    '-rf',
+    '$(touch x)',
+    'a\nb',
+    '\udcff',
+    'x.png',
+    '%2e%2e',
+    'a\\b',
+    '*',
+    '[a]',
+    '~',
+    'CON',
+    'a' * 200,
+]
 
 
 def make_names(rng: Rng, folder: Path) -> tuple[str, str]:
@@ -677,7 +770,9 @@ def make_names(rng: Rng, folder: Path) -> tuple[str, str]:
         else:
             path.write_bytes(pictures()['png'])
     if rng.random() < 0.4:
-        (out / rng.choice(('sub', 'compare', 'report'))).symlink_to(rng.choice((folder / 'elsewhere', folder / 'nothing')))
+        (out / rng.choice(('sub', 'compare', 'report'))).symlink_to(
+            rng.choice((folder / 'elsewhere', folder / 'nothing'))
+        )
     if rng.random() < 0.4:
         (out / f'{rng.choice(NAMES)}.png').symlink_to(folder / 'elsewhere' / 'x')
     listed = put / 'val'
@@ -687,7 +782,9 @@ def make_names(rng: Rng, folder: Path) -> tuple[str, str]:
     wnids = [rng.choice(('n00000001', '../../x', '/etc', '..', 'n00000001/../..', '.', 'a/b')) for _ in range(2)]
     rows = ''.join(f'ILSVRC2012_val_{number:08d},{wnid} 1 2 3 4\n' for number, wnid in enumerate(wnids, 1))
     (put / 'LOC_val_solution.csv').write_text('ImageId,PredictionString\n' + rows)
-    url = rng.choice(('https://h', 'http://h', 'https://[::1', 'ftp://h', 'https://', 'HTTPS://h:x', 'file:///', '//h', ''))
+    url = rng.choice(
+        ('https://h', 'http://h', 'https://[::1', 'ftp://h', 'https://', 'HTTPS://h:x', 'file:///', '//h', '')
+    )
     url += rng.choice(('/', '')) + rng.choice(('..', '.', '', 'a/..', '..%2f..%2fx', 'a\\..\\b', 'a\0b', 'x.pth?y=/../z', 'C:x', 'x.pth',
                                                'a' * 300, '\ud800', '#/..', 'a/../../x'))  # fmt: skip
     pattern = rng.choice(('in', 'in/*', 'in/**/*', 'in/*/../*', 'in/*/../../in/*'))

@@ -65,7 +65,9 @@ def read_bounds(checkpoint: Path) -> Bounds:
             int(content['side']),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise RestoreError(f'{path} holds no bounds ({brief(error)}): remove it, or make it anew by `calibrate`.') from error
+        raise RestoreError(
+            f'{path} holds no bounds ({brief(error)}): remove it, or make it anew by `calibrate`.'
+        ) from error
     if weights != sha256(checkpoint):
         raise RestoreError(f'{path} is of other weights than {checkpoint}: remove it, or make it anew by `calibrate`.')
     return bounds

@@ -57,7 +57,9 @@ def goes_on(path: Path, wanted: Mapping[str, Any]) -> bool:
     try:
         found = dict(json.loads(path.read_text(encoding='utf-8'))['run'])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RestoreError(f'{path} is no manifest of a run: remove it, or choose another place ({brief(error)}).') from error
+        raise RestoreError(
+            f'{path} is no manifest of a run: remove it, or choose another place ({brief(error)}).'
+        ) from error
     other = [key for key in {**wanted['run'], **found} if wanted['run'].get(key) != found.get(key)]
     if other:
         listing = brief(', '.join(

@@ -201,8 +201,8 @@ def _check_types(value: Any, source: str) -> None:
     if isinstance(value, Mapping):
         if '_scope_' in value:  # a registry imports what it names, before it looks at the type
             raise RestoreError(
-                f'The config in {source} has the `_scope_` {shown(value["_scope_"])}, which is not imported for a file. '
-                'If you trust it, give its config, and it second.'
+                f'The config in {source} has the `_scope_` {shown(value["_scope_"])}, which is not imported for a '
+                'file. If you trust it, give its config, and it second.'
             )
         kind = value.get('type')
         if 'type' in value and kind not in FOREIGN:

@@ -148,7 +148,7 @@ class _Flattened:
                 raise WeightsError(f'{self.path} has {brief(name)} of {tree.dtype}, which PyTorch has not.') from error
         elif isinstance(tree, Tensor):
             if tree.layout != torch.strided or tree.is_nested or tree.is_quantized or tree.device.type != 'cpu':
-                raise WeightsError(f'{self.path} has {brief(name)} in a sparse, quantised or empty form, not as values.')
+                raise WeightsError(f'{self.path} has {brief(name)} in a sparse, quantised or empty form.')
             self._count(tree.numel() * tree.element_size())
             self.content.tensors[name] = tree
         elif isinstance(tree, (bool, int, float, str, list, tuple, type(None))):

@@ -132,7 +132,8 @@ def _import(content: Content, format: Format, prefix: str, source: str, truncati
     state = converted.state
     unexpected = [key for key in state if key not in expected]
     if unexpected:
-        raise WeightsError(f'{source} is {format.name}, but has more than its layers: {brief(", ".join(unexpected[:6]))}.')
+        more = brief(', '.join(unexpected[:6]))
+        raise WeightsError(f'{source} is {format.name}, but has more than its layers: {more}.')
     for key, shape in expected.items():
         if key in state and tuple(state[key].shape) != shape:
             raise WeightsError(
