@@ -206,8 +206,10 @@ def make_safetensors(rng: Rng, folder: Path) -> Path:
 def use_weights(path: Path, folder: Path) -> list[str]:
     ways: list[Callable[[Path], object]] = [read_state_dict, import_weights, find]
     if path.suffix == '.pth':
-        ways += [lambda path: CheckpointLoader.load_checkpoint(str(path), map_location='cpu'),
-                 lambda path: newest_whole(path.parent)]  # fmt: skip
+        ways += [
+            lambda path: CheckpointLoader.load_checkpoint(str(path), map_location='cpu'),
+            lambda path: newest_whole(path.parent),
+        ]
     return [outcome(lambda way=way: way(path), path.name) for way in ways]
 
 
@@ -225,11 +227,25 @@ def checkpoint(old: bool) -> bytes:
 
 def random_opcodes(rng: Rng) -> bytes:
     """Opcodes one after another, with operands that are right mostly; the stack seldom is."""
-    names = [('os', 'system'), ('builtins', 'eval'), (CANARY, 'run'), ('torch', 'FloatStorage'), ('numpy', 'dtype'),
-             ('torch._utils', '_rebuild_tensor_v2'), ('collections', 'OrderedDict'), ('numpy', 'ndarray'),
-             ('numpy.core.multiarray', '_reconstruct'), ('numpy.core.multiarray', 'scalar'), ('_codecs', 'encode'),
-             ('torch.storage', '_load_from_bytes'), ('torch_utils.persistence', '_reconstruct_persistent_obj'),
-             ('dnnlib.tflib.network', 'Network'), ('argparse', 'Namespace'), ('torch', 'Size'), ('a' * 999, 'b.c')]  # fmt: skip
+    names = [
+        ('os', 'system'),
+        ('builtins', 'eval'),
+        (CANARY, 'run'),
+        ('torch', 'FloatStorage'),
+        ('numpy', 'dtype'),
+        ('torch._utils', '_rebuild_tensor_v2'),
+        ('collections', 'OrderedDict'),
+        ('numpy', 'ndarray'),
+        ('numpy.core.multiarray', '_reconstruct'),
+        ('numpy.core.multiarray', 'scalar'),
+        ('_codecs', 'encode'),
+        ('torch.storage', '_load_from_bytes'),
+        ('torch_utils.persistence', '_reconstruct_persistent_obj'),
+        ('dnnlib.tflib.network', 'Network'),
+        ('argparse', 'Namespace'),
+        ('torch', 'Size'),
+        ('a' * 999, 'b.c'),
+    ]
     result = bytearray(b'\x80' + bytes([rng.choice((2, 2, 3, 4, 5, 99))]))
     for _ in range(rng.choice((5, 20, 100))):
         opcode = rng.choice(pickletools.opcodes)
@@ -247,8 +263,12 @@ def random_opcodes(rng: Rng) -> bytes:
             elif size == pickletools.UP_TO_NEWLINE:
                 result += rng.choice((b'1\n', b'x\n', b'0\n', b"'a'\n", b'a\nb\n', b'9' * 9999 + b'\n', b'\n'))
             else:
-                width = {pickletools.TAKEN_FROM_ARGUMENT1: 1, pickletools.TAKEN_FROM_ARGUMENT4: 4,
-                         pickletools.TAKEN_FROM_ARGUMENT4U: 4, pickletools.TAKEN_FROM_ARGUMENT8U: 8}[size]  # fmt: skip
+                width = {
+                    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+                    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+                    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+                    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+                }[size]
                 text = rng.choice((b'', b'abc', b'f4', b'latin1', b'\xff' * 9))
                 length = rng.choice((len(text),) * 4 + (2 ** (8 * width) - 1, 2 ** (8 * width - 1) - 1))
                 result += length.to_bytes(width, 'little') + text
@@ -258,10 +278,15 @@ def random_opcodes(rng: Rng) -> bytes:
 def bomb(rng: Rng) -> Any:
     """An object that refers to itself many times, or is nested deep."""
     thing: Any = rng.choice((1, 'x', ()))
-    wrap: Callable[[Any], Any] = rng.choice((
-        lambda each: (each, each), lambda each: [each, each], lambda each: {'a': each, 'b': each},
-        lambda each: (each,), lambda each: {'a': [each, each]},
-    ))  # fmt: skip
+    wrap: Callable[[Any], Any] = rng.choice(
+        (
+            lambda each: (each, each),
+            lambda each: [each, each],
+            lambda each: {'a': each, 'b': each},
+            lambda each: (each,),
+            lambda each: {'a': [each, each]},
+        )
+    )
     for _ in range(rng.choice((10, 25, 60, 90))):
         thing = wrap(thing)
     return {thing: 1} if isinstance(thing, tuple) and rng.random() < 0 else thing
@@ -277,8 +302,14 @@ def own_pickle(rng: Rng, seeds: Sequence[bytes]) -> bytes:
     if how == 0:
         return random_opcodes(rng)
     if how == 1:
-        return rng.choice((hash_bomb(rng.choice((5, 24, 60, 900))), b'\x80\x02' + b')' + b'\x85' * 20_000 + b'.',
-                           b'\x80\x02(' + b']' * 5000 + b't.', b'\x80\x02]q\x00h\x00ah\x00a.'))  # fmt: skip
+        return rng.choice(
+            (
+                hash_bomb(rng.choice((5, 24, 60, 900))),
+                b'\x80\x02' + b')' + b'\x85' * 20_000 + b'.',
+                b'\x80\x02(' + b']' * 5000 + b't.',
+                b'\x80\x02]q\x00h\x00ah\x00a.',
+            )
+        )
     if how == 2:
         state = {
             rng.choice(('_parameters', '_buffers', '_modules', 'variables', 'static_kwargs', 'components')): rng.choice(
@@ -304,8 +335,10 @@ def own_pickle(rng: Rng, seeds: Sequence[bytes]) -> bytes:
 
 @functools.lru_cache
 def nvlabs() -> tuple[bytes, ...]:
-    return tuple((DATA / f'nvlabs_{name}.pkl').read_bytes() for name in
-                 ('stylegan2_torch', 'stylegan2_tensorflow', 'stylegan_tensorflow'))  # fmt: skip
+    return tuple(
+        (DATA / f'nvlabs_{name}.pkl').read_bytes()
+        for name in ('stylegan2_torch', 'stylegan2_tensorflow', 'stylegan_tensorflow')
+    )
 
 
 def make_pkl(rng: Rng, folder: Path) -> Path:
@@ -389,22 +422,50 @@ def make_pth(rng: Rng, folder: Path) -> Path:
 
 def strange_state(rng: Rng) -> Any:
     """Valid files of PyTorch's whose content is no network's, or one's whose parts are of another kind."""
-    known = rng.choice((
-        {'constant_input.input': 4, 'conv1.conv.style_modulation.bias': 1, 'to_rgbs.0.x': 1, 'style_mapping.1.linear.weight_orig': 2},
-        {'noise2feat.bias': 1, 'conv_blocks.0.shortcut.conv.bias': 1, 'shared_embedding.weight': 2, 'noise2feat.weight': 2},
-        {'synthesis.b4.const': 3, 'synthesis.b4.conv1.affine.bias': 1, 'mapping.fc0.weight': 2, 'synthesis.b999999.conv1.bias': 1},
-        {'convs.0.0.conv.weight_orig': 4, 'final_linear.1.linear.weight_orig': 2, 'convs.0.1.bias': 1},
-        {'synthesis.early_layer.const': 4, 'synthesis.layer0.style.bias': 1, 'synthesis.layer' + '9' * 5000 + '.bias': 1},
-    ))  # fmt: skip
+    known = rng.choice(
+        (
+            {
+                'constant_input.input': 4,
+                'conv1.conv.style_modulation.bias': 1,
+                'to_rgbs.0.x': 1,
+                'style_mapping.1.linear.weight_orig': 2,
+            },
+            {
+                'noise2feat.bias': 1,
+                'conv_blocks.0.shortcut.conv.bias': 1,
+                'shared_embedding.weight': 2,
+                'noise2feat.weight': 2,
+            },
+            {
+                'synthesis.b4.const': 3,
+                'synthesis.b4.conv1.affine.bias': 1,
+                'mapping.fc0.weight': 2,
+                'synthesis.b999999.conv1.bias': 1,
+            },
+            {'convs.0.0.conv.weight_orig': 4, 'final_linear.1.linear.weight_orig': 2, 'convs.0.1.bias': 1},
+            {
+                'synthesis.early_layer.const': 4,
+                'synthesis.layer0.style.bias': 1,
+                'synthesis.layer' + '9' * 5000 + '.bias': 1,
+            },
+        )
+    )
     state: dict[str, Any] = {}
     for name, dimensions in known.items():
         state[name] = torch.zeros([2] * rng.choice((dimensions, dimensions, 0, 1, 6)))
         if rng.random() < 0.2:
-            state[name] = rng.choice((
-                lambda: torch.zeros(1).expand(2**20, 2**20), lambda: torch.zeros(2, 2).to_sparse(), lambda: bomb(rng),
-                lambda: torch.zeros(2, device='meta'), lambda: torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8),
-                lambda: any_json(rng, 1), lambda: torch.zeros(2, dtype=torch.complex64), lambda: np.zeros(3, '>f4'),
-            ))()  # fmt: skip
+            state[name] = rng.choice(
+                (
+                    lambda: torch.zeros(1).expand(2**20, 2**20),
+                    lambda: torch.zeros(2, 2).to_sparse(),
+                    lambda: bomb(rng),
+                    lambda: torch.zeros(2, device='meta'),
+                    lambda: torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8),
+                    lambda: any_json(rng, 1),
+                    lambda: torch.zeros(2, dtype=torch.complex64),
+                    lambda: np.zeros(3, '>f4'),
+                )
+            )()
     state = {name: value for name, value in state.items() if not isinstance(value, int) or abs(value) < 2**63}
     top = rng.choice(('', 'state_dict', 'g_ema', 'generator_ema'))
     return {top: state} if top else state
@@ -476,10 +537,30 @@ def use_card(path: Path, folder: Path) -> list[str]:
 def expression(rng: Rng, depth: int = 3) -> str:
     kind = rng.randrange(14 if depth else 8)
     if kind < 8:
-        return rng.choice((
-            '1', '-1', '1e999', 'None', "'x'", '2**99999999', '10**10**10', f"__import__('{CANARY}')", 'x', 'dict', '1+2j',
-            "'a' * 10**10", '[0] * 10**10', "f'{1}'", '(lambda: 1)()', '...', '{1, 2}', '9' * 5000, "b'x'", "'\\N{DIGIT ONE}'",
-        ))  # fmt: skip
+        return rng.choice(
+            (
+                '1',
+                '-1',
+                '1e999',
+                'None',
+                "'x'",
+                '2**99999999',
+                '10**10**10',
+                f"__import__('{CANARY}')",
+                'x',
+                'dict',
+                '1+2j',
+                "'a' * 10**10",
+                '[0] * 10**10',
+                "f'{1}'",
+                '(lambda: 1)()',
+                '...',
+                '{1, 2}',
+                '9' * 5000,
+                "b'x'",
+                "'\\N{DIGIT ONE}'",
+            )
+        )
     parts = [expression(rng, depth - 1) for _ in range(rng.randrange(4))]
     if kind == 8:
         return f'[{", ".join(parts)}]'
@@ -491,7 +572,8 @@ def expression(rng: Rng, depth: int = 3) -> str:
         return f'{{{", ".join(f"{part}: 1" for part in parts)}}}'
     if kind == 12:
         return f'dict(**{parts[0] if parts else {}}, _scope_={CANARY!r}, type={CANARY!r})'
-    return f'dict(type={rng.choice(("subprocess.call", "GLEAN", CANARY + ".run"))!r}, generator={parts[0] if parts else 1}, in_size=1)'
+    name = rng.choice(('subprocess.call', 'GLEAN', f'{CANARY}.run'))
+    return f'dict(type={name!r}, generator={parts[0] if parts else 1}, in_size=1)'
 
 
 def make_config(rng: Rng, folder: Path) -> Path:
@@ -500,8 +582,10 @@ def make_config(rng: Rng, folder: Path) -> Path:
         text = f'model = {expression(rng)}\n'
     elif how == 1:
         depth = rng.choice((90, 500, 20_000))
-        one = rng.choice(('[', '(', '{1:', 'dict(a=', '-', 'not ', 'x.', 'lambda:', '1+'))
-        text = f'model = {one * depth}1{"".join({"[": "]", "(": ")", "{": "}"}.get(one[:1], ")" if one[:1] == "d" else "") * depth)}\n'
+        one, end = rng.choice([
+            ('[', ']'), ('(', ')'), ('{1:', '}'), ('dict(a=', ')'), ('-', ''), ('not ', ''), ('lambda:', ''), ('1+', ''),
+        ])  # fmt: skip
+        text = f'model = {one * depth}1{end * depth}\n'
     elif how == 2:
         text = rng.randbytes(99).decode('latin1')
     else:
@@ -588,18 +672,36 @@ def make_png(rng: Rng, data: bytes) -> bytes:
             chunks[0] = (b'IHDR', head + bytes(3))
         elif how == 3:
             text = rng.choice((zlib.compress(bytes(50 << 20)), zlib.compress(b'x'), b'\xff' * 99, b''))
-            chunks.insert(1, rng.choice(((b'zTXt', b'a\0\0' + text), (b'iCCP', b'a\0\0' + text), (b'tEXt', b'\xff\0' + text),
-                                         (b'iTXt', b'../k\0\1\0\0\0' + text))))  # fmt: skip
+            chunks.insert(
+                1,
+                rng.choice(
+                    (
+                        (b'zTXt', b'a\0\0' + text),
+                        (b'iCCP', b'a\0\0' + text),
+                        (b'tEXt', b'\xff\0' + text),
+                        (b'iTXt', b'../k\0\1\0\0\0' + text),
+                    )
+                ),
+            )
         elif how == 4:
-            chunks.insert(1, rng.choice(((b'pHYs', b'\xff' * 8 + b'\1'), (b'acTL', struct.pack('>II', 2**31 - 1, 0)),
-                                         (b'eXIf', mutated(rng, b'Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0')),
-                                         (b'tRNS', rng.randbytes(7)), (b'PLTE', rng.randbytes(8)))))  # fmt: skip
+            chunks.insert(
+                1,
+                rng.choice(
+                    (
+                        (b'pHYs', b'\xff' * 8 + b'\1'),
+                        (b'acTL', struct.pack('>II', 2**31 - 1, 0)),
+                        (b'eXIf', mutated(rng, b'Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0')),
+                        (b'tRNS', rng.randbytes(7)),
+                        (b'PLTE', rng.randbytes(8)),
+                    )
+                ),
+            )
         else:
             del chunks[index]
             chunks = chunks or [(b'IEND', b'')]
     return data[:8] + b''.join(
         struct.pack('>I', len(each)) + name + each + struct.pack('>I', zlib.crc32(name + each)) for name, each in chunks
-    )  # fmt: skip
+    )
 
 
 def make_picture(rng: Rng, folder: Path) -> Path:
@@ -636,8 +738,21 @@ def pixels(path: Path) -> int:
 
 
 def npy_header(rng: Rng) -> bytes:
-    shape = rng.choice(('(3, 8, 8)', '(1, 3, 8, 8)', '(3, 100000000, 1000000)', '(-1, 8, 3)', '(8, 8, 3)', '()', '(0, 3, 3)',
-                        '(3,)', '8', '(' * 300, '(9999999999999999999999, 1, 3)'))  # fmt: skip
+    shape = rng.choice(
+        (
+            '(3, 8, 8)',
+            '(1, 3, 8, 8)',
+            '(3, 100000000, 1000000)',
+            '(-1, 8, 3)',
+            '(8, 8, 3)',
+            '()',
+            '(0, 3, 3)',
+            '(3,)',
+            '8',
+            '(' * 300,
+            '(9999999999999999999999, 1, 3)',
+        )
+    )
     kind = rng.choice(
         ("'|u1'", "'|O'", "'<f8'", "[('a', '|O')]", "'|V4000000000'", '1', "'|u1'", f'__import__("{CANARY}")')
     )
@@ -697,12 +812,59 @@ def parser() -> argparse.ArgumentParser:
 
 
 def make_overrides(rng: Rng, folder: Path) -> list[str]:
-    keys = ['model', 'model.generator', 'train_cfg.max_iters', 'hooks.0.type', 'hooks.9', 'hooks.x', '_base_', 'model._delete_',
-            '_delete_', 'a' * 9000, 'a.' * 3000 + 'b', '', '.', '..', '__class__', '__init__.__globals__', 'x y', 'filename',
-            'custom_imports.imports', 'text', '\ud800', '_cfg_dict', 'pop', 'model.keys', 'work_dir', '{{fileDirname}}']  # fmt: skip
-    values = ['1', 'None', '', 'True', f"__import__('{CANARY}').run()", '[1,(2,3)]', '[' * 3000 + ']' * 3000, '[(])', '(', ')(',
-              ',' * 3000, '1' * 9000, '1e999', "dict(a=1)", '{"a": 1}', f'[{CANARY}]', '$(touch x)', '../../x', '"', "'",
-              '[' * 150 + '1' + ']' * 150, '(1,' * 90 + ')' * 90, '{{$HOME:1}}']  # fmt: skip
+    keys = [
+        'model',
+        'model.generator',
+        'train_cfg.max_iters',
+        'hooks.0.type',
+        'hooks.9',
+        'hooks.x',
+        '_base_',
+        'model._delete_',
+        '_delete_',
+        'a' * 9000,
+        'a.' * 3000 + 'b',
+        '',
+        '.',
+        '..',
+        '__class__',
+        '__init__.__globals__',
+        'x y',
+        'filename',
+        'custom_imports.imports',
+        'text',
+        '\ud800',
+        '_cfg_dict',
+        'pop',
+        'model.keys',
+        'work_dir',
+        '{{fileDirname}}',
+    ]
+    values = [
+        '1',
+        'None',
+        '',
+        'True',
+        f"__import__('{CANARY}').run()",
+        '[1,(2,3)]',
+        '[' * 3000 + ']' * 3000,
+        '[(])',
+        '(',
+        ')(',
+        ',' * 3000,
+        '1' * 9000,
+        '1e999',
+        'dict(a=1)',
+        '{"a": 1}',
+        f'[{CANARY}]',
+        '$(touch x)',
+        '../../x',
+        '"',
+        "'",
+        '[' * 150 + '1' + ']' * 150,
+        '(1,' * 90 + ')' * 90,
+        '{{$HOME:1}}',
+    ]
     given = [
         f'{rng.choice(keys)}{rng.choice(("=", "=", "=", "=", "", "=="))}{rng.choice(values)}'
         for _ in range(rng.choice((1, 2, 3)))
@@ -785,8 +947,24 @@ def make_names(rng: Rng, folder: Path) -> tuple[str, str]:
     url = rng.choice(
         ('https://h', 'http://h', 'https://[::1', 'ftp://h', 'https://', 'HTTPS://h:x', 'file:///', '//h', '')
     )
-    url += rng.choice(('/', '')) + rng.choice(('..', '.', '', 'a/..', '..%2f..%2fx', 'a\\..\\b', 'a\0b', 'x.pth?y=/../z', 'C:x', 'x.pth',
-                                               'a' * 300, '\ud800', '#/..', 'a/../../x'))  # fmt: skip
+    url += rng.choice(('/', '')) + rng.choice(
+        (
+            '..',
+            '.',
+            '',
+            'a/..',
+            '..%2f..%2fx',
+            'a\\..\\b',
+            'a\0b',
+            'x.pth?y=/../z',
+            'C:x',
+            'x.pth',
+            'a' * 300,
+            '\ud800',
+            '#/..',
+            'a/../../x',
+        )
+    )
     pattern = rng.choice(('in', 'in/*', 'in/**/*', 'in/*/../*', 'in/*/../../in/*'))
     return f'{folder}/{pattern}', url
 

@@ -181,7 +181,8 @@ def test_numbers_in_another_order_of_bytes_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('state', [
-    {'_modules': 3}, {'_parameters': [1]}, {'_buffers': 'x'}, {1: 2}, {'components': 5}, {'variables': [('a', [[], 1])]},
+    {'_modules': 3}, {'_parameters': [1]}, {'_buffers': 'x'}, {1: 2}, {'components': 5},
+    {'variables': [('a', [[], 1])]},
 ])  # fmt: skip
 @pytest.mark.parametrize('networks', [1, 3])
 def test_a_network_of_other_parts_is_named(state: dict, networks: int, tmp_path: Path) -> None:

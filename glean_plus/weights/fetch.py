@@ -97,7 +97,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 def _url(source: str | Card) -> str:
     """The address to ask, encrypted unless it is this machine."""
-    url = source.url if isinstance(source, Card) else source
+    url = (source.url or '') if isinstance(source, Card) else source
     if isinstance(source, Card) and not url:
         raise WeightsError(f'The card of {source.name} has no URL: the file is shipped with it.')
     try:
