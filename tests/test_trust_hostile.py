@@ -129,6 +129,11 @@ def test_a_tuple_that_is_nested_deep_does_not_end_the_interpreter() -> None:
         check_pickle(io.BytesIO(b'\x80\x02})' + b'\x85' * 200_000 + b'K\x01s.'))
 
 
+def test_an_object_with_a_large_number_takes_no_memory() -> None:
+    with pytest.raises(pickle.UnpicklingError, match='numbers an object 2,147,483,647'):
+        check_pickle(io.BytesIO(b'\x80\x02]r\xff\xff\xff\x7f.'))
+
+
 def test_what_unfolds_little_is_read() -> None:
     shared = ('cpu', 1)
     for protocol in (0, 2, 5):

@@ -79,6 +79,8 @@ def _nodes(file: BinaryIO) -> list[Node]:
         if name == 'MARK':
             stack.append(MARK)
         elif name in ('PUT', 'BINPUT', 'LONG_BINPUT'):
+            if argument > MAX_OBJECTS:  # Python's reader would reserve as many places
+                raise pickle.UnpicklingError(f'it numbers an object {argument:,}')
             memo[argument] = stack[-1]
         elif name == 'MEMOIZE':
             memo[len(memo)] = stack[-1]
