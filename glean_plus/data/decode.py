@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import os
 import warnings
-from typing import Any
+import zipfile
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from glean_plus.data.formats import KNOWN
 from glean_plus.data.items import Item
 from glean_plus.files import read_file
 
@@ -59,7 +62,7 @@ def decode(data: bytes) -> np.ndarray:
             return from_numpy(data)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data))
+            picture = Image.open(io.BytesIO(data), formats=KNOWN)
         picture.load()
         if picture.mode.startswith(('I', 'F')):
             raise PictureError('unreadable', f'mode {picture.mode}: more than 8 bits a channel')
@@ -81,17 +84,34 @@ def decode(data: bytes) -> np.ndarray:
 
 def from_numpy(data: bytes) -> np.ndarray:
     """The one array of a .npy or .npz file, uint8, ([1,] 3, H, W) or ([1,] H, W, 3), as CelebA-HQ is dumped."""
-    loaded = np.load(io.BytesIO(data), allow_pickle=False)
-    if isinstance(loaded, np.lib.npyio.NpzFile):
-        if len(loaded.files) != 1:
-            raise PictureError('unreadable', f'an .npz of {len(loaded.files)} arrays, not of one picture')
-        loaded = loaded[loaded.files[0]]
+    file: IO[bytes] = io.BytesIO(data)
+    if data[:2] == b'PK':
+        archive = zipfile.ZipFile(file)
+        if len(archive.namelist()) != 1:
+            raise PictureError('unreadable', f'an .npz of {len(archive.namelist())} arrays, not of one picture')
+        file = archive.open(archive.namelist()[0])
+    loaded = _array(file)
     array = loaded[0] if loaded.ndim == 4 and len(loaded) == 1 else loaded
     if array.ndim == 3 and array.shape[0] == 3:
         array = array.transpose(1, 2, 0)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
         raise PictureError('unreadable', f'an array of shape {loaded.shape} and type {loaded.dtype} is no picture')
     return np.ascontiguousarray(array)
+
+
+def _array(file: IO[bytes]) -> np.ndarray:
+    """An .npy whose header is looked at before its array gets memory."""
+    read_header = np.lib.format.read_array_header_1_0
+    if (version := np.lib.format.read_magic(file)) != (1, 0):
+        read_header = np.lib.format.read_array_header_2_0
+    shape, fortran, kind = read_header(file)
+    most = 3 * (Image.MAX_IMAGE_PIXELS or 1 << 27)
+    if version[0] > 2 or len(shape) not in (3, 4) or kind != np.uint8 or fortran or not 0 <= math.prod(shape) <= most:
+        raise PictureError('unreadable', f'an array of shape {shape} and type {kind} is no picture')
+    levels = file.read(math.prod(shape) + 1)
+    if len(levels) != math.prod(shape):
+        raise PictureError('truncated', f'{len(levels)} bytes of an array of shape {shape}')
+    return np.frombuffer(levels, np.uint8).reshape(shape)
 
 
 def read(item: Item) -> np.ndarray:

@@ -69,9 +69,12 @@ def pictures_below(
             if os.path.isdir(entry.path):
                 listing.problems.append(Problem(shown(entry.path, base), 'link', 'a link to a folder is not followed'))
                 continue
-            if real_root not in Path(entry.path).resolve().parents:
+            if real_root not in Path(os.path.realpath(entry.path)).parents:
                 listing.problems.append(Problem(shown(entry.path, base), 'link', f'leads out of {root}'))
                 continue
+        if not os.path.isfile(entry.path):  # a pipe, say, which whoever reads it waits for
+            listing.problems.append(Problem(shown(entry.path, base), 'unreadable', 'no ordinary file'))
+            continue
         ending = os.path.splitext(path)[1].lower()
         if ending not in endings:
             ignored[ending or 'no ending'] += 1

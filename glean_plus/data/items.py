@@ -60,6 +60,13 @@ def safe_name(path: str) -> str:
     )
 
 
+def refuse_outside(items: Iterable[Item]) -> None:
+    """Raise a DataError where a picture would be written elsewhere than in its set: names can come from a file."""
+    for item in items:
+        if item.name.startswith('/') or not {'', '.', '..'}.isdisjoint(item.name.split('/')) or '\0' in item.name:
+            raise DataError(f'{item.source} would become {item.name!r}, which is no name in the set: rename it.')
+
+
 def refuse_doubles(items: Iterable[Item]) -> None:
     """Raise a DataError where two pictures would become one file."""
     seen: dict[str, str] = {}

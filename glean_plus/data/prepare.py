@@ -16,7 +16,7 @@ from pathlib import Path
 
 from glean_plus.data.decode import PictureError, is_gray, read
 from glean_plus.data.fit import extent, fit_to
-from glean_plus.data.items import DataError, Item, Listing, Problem, refuse_doubles
+from glean_plus.data.items import DataError, Item, Listing, Problem, refuse_doubles, refuse_outside
 from glean_plus.data.meta import label_line, meta_line
 from glean_plus.data.pictures import save, save_text, shrink, whole_files
 from glean_plus.data.pool import run_all
@@ -44,7 +44,8 @@ def listing_of(source: Path, settings: Settings) -> Listing:
     """The pictures that ``settings`` choose.
 
     Raises:
-        DataError: If there is none, if two would become one file, or if ``source`` is no folder.
+        DataError: If there is none, if two would become one file, one would be outside of the set, or ``source`` is no
+            folder.
     """
     if not source.is_dir():
         raise DataError(f'{source} is no folder.')
@@ -53,6 +54,7 @@ def listing_of(source: Path, settings: Settings) -> Listing:
     refuse_doubles(listing.items)
     listing.problems += [Problem(item.source, 'name', LONG) for item in listing.items if is_long(item.name)]
     listing.items = [item for item in listing.items if not is_long(item.name)]
+    refuse_outside(listing.items)
     if settings.names is not None:
         by_name = {item.name: item for item in listing.items}
         wanted = [line.split()[0] for line in settings.names.read_text(encoding='utf-8').splitlines() if line.strip()]

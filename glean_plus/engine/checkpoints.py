@@ -19,7 +19,9 @@ from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 from glean_plus.engine.distributed import unwrapped
 from glean_plus.engine.errors import TrainingError
 from glean_plus.weights import WeightsError, read_state_dict
+from glean_plus.weights.errors import brief
 from glean_plus.weights.strict import check
+from glean_plus.weights.unfolded import check_torch
 from glean_plus.weights.whole import archive_damage, damage, write_whole
 
 # iter_5000.pth, epoch_3.pth and the like; not the best one so far, which has no optimiser.
@@ -39,12 +41,18 @@ def load_from_checked(filename: str, map_location: Any = None) -> Any:
     """MMEngine's reading of a ``.pth``, with the checksums in it compared.
 
     Raises:
-        WeightsError: If the file is damaged.
+        WeightsError: If the file is damaged, or asks for anything but data.
     """
     if Path(filename).is_file():
         wrong = archive_damage(filename)
         if wrong:
             raise WeightsError(f'The checkpoint {filename} is damaged: {wrong}. {ADVICE}')
+        try:
+            with open(filename, 'rb') as file:
+                check_torch(file)
+            return load_from_local(filename, map_location)
+        except Exception as error:  # torch raises many kinds for a broken file
+            raise WeightsError(f'The checkpoint {filename} cannot be read safely: {brief(error)}. {ADVICE}') from error
     return load_from_local(filename, map_location)
 
 
@@ -56,10 +64,10 @@ def newest_whole(work_dir: str | Path) -> Path | None:
     """
     folders = {Path(work_dir)}
     note = Path(work_dir) / 'last_checkpoint'
-    if note.is_file() and (named := note.read_text().strip()):
+    if note.is_file() and (named := note.read_text(errors='surrogateescape').strip()) and '\0' not in named:
         folders.add(Path(named).parent)
     found = {path.resolve(): path for folder in folders for path in folder.glob('*.pth')
-             if NUMBERED.fullmatch(path.name)}  # fmt: skip
+             if NUMBERED.fullmatch(path.name) and path.is_file()}  # fmt: skip
     for path in sorted(found.values(), key=_age, reverse=True):
         wrong = damage(path)
         if wrong is None:

@@ -15,6 +15,8 @@ from mmagic.registry import METRICS
 from glean_plus.inception import inception
 from glean_plus.metrics.base import PictureMetric
 from glean_plus.perceptual import stlpips_features
+from glean_plus.weights.errors import brief
+from glean_plus.weights.whole import growth
 
 
 def frechet_distance(
@@ -86,10 +88,18 @@ class _DistributionMetric(PictureMetric):
     def _read(self, path: Path) -> dict[str, np.ndarray]:
         if not path.is_file():
             raise ValueError(f'There is no reference {path}: an .npz file with {" and ".join(self.needed)}.')
-        with np.load(path, allow_pickle=False) as file:
-            if missing := [name for name in self.needed if name not in file]:
-                raise ValueError(f'The reference {path} lacks {missing}; it has {sorted(file)}.')
-            return {name: file[name].astype(np.float64) for name in self.needed}
+        if wrong := growth(path):
+            raise ValueError(f'The reference {path} cannot be read: {wrong}.')
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                found = {name: file[name] for name in self.needed if name in file}
+        except Exception as error:  # a broken file makes numpy raise nearly anything
+            raise ValueError(f'The reference {path} cannot be read: {brief(error)}') from error
+        if missing := [name for name in self.needed if name not in found]:
+            raise ValueError(f'The reference {path} lacks {missing}.')
+        if strange := [name for name, array in found.items() if array.dtype.kind not in 'biuf']:
+            raise ValueError(f'The reference {path} has no numbers as {strange}.')
+        return {name: array.astype(np.float64) for name, array in found.items()}
 
     def _features(self, image: Any) -> np.ndarray:
         with torch.no_grad():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glean_plus.restore.errors import RestoreError
+from glean_plus.weights.errors import brief
 from glean_plus.weights.fetch import sha256
 
 
@@ -63,8 +64,10 @@ def read_bounds(checkpoint: Path) -> Bounds:
             {name: Bound(each['side'], float(each['bound']), bool(each['used'])) for name, each in figures.items()},
             int(content['side']),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RestoreError(f'{path} holds no bounds ({error}): remove it, or make it anew by `calibrate`.') from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise RestoreError(
+            f'{path} holds no bounds ({brief(error)}): remove it, or make it anew by `calibrate`.'
+        ) from error
     if weights != sha256(checkpoint):
         raise RestoreError(f'{path} is of other weights than {checkpoint}: remove it, or make it anew by `calibrate`.')
     return bounds

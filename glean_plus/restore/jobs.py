@@ -77,7 +77,8 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         ending: Of the pictures' results in a folder, ``.png`` if None.
 
     Raises:
-        RestoreError: If there is nothing, an input would be overwritten, or results cannot have this ending.
+        RestoreError: If there is nothing, an input would be overwritten, a result of a folder would be outside of
+            ``out``, or results cannot have this ending.
     """
     if ending is not None:
         check_ending(ending)
@@ -104,7 +105,7 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         refused = [(str(path / problem.source), problem.detail) for problem in listing.problems]
         notes = listing.notes
     elif glob.has_magic(given):
-        files = sorted(name for name in glob.glob(os.path.expanduser(given), recursive=True) if Path(name).is_file())
+        files = sorted(name for name in _matches(os.path.expanduser(given)) if Path(name).is_file())
         base = Path(os.path.commonpath([Path(name).parent for name in files])) if files else Path()
         names = [Path(name).relative_to(base).as_posix() for name in files]
     else:
@@ -113,8 +114,17 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
     names = [name for name in names if inside not in (base / name).resolve().parents or inside == base.resolve()]
     if not names and not refused:
         raise RestoreError(f'There are no pictures and no videos in {given}.')
-    jobs = [_checked(job) for job in _named(base, names, out, ending or '.png')]
+    jobs = [_inside(_checked(job), inside) for job in _named(base, names, out, ending or '.png')]
     return Jobs(jobs, refused, out, False, notes)
+
+
+def _matches(pattern: str) -> list[str]:
+    """What a pattern finds; `**` goes into no link, which can lead up and so into itself, and into nothing hidden."""
+    if '**' not in pattern:
+        return glob.glob(pattern)
+    path = Path(pattern if Path(pattern).name != '**' else f'{pattern}/*')
+    found = Path(path.anchor).glob(path.relative_to(path.anchor).as_posix())
+    return [str(each) for each in found if not any(part[:1] == '.' for part in {*each.parts} - {*path.parts})]
 
 
 def _named(base: Path, names: Sequence[str], out: Path, ending: str) -> list[Job]:
@@ -128,6 +138,15 @@ def _named(base: Path, names: Sequence[str], out: Path, ending: str) -> list[Job
                  out / 'faces' / own)  # fmt: skip
         jobs.append(Job(base / name, *files))
     return jobs
+
+
+def _inside(job: Job, out: Path) -> Job:
+    """A name with `..`, which a pattern can give, or a link in the folder of the results would lead out of it."""
+    for path in (job.target, job.compare, job.report, job.faces):
+        folder = path.parent.resolve()
+        if out not in (folder, *folder.parents):
+            raise RestoreError(f'The result of {job.source} would be {path}, outside of {out}: choose another place.')
+    return job
 
 
 def _checked(job: Job) -> Job:

@@ -13,6 +13,7 @@ from glean_plus.data.pictures import save_text
 from glean_plus.restore.base import PictureRestorer
 from glean_plus.restore.errors import RestoreError
 from glean_plus.version import __version__
+from glean_plus.weights.errors import brief, shown
 
 PACKAGES = ('torch', 'mmagic', 'mmengine', 'mmcv', 'mmcv-lite', 'numpy', 'Pillow')
 
@@ -54,12 +55,16 @@ def goes_on(path: Path, wanted: Mapping[str, Any]) -> bool:
     if not path.is_file():
         return False
     try:
-        found = json.loads(path.read_text(encoding='utf-8'))['run']
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RestoreError(f'{path} is no manifest of a run: remove it, or choose another place ({error}).') from error
+        found = dict(json.loads(path.read_text(encoding='utf-8'))['run'])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RestoreError(
+            f'{path} is no manifest of a run: remove it, or choose another place ({brief(error)}).'
+        ) from error
     other = [key for key in {**wanted['run'], **found} if wanted['run'].get(key) != found.get(key)]
     if other:
-        listing = ', '.join(f'{key} {found.get(key)!r}, now {wanted["run"].get(key)!r}' for key in sorted(other))
+        listing = brief(', '.join(
+            f'{key} {shown(found.get(key))}, now {shown(wanted["run"].get(key))}' for key in sorted(other)
+        ))  # fmt: skip
         raise RestoreError(
             f'The results beside {path} were made otherwise ({listing}): choose another place, or overwrite.'
         )

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from glean_plus.data.formats import KNOWN
 from glean_plus.files import read_file
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.picture import Meta, Picture
@@ -19,6 +20,7 @@ from glean_plus.restore.picture import Meta, Picture
 # TIFF's and PNG's own names for what is told elsewhere.
 BITS_PER_SAMPLE = 258
 GRAY_WITH_OPACITY = 4
+MOST_DPI = 2**15  # beyond it, TIFF's and PNG's fractions and JPEG's two bytes overflow
 XMP_IN_PNG = 'XML:com.adobe.xmp'
 PNM = re.compile(rb'P[56]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*(\d+)\s')
 
@@ -53,7 +55,7 @@ def read(path: Path) -> Picture:
 
 
 def _decoded(data: bytes) -> Picture:
-    image = Image.open(io.BytesIO(data))
+    image = Image.open(io.BytesIO(data), formats=KNOWN)
     _refuse_several(image)
     white = _deep_white(image, data)
     image.load()
@@ -140,11 +142,17 @@ def _meta(image: Image.Image) -> Meta:
     info: dict[Any, Any] = image.info
     text = {key: str(value) for key, value in getattr(image, 'text', {}).items() if key != XMP_IN_PNG}
     xmp = info.get('xmp') or info.get(XMP_IN_PNG)
-    dpi = info.get('dpi')
     return Meta(
         info.get('icc_profile') or None, _exif(image), xmp.encode() if isinstance(xmp, str) else xmp,
-        tuple(map(float, dpi)) if isinstance(dpi, tuple) and len(dpi) == 2 else None, text,
+        _dpi(info.get('dpi')), text,
     )  # fmt: skip
+
+
+def _dpi(given: Any) -> tuple[float, float] | None:
+    """Across and down; None of what no file can hold, such as infinity."""
+    if not isinstance(given, tuple) or len(given) != 2 or not all(0 < each < MOST_DPI for each in given):
+        return None
+    return float(given[0]), float(given[1])
 
 
 def _exif(image: Image.Image) -> bytes | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
-import torch
 from mmagic.registry import MODELS
 
 import glean_plus
 from glean_plus.restore.errors import RestoreError
 from glean_plus.weights import CATALOGUE, Card, WeightsError, local_copy, read_card
-from glean_plus.weights.cards import hash_in_name
+from glean_plus.weights.cards import hash_in_name, parse_card
+from glean_plus.weights.containers import read_torch
+from glean_plus.weights.errors import brief, shown
 from glean_plus.weights.fetch import cached_path
 
 PathLike = Union[str, 'os.PathLike[str]']
@@ -146,7 +146,9 @@ def _read_config(path: Path) -> Mapping[str, Any]:
 
 def _model_of(config: Mapping[str, Any], what: str) -> Mapping[str, Any]:
     model = config.get('model')
-    if not isinstance(model, Mapping) or 'generator' not in model or 'in_size' not in (model.get('generator') or {}):
+    if not isinstance(model, Mapping) or not isinstance(model.get('generator'), Mapping) or (
+        'in_size' not in model['generator']
+    ):
         raise RestoreError(f'{what} is of no restorer: its model has no generator with an `in_size`.')
     return model
 
@@ -160,12 +162,17 @@ def _card_beside(file: Path) -> Card | None:
             with safe_open(file, 'pt') as content:
                 text = (content.metadata() or {}).get('card')
         except (SafetensorError, OSError) as error:
-            raise WeightsError(f'{file} is no readable safetensors file: {error}') from error
+            raise WeightsError(f'{file} is no readable safetensors file: {brief(error)}') from error
         if text is not None:
-            facts = json.loads(text)
+            facts = parse_card(text, f'The card in {file}')
             order = str(facts.get('colour_order', 'rgb')).lower()
             facts = {key: str(facts.get(key, '')) for key in ('name', 'kind', 'data', 'licence', 'config')}
-            return Card(**facts, colour_order=order) if facts['kind'] == 'restorer' else None
+            if facts['kind'] != 'restorer':
+                return None
+            try:
+                return Card(**facts, colour_order=order)
+            except WeightsError as error:
+                raise WeightsError(f'The card in {file} is none: {error}') from error
     digest = hash_in_name(file.name)
     return next((card for card in CATALOGUE.values() if digest and card.sha256 == digest), None)
 
@@ -174,10 +181,7 @@ def _embedded_config(file: Path) -> Mapping[str, Any] | None:
     """``model`` of the config that MMEngine puts into a checkpoint's meta; None where there is none."""
     if file.suffix == '.safetensors':
         return None
-    try:
-        content = torch.load(file, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises many kinds for a broken file
-        raise WeightsError(f'{file} is no PyTorch file that can be read safely: {error}') from error
+    content = read_torch(file)
     meta = content.get('meta') if isinstance(content, dict) else None
     text = meta.get('cfg') if isinstance(meta, dict) else None
     if not isinstance(text, str):
@@ -197,16 +201,16 @@ def _check_types(value: Any, source: str) -> None:
     if isinstance(value, Mapping):
         if '_scope_' in value:  # a registry imports what it names, before it looks at the type
             raise RestoreError(
-                f'The config in {source} has the `_scope_` {value["_scope_"]!r}, which is not imported for a file. If '
-                'you trust it, give its config, and it second.'
+                f'The config in {source} has the `_scope_` {shown(value["_scope_"])}, which is not imported for a '
+                'file. If you trust it, give its config, and it second.'
             )
         kind = value.get('type')
         if 'type' in value and kind not in FOREIGN:
             known = MODELS.module_dict.get(kind) if isinstance(kind, str) else None
             if known is None or known.__module__.partition('.')[0] == 'mmagic':
                 raise RestoreError(
-                    f'The config in {source} is made of a {kind!r}, which is none of the networks here, and is not '
-                    'imported for a file. If you trust it, give its config, and it second.'
+                    f'The config in {source} is made of a {shown(kind)}, which is none of the networks here, and is '
+                    'not imported for a file. If you trust it, give its config, and it second.'
                 )
         for each in value.values():
             _check_types(each, source)
@@ -223,17 +227,19 @@ def literal(text: str, name: str, source: str) -> Any:
     """
     try:
         lines = ast.parse(text).body
-    except SyntaxError as error:
-        raise RestoreError(f'The config in {source} cannot be read: {error}') from error
-    for line in lines:
-        if isinstance(line, ast.Assign) and [ast.unparse(target) for target in line.targets] == [name]:
-            return _value(line.value, source)
+        for line in lines:
+            if isinstance(line, ast.Assign) and [ast.unparse(target) for target in line.targets] == [name]:
+                return _value(line.value, source)
+    except RestoreError:
+        raise
+    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:  # nested too deep: the last two
+        raise RestoreError(f'The config in {source} cannot be read: {brief(error)}') from error
     raise RestoreError(f'The config in {source} has no `{name}`: give a config as well.')
 
 
 def _value(node: ast.expr, source: str) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-        given = {key: value for each in node.args for key, value in _value(each, source).items()}
+        given = {key: value for each in node.args for key, value in dict(_value(each, source)).items()}
         return given | {str(each.arg): _value(each.value, source) for each in node.keywords}
     if isinstance(node, ast.Dict) and all(node.keys):
         return {_value(key, source): _value(value, source) for key, value in zip(node.keys, node.values)}  # type: ignore

@@ -7,12 +7,9 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from glean_plus.data.formats import KNOWN
 from glean_plus.restore.errors import RestoreError
 from glean_plus.web.settings import shown_pixels
-
-# PIL knows more, some of which start other programs (EPS) or read other files.
-FORMATS = ('PNG', 'JPEG', 'MPO', 'WEBP', 'TIFF', 'BMP', 'GIF', 'PPM', 'TGA', 'JPEG2000', 'AVIF')
-KNOWN = [name for name in FORMATS if Image.init() is not None and name in Image.OPEN]
 
 
 def look(path: Path, max_pixels: int) -> tuple[int, int]:

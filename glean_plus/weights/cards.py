@@ -11,10 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from glean_plus.weights.errors import WeightsError
+from glean_plus.weights.errors import WeightsError, shown
 
 # The hash that a published file carries in its name: stylegan2-cat-config-f-official_20210327_172444-15bc485b.pth
 HASH_IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.')
+
+# What a card's fields can be, by their annotations.
+KINDS: dict[Any, Any] = {
+    'str': str, 'str | None': (str, type(None)), 'int | None': (int, type(None)), 'tuple[float, float]': tuple,
+}  # fmt: skip
 
 
 def hash_in_name(name: str) -> str:
@@ -61,13 +66,19 @@ class Card:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if each.type in KINDS and not isinstance(value, KINDS[each.type]):
+                raise WeightsError(f'{each.name} of {shown(self.name)} is {shown(value)}, no {each.type}.')
         for name, allowed in (('kind', ('bank', 'restorer', 'network')), ('colour_order', ('rgb', 'bgr'))):
             if getattr(self, name) not in allowed:
-                raise WeightsError(f'{name} of {self.name} must be one of {allowed}, but is {getattr(self, name)!r}.')
+                given = shown(getattr(self, name))
+                raise WeightsError(f'{name} of {self.name} must be one of {allowed}, but is {given}.')
         if self.sha256 and not re.fullmatch('[0-9a-f]{8,64}', self.sha256):
-            raise WeightsError(f'sha256 of {self.name} must be 8 to 64 digits of 0-9a-f, but is {self.sha256!r}.')
-        if len(self.value_range) != 2 or not self.value_range[0] < self.value_range[1]:
-            raise WeightsError(f'value_range of {self.name} must be (low, high), but is {self.value_range}.')
+            raise WeightsError(f'sha256 of {self.name} must be 8 to 64 digits of 0-9a-f, but is {shown(self.sha256)}.')
+        limits = self.value_range
+        if not all(isinstance(each, (int, float)) for each in limits) or len(limits) != 2 or not limits[0] < limits[1]:
+            raise WeightsError(f'value_range of {self.name} must be (low, high), but is {shown(limits)}.')
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:
@@ -81,16 +92,34 @@ def read_card(path: str | os.PathLike[str]) -> Card:
     """
     path = Path(path).with_suffix('.json')
     try:
-        content = json.loads(path.read_text())
+        text = path.read_text(encoding='utf-8')
     except (OSError, ValueError) as error:
         raise WeightsError(f'{path} is no readable card: {error}') from error
-    if not isinstance(content, dict):
-        raise WeightsError(f'{path} is no card: it holds a {type(content).__name__}, not an object.')
+    content = parse_card(text, str(path))
     fields = {each.name: each for each in dataclasses.fields(Card) if each.name != 'extra'}
     required = [name for name, each in fields.items() if each.default is dataclasses.MISSING]
     if missing := [name for name in required if name not in content]:
         raise WeightsError(f'{path} is no card: it lacks {", ".join(missing)}.')
     known = {name: content.pop(name) for name in fields if name in content}
     known['colour_order'] = str(known['colour_order']).lower()
-    known['value_range'] = tuple(known.get('value_range', Card.value_range))
-    return Card(**known, extra=content)
+    limits = known.get('value_range', Card.value_range)
+    known['value_range'] = tuple(limits) if isinstance(limits, list) else limits
+    try:
+        return Card(**known, extra=content)
+    except WeightsError as error:
+        raise WeightsError(f'{path} is no card: {error}') from error
+
+
+def parse_card(text: str, source: str) -> dict[str, Any]:
+    """The object that a card's JSON is.
+
+    Raises:
+        WeightsError: If it is none, or cannot be read.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f'{source} is no readable card: {error}') from error
+    if not isinstance(content, dict):
+        raise WeightsError(f'{source} is no card: it holds a {type(content).__name__}, not an object.')
+    return content

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from glean_plus.compat import inert_globals
-from glean_plus.weights.errors import WeightsError
+from glean_plus.weights.errors import WeightsError, brief
 from glean_plus.weights.pickles import Record, read_pickle
+from glean_plus.weights.unfolded import check_torch
+from glean_plus.weights.whole import LEEWAY, MAX_GROWTH, growth
 
 PICKLE = b'\x80'
 OLD_TORCH = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # torch.save before 1.6 starts with this pickled number
@@ -52,7 +54,8 @@ def read_content(path: Path) -> Content:
     A checkpoint's ``state_dict``, if it has one, is what is read.
 
     Raises:
-        WeightsError: If the file is none of them, is cut off, or holds no tensors; the message names the file.
+        WeightsError: If the file is none of them, is cut off, holds no tensors, or unfolds to far more than its
+            size; the message names the file.
     """
     with open(path, 'rb') as file:
         head = file.read(512)
@@ -71,11 +74,10 @@ def read_content(path: Path) -> Content:
         elif path.suffix == '.safetensors':
             raise WeightsError(f'{path} is no {kind}: it does not start like one.')
         else:
-            tree = _torch(path)
+            tree = read_torch(path)
     if isinstance(tree, Mapping):
         tree = tree.get('state_dict', tree)
-    content = Content()
-    _flatten(tree, '', content, 0, str(path))
+    content = _Flattened(path).of(tree)
     if not content.tensors:
         raise WeightsError(f'{path} holds no tensors, neither on top nor below "state_dict".')
     return content
@@ -88,11 +90,20 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f'{path} is no readable safetensors file: {error}') from error
+        raise WeightsError(f'{path} is no readable safetensors file: {brief(error)}') from error
 
 
-def _torch(path: Path) -> Any:
+def read_torch(path: Path) -> Any:
+    """What ``torch.save`` wrote, by ``weights_only``, but nothing that costs more than the file's size tells.
+
+    Raises:
+        WeightsError: If it cannot be read so.
+    """
+    if wrong := growth(path):
+        raise WeightsError(f'{path} is no PyTorch file that can be read safely: {wrong}.')
     try:
+        with open(path, 'rb') as file:
+            check_torch(file)
         # rosinality's trainer saves its command line, which is data but comes as this class.
         with inert_globals({'argparse.Namespace': Record}):
             return torch.load(path, map_location='cpu', weights_only=True)
@@ -102,23 +113,49 @@ def _torch(path: Path) -> Any:
             hint = ' A checkpoint of training holds a log that needs torch 2.6.'
         elif 'argparse' in str(error):
             hint = ' It holds a command line beside the weights, which needs torch 2.6: save it again without `args`.'
-        raise WeightsError(f'{path} is no PyTorch file that can be read safely: {error}{hint}') from error
+        raise WeightsError(f'{path} is no PyTorch file that can be read safely: {brief(error)}{hint}') from error
 
 
-def _flatten(tree: Any, name: str, content: Content, depth: int, source: str) -> None:
-    if isinstance(tree, Record):
-        tree = tree.state
-    if isinstance(tree, Mapping):
-        if depth > MAX_DEPTH:
-            raise WeightsError(f'{source} is nested more than {MAX_DEPTH} deep at {name}.')
-        for key, value in tree.items():
-            if isinstance(key, str) and not (depth == 0 and key in SKIPPED):
-                _flatten(value, f'{name}.{key}' if name else key, content, depth + 1, source)
-    elif isinstance(tree, np.ndarray) and tree.dtype.kind in 'biuf':
-        content.tensors[name] = torch.from_numpy(np.array(tree))
-    elif isinstance(tree, Tensor):
-        content.tensors[name] = tree
-    elif isinstance(tree, (bool, int, float, str, list, tuple, type(None))):
-        content.settings[name] = tree
-    if len(content.tensors) + len(content.settings) > MAX_ENTRIES:
-        raise WeightsError(f'{source} holds more than {MAX_ENTRIES} tensors and settings.')
+class _Flattened:
+    """The content of a file's tree, whose size is looked at before anything is copied."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.content = path, Content()
+        self.most = MAX_GROWTH * path.stat().st_size + LEEWAY
+        self.bytes = self.entries = 0
+
+    def of(self, tree: Any) -> Content:
+        self._take(tree, '', 0)
+        return self.content
+
+    def _take(self, tree: Any, name: str, depth: int) -> None:
+        self.entries += 1
+        if self.entries > MAX_ENTRIES:
+            raise WeightsError(f'{self.path} holds more than {MAX_ENTRIES} tensors and settings.')
+        if isinstance(tree, Record):
+            tree = tree.state
+        if isinstance(tree, Mapping):
+            if depth > MAX_DEPTH:
+                raise WeightsError(f'{self.path} is nested more than {MAX_DEPTH} deep at {brief(name)}.')
+            for key, value in tree.items():
+                if isinstance(key, str) and not (depth == 0 and key in SKIPPED):
+                    self._take(value, f'{name}.{key}' if name else key, depth + 1)
+        elif isinstance(tree, np.ndarray) and tree.dtype.kind in 'biuf':
+            self._count(tree.size * tree.itemsize)
+            try:
+                self.content.tensors[name] = torch.from_numpy(np.array(tree, tree.dtype.newbyteorder('=')))
+            except TypeError as error:  # such as 128 bits
+                raise WeightsError(f'{self.path} has {brief(name)} of {tree.dtype}, which PyTorch has not.') from error
+        elif isinstance(tree, Tensor):
+            if tree.layout != torch.strided or tree.is_nested or tree.is_quantized or tree.device.type != 'cpu':
+                raise WeightsError(f'{self.path} has {brief(name)} in a sparse, quantised or empty form.')
+            self._count(tree.numel() * tree.element_size())
+            self.content.tensors[name] = tree
+        elif isinstance(tree, (bool, int, float, str, list, tuple, type(None))):
+            self.content.settings[name] = tree
+
+    def _count(self, size: int) -> None:
+        """Values that are shared, or repeated by a stride of 0, count each time: a conversion copies them."""
+        self.bytes += size
+        if self.bytes > self.most:
+            raise WeightsError(f'{self.path} has tensors of more than {self.most:,} bytes, which it is too small for.')

@@ -1,5 +1,23 @@
-"""The one error of this package."""
+"""The one error of this package, and how much of a file's own text it repeats."""
+
+from __future__ import annotations
+
+import reprlib
 
 
 class WeightsError(RuntimeError):
     """Weights that cannot be had or read, or do not belong to the model."""
+
+
+def brief(text: object, most: int = 300) -> str:
+    """Text that a file may have made long, in one line of at most ``most`` characters."""
+    line = ' '.join(str(text).split())
+    return line if len(line) <= most else f'{line[:most]} ...'
+
+
+def shown(value: object) -> str:
+    """A value that a file may have made large, as a few characters."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        return f'a large {type(value).__name__}'

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from glean_plus.version import __version__
 from glean_plus.weights.cards import Card, hash_in_name
-from glean_plus.weights.errors import WeightsError
+from glean_plus.weights.errors import WeightsError, brief
 
 try:
     import fcntl
@@ -31,6 +31,7 @@ except ImportError:  # Windows
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 16  # bytes
 LOOPBACK = ('localhost', '127.0.0.1', '::1')
+FILE_NAME = re.compile(r'(?!\.\.?$)[^\x00-\x1f\x7f/\\:]+')  # what stays in its folder, on Windows, too
 PAGE = re.compile(rb'\s*<(!doctype|html|head|\?xml)', re.IGNORECASE)
 
 
@@ -80,7 +81,7 @@ def fetch(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Pa
                 if fcntl is None:  # Windows renames no open file
                     part.close()
                 os.replace(part.name, path)
-    except (OSError, HTTPException, WeightsError) as error:
+    except (OSError, ValueError, HTTPException, WeightsError) as error:  # ValueError: a host that cannot be one
         raise WeightsError(f'Cannot download {url}: {error}. Without a network, {by_hand}') from error
     return path
 
@@ -96,12 +97,16 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 def _url(source: str | Card) -> str:
     """The address to ask, encrypted unless it is this machine."""
-    url = source.url if isinstance(source, Card) else source
-    if not url:
+    url = (source.url or '') if isinstance(source, Card) else source
+    if isinstance(source, Card) and not url:
         raise WeightsError(f'The card of {source.name} has no URL: the file is shipped with it.')
-    parts = urlsplit(url)
-    if parts.scheme not in ('http', 'https') or not Path(parts.path).name:
-        raise WeightsError(f'{url} is no URL of a file: https://HOST/.../NAME.')
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ('http', 'https') and parts.hostname
+    except ValueError:  # such as brackets that do not close
+        known = None
+    if not known or not FILE_NAME.fullmatch(Path(parts.path).name):
+        raise WeightsError(f'{brief(url)} is no URL of a file: https://HOST/.../NAME.')
     return url if _is_loopback(url) else parts._replace(scheme='https').geturl()
 
 

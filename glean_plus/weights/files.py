@@ -15,7 +15,7 @@ from torch import Tensor
 from glean_plus.files import whole_or_not_at_all
 from glean_plus.weights.cards import Card
 from glean_plus.weights.containers import read_content
-from glean_plus.weights.errors import WeightsError
+from glean_plus.weights.errors import WeightsError, brief
 from glean_plus.weights.fetch import fetch, sha256
 
 
@@ -58,7 +58,7 @@ def select_prefix(state: Mapping[str, Tensor], prefix: str, source: str) -> dict
     chosen = {key[len(start):]: value for key, value in state.items() if key.startswith(start)}
     if not chosen:
         tops = Counter(key.split('.')[0] for key in state)
-        listing = ', '.join(f'{name} ({count})' for name, count in tops.most_common(8))
+        listing = brief(', '.join(f'{name} ({count})' for name, count in tops.most_common(8)))
         raise WeightsError(f'{source} has no key that starts with "{start}"; its keys start with: {listing}.')
     return chosen
 

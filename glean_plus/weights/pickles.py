@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glean_plus.weights.errors import WeightsError
+from glean_plus.weights.errors import WeightsError, brief, shown
+from glean_plus.weights.unfolded import check_pickle, check_torch
 
 
 class Record:
@@ -55,34 +56,36 @@ NDARRAY = 'numpy.ndarray'
 def _array(subtype: Any, shape: Any, kind: Any) -> np.ndarray:
     """The empty array that numpy's pickles fill afterwards."""
     if subtype is not NDARRAY:
-        raise pickle.UnpicklingError(f'An array of the type {subtype!r} is refused.')
+        raise pickle.UnpicklingError(f'An array of the type {shown(subtype)} is refused.')
     return np.ndarray((0,), dtype='b')
 
 
 def _dtype(name: Any, align: Any = False, copy: Any = False) -> np.dtype:
     """A type of numbers by its name; a file gets no arrays of objects."""
-    dtype = np.dtype(name) if isinstance(name, str) else None
+    dtype = np.dtype(name, copy=True) if isinstance(name, str) else None  # whose order of bytes the file sets
     if dtype is None or dtype.kind not in 'biuf':
-        raise pickle.UnpicklingError(f'An array of the type {name!r} is refused.')
+        raise pickle.UnpicklingError(f'An array of the type {shown(name)} is refused.')
     return dtype
 
 
 def _scalar(dtype: np.dtype, data: bytes) -> Any:
     """A numpy number as a Python one."""
     if not isinstance(dtype, np.dtype) or dtype.kind not in 'biuf':
-        raise pickle.UnpicklingError(f'A number of the type {dtype!r} is refused.')
+        raise pickle.UnpicklingError(f'A number of the type {shown(dtype)} is refused.')
     return np.frombuffer(data, dtype, count=1)[0].item()
 
 
 def _bytes(text: str, encoding: str) -> bytes:
     """How protocol 2 writes bytes."""
     if encoding != 'latin1':
-        raise pickle.UnpicklingError(f'The encoding {encoding!r} is refused.')
+        raise pickle.UnpicklingError(f'The encoding {shown(encoding)} is refused.')
     return text.encode('latin1')
 
 
 def _storage(data: bytes) -> Any:
-    return torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
+    file = io.BytesIO(data)
+    check_torch(file)
+    return torch.load(file, map_location='cpu', weights_only=True)
 
 
 def _parameter(data: Tensor, requires_grad: bool, hooks: Any) -> Tensor:
@@ -119,7 +122,7 @@ class _Reader(pickle.Unpickler):
         try:
             return ALLOWED[f'{module}.{name}']
         except KeyError:
-            raise pickle.UnpicklingError(f'it asks for {module}.{name}, which is refused') from None
+            raise pickle.UnpicklingError(f'it asks for {brief(f"{module}.{name}", 80)}, which is refused') from None
 
     def persistent_load(self, pid: Any) -> Any:
         raise pickle.UnpicklingError('it refers to data outside itself')
@@ -134,37 +137,54 @@ def read_pickle(file: BinaryIO, source: str) -> dict[str, Any]:
         WeightsError: If it is none, is cut off, or asks for anything but data.
     """
     try:
-        content = _Reader(file).load()
+        start = file.tell()
+        check_pickle(file)
+        file.seek(start)
+        return _networks(_Reader(file).load())
     except Exception as error:  # a broken pickle raises nearly anything; each becomes the same sentence
-        raise WeightsError(f'{source} is no PyTorch file or NVlabs pickle that can be read safely: {error}') from error
+        raise WeightsError(
+            f'{source} is no PyTorch file or NVlabs pickle that can be read safely: {brief(error)}'
+        ) from error
+
+
+def _networks(content: Any) -> dict[str, Any]:
     if isinstance(content, tuple) and len(content) == 3 and all(isinstance(net, Record) for net in content):
         return {name: _tensorflow(net.state) for name, net in zip(('G', 'D', 'Gs'), content)}
     if isinstance(content, Record):
         content = {'G_ema': content}
     if not isinstance(content, Mapping):
-        raise WeightsError(f'{source} is a pickle of {type(content).__name__}, not of networks.')
+        raise pickle.UnpicklingError(f'it is a pickle of {type(content).__name__}, not of networks')
     return {key: _module(net.state) for key, net in content.items() if isinstance(net, Record)}
+
+
+def _part(state: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """One of the dicts that a network is made of."""
+    part = state.get(name, {})
+    if not isinstance(part, Mapping):
+        raise pickle.UnpicklingError(f'{name} of a network is {shown(part)}, not a dict')
+    return {key: value for key, value in part.items() if isinstance(key, str)}
 
 
 def _module(state: Mapping[str, Any]) -> dict[str, Any]:
     """A torch module's state: parameters, buffers, submodules and plain settings by name."""
-    tree: dict[str, Any] = {key: value for key, value in state.items() if not key.startswith('_')}
+    tree: dict[str, Any] = {key: value for key, value in state.items() if isinstance(key, str) and key[:1] != '_'}
     for group in ('_parameters', '_buffers'):
-        tree |= {key: value for key, value in state.get(group, {}).items() if value is not None}
-    for key, value in state.get('_modules', {}).items():
+        tree |= {key: value for key, value in _part(state, group).items() if value is not None}
+    for key, value in _part(state, '_modules').items():
         if isinstance(value, Record):
             tree[key] = _module(value.state)
     return tree
 
 
 def _tensorflow(state: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {'static_kwargs': dict(state.get('static_kwargs', {}))}
+    tree: dict[str, Any] = {'static_kwargs': dict(_part(state, 'static_kwargs'))}
     for name, value in state.get('variables', []):
-        value = np.asarray(value)
-        if value.dtype.kind not in 'biuf':
-            raise WeightsError(f'The variable {name} is no array of numbers but of {value.dtype}.')
-        tree[name] = torch.from_numpy(np.array(value))
-    for name, part in state.get('components', {}).items():
+        value = np.asarray(value) if isinstance(value, (bool, int, float)) else value
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in 'biuf':
+            kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+            raise pickle.UnpicklingError(f'the variable {shown(name)} is no array of numbers but of {kind}')
+        tree[name] = value
+    for name, part in _part(state, 'components').items():
         if isinstance(part, Record):
             inner = _tensorflow(part.state)
             tree['static_kwargs'] |= inner.pop('static_kwargs')

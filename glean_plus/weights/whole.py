@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import zipfile
 import zlib
 from pathlib import Path
 
 from glean_plus.files import whole_or_not_at_all
+from glean_plus.weights.errors import brief
 
 PICKLE = b'\x80'
 # What `torch.save` writes is a zip archive with a CRC-32 of each tensor, which `torch.load` does not look at.
-BROKEN = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
+BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError)
+# It compresses nothing, so that an archive holds no more than its size; there is leeway for one that was packed anew.
+MAX_GROWTH, LEEWAY = 4, 1 << 24
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
@@ -36,10 +40,29 @@ def damage(path: str | os.PathLike[str]) -> str | None:
             if not file.read(1):
                 return 'it is empty'
         with zipfile.ZipFile(path) as archive:
+            if wrong := _growth(archive, os.path.getsize(path)):
+                return wrong
             record = archive.testzip()
     except BROKEN as error:
-        return str(error) or type(error).__name__
-    return f'the checksum of {record} is wrong' if record else None
+        return brief(error) or type(error).__name__
+    return f'the checksum of {brief(record)} is wrong' if record else None
+
+
+def growth(path: str | os.PathLike[str]) -> str | None:
+    """What is wrong with the sizes that a zip archive tells of its content, or None, also of what is no archive.
+
+    A few bytes can be packed such that they fill any memory, and several records can share the same bytes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _growth(archive, os.path.getsize(path))
+    except BROKEN:
+        return None
+
+
+def _growth(archive: zipfile.ZipFile, size: int) -> str | None:
+    whole = sum(record.file_size for record in archive.infolist())
+    return None if whole <= MAX_GROWTH * size + LEEWAY else f'its {size:,} bytes are to become {whole:,}'
 
 
 def archive_damage(path: str | os.PathLike[str]) -> str | None:

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from glean_plus.weights.containers import Content, read_content
-from glean_plus.weights.errors import WeightsError
+from glean_plus.weights.errors import WeightsError, brief
 from glean_plus.weights.files import local_copy, select_prefix
 from glean_plus.weights.formats.architectures import ARCHITECTURES
 from glean_plus.weights.formats.basicsr import BASICSR
@@ -114,7 +114,7 @@ def _unknown(content: Content, discriminator: bool, source: str) -> str:
     if other:
         return f'{source} is {other.name}, where a {what} is wanted.'
     tops = Counter(key.replace('/', '.').split('.')[0] for key in content.tensors)
-    listing = ', '.join(f'{name} ({count})' for name, count in tops.most_common(8))
+    listing = brief(', '.join(f'{name} ({count})' for name, count in tops.most_common(8)))
     known = ', '.join(f.name for f in FORMATS if ARCHITECTURES[f.architecture].discriminator == discriminator)
     return f'{source} holds no {what} of a known format; its keys start with: {listing}. Known: {known}.'
 
@@ -124,15 +124,16 @@ def _import(content: Content, format: Format, prefix: str, source: str, truncati
     converted = convert(format, content.tensors, source, truncation)
     try:
         kwargs = architecture.arguments(converted.state) | format.settings(content.settings)
-    except (KeyError, IndexError) as error:
-        raise WeightsError(f'{source} is {format.name}, but lacks what is {error} in a bank.') from error
-    except WeightsError as error:
-        raise WeightsError(f'{source} is {format.name}, but cannot become a bank: {error}') from error
-    expected = architecture.shapes(kwargs)
+        expected = architecture.shapes(kwargs)
+    except LookupError as error:
+        raise WeightsError(f'{source} is {format.name}, but lacks what is {brief(error)} in a bank.') from error
+    except (WeightsError, ValueError) as error:  # ValueError: of a shape with more or fewer sides
+        raise WeightsError(f'{source} is {format.name}, but cannot become a bank: {brief(error)}') from error
     state = converted.state
     unexpected = [key for key in state if key not in expected]
     if unexpected:
-        raise WeightsError(f'{source} is {format.name}, but has more than its layers: {", ".join(unexpected[:6])}.')
+        more = brief(', '.join(unexpected[:6]))
+        raise WeightsError(f'{source} is {format.name}, but has more than its layers: {more}.')
     for key, shape in expected.items():
         if key in state and tuple(state[key].shape) != shape:
             raise WeightsError(

@@ -9,7 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
+from glean_plus.weights.errors import WeightsError
+
 Shapes = dict[str, tuple[int, ...]]
+LARGEST = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -35,4 +38,11 @@ def count(state: Mapping[str, Tensor], pattern: str) -> int:
 
 
 def resolutions(out_size: int) -> list[int]:
+    """4, 8, 16 ... ``out_size``.
+
+    Raises:
+        WeightsError: If that is more than ``LARGEST``.
+    """
+    if out_size > LARGEST:
+        raise WeightsError(f'its layers would draw pictures of more than {LARGEST} pixels a side.')
     return [2**i for i in range(2, out_size.bit_length())]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from glean_plus.weights.errors import WeightsError
+from glean_plus.weights.errors import WeightsError, shown
 from glean_plus.weights.formats.rules import (
     Format,
     as_vector,
@@ -121,7 +121,7 @@ def discriminator_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def expect(key: str, value: Any, known: tuple) -> None:
     if value not in known:
-        raise WeightsError(f'its {key} is {value!r}; a bank knows {" or ".join(map(repr, known))}.')
+        raise WeightsError(f'its {key} is {shown(value)}; a bank knows {" or ".join(map(repr, known))}.')
 
 
 NVLABS_TORCH = (

@@ -11,7 +11,7 @@ from typing import Any, Union
 import torch
 from torch import Tensor
 
-from glean_plus.weights.errors import WeightsError
+from glean_plus.weights.errors import WeightsError, brief
 
 Change = Callable[[Tensor], Tensor]
 Target = Union[str, Callable[..., str]]
@@ -120,22 +120,26 @@ def convert(format: Format, state: Mapping[str, Tensor], source: str, truncation
             raise WeightsError(f'{source} is {format.name}, but cannot become a bank: {rule.reason} ({key}).')
         try:
             changed = rule.change(tensor)
-        except (WeightsError, RuntimeError, IndexError) as error:
-            raise WeightsError(f'{source} is {format.name}, but {key} {tuple(tensor.shape)} is not: {error}') from error
-        if rule.target is None:
+            target = None if rule.target is None else rule.key(match.groups())
+        except (WeightsError, RuntimeError, LookupError, ValueError) as error:
+            raise WeightsError(
+                f'{source} is {format.name}, but {brief(key)} {tuple(tensor.shape)} is not: {error}'
+            ) from error
+        if target is None:
             result.ignored[key] = rule.reason
             continue
-        target = rule.key(match.groups())
         if target in result.state:
             raise WeightsError(f'{source}: {key} and another key are both {target}.')
         result.state[target] = changed.contiguous()
     if unknown:
         more = f' and {len(unknown) - 6} more' if len(unknown) > 6 else ''
-        raise WeightsError(f'{source} is {format.name}, which has no such keys: {", ".join(unknown[:6])}{more}.')
+        raise WeightsError(f'{source} is {format.name}, which has no such keys: {brief(", ".join(unknown[:6]))}{more}.')
     try:
         result.filled = format.finish(result.state)
     except KeyError as error:
         raise WeightsError(f'{source} is {format.name}, but lacks what makes {error}.') from error
+    except (WeightsError, RuntimeError, LookupError, ValueError) as error:
+        raise WeightsError(f'{source} is {format.name}, but does not hold together: {brief(error)}') from error
     return result
 
 
