@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 import torch
-from mmagic.registry import MODELS
+from mmagic.registry import DATASETS, MODELS
 from mmengine.config import Config
 from PIL import Image
 
 from glean_plus import shared
+from glean_plus.datasets import PictureDataset
 
 import scaled_down as small_scale
 from config_keys import unread_keys
@@ -65,6 +66,11 @@ def test_builds_as_published(name: str) -> None:
             assert low == f'BIx{out_size // in_size}_down'
         resized = {step['key']: step['size'] for _, step in typed(dataset) if step['type'] == 'SquareResize'}
         assert resized.items() <= dict(img=in_size, gt=out_size).items()
+        # Broken pictures have stand-ins in training alone.
+        assert issubclass(DATASETS.get(dataset['type']), PictureDataset)
+        assert dataset.get('test_mode', False) == (loader not in loaders(config, 'train_dataloader'))
+        assert {step['type'] for _, step in typed(dataset) if step['type'].startswith('Load')} == {'LoadPicture'}
+    assert config['default_hooks']['data']['type'] == 'DataHook'
 
 
 @pytest.mark.parametrize('name', EVERY)
