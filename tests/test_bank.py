@@ -64,8 +64,11 @@ def test_styles_are_mixed_in_training_alone(mix_prob: float, training: bool, dra
         drawn.append(torch.randn(size))
         return drawn[-1]
 
-    bank(draw, num_batches=2)
-    assert [tuple(each.shape) for each in drawn] == [(2, 64)] * draws
+    for _ in range(30):
+        drawn.clear()
+        codes = bank(draw, num_batches=2, return_latents=True)['latent']
+        assert [tuple(each.shape) for each in drawn] == [(2, 64)] * draws
+        assert torch.equal(codes[:, 0], codes[:, -1]) == (draws == 1)  # never all of one
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ from glean_plus.weights import Imported, WeightsError, import_weights, write_saf
 from glean_plus.weights.containers import read_content
 from glean_plus.weights.formats import importer
 from glean_plus.weights.formats.architectures import ARCHITECTURES
+from glean_plus.weights.formats.rules import log2
 
 from conftest import ROOT, load_tool, relative_error, shake
 
@@ -484,3 +485,10 @@ def test_tool_refuses_and_writes_nothing(convert: Callable, tmp_path: Path) -> N
         with pytest.raises(SystemExit, match=named):
             convert(source, folder / 'a.safetensors')
     assert list(folder.iterdir()) == []
+
+
+def test_sizes_are_powers_of_two() -> None:
+    assert [log2(number) for number in (1, 2, 64, 1024)] == [0, 1, 6, 10]
+    for number in (0, -4, 3, 96):
+        with pytest.raises(WeightsError, match=f'{number} is no power of two'):
+            log2(number)
