@@ -69,8 +69,9 @@ def load_config(args: argparse.Namespace) -> Config:
     elif config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     # None leaves a hook out; MMEngine knows that of its own alone.
-    if config.get('default_hooks', {}).get('numbers', ...) is None:
-        del config.default_hooks.numbers
+    for name in ('data', 'numbers'):
+        if config.get('default_hooks', {}).get(name, ...) is None:
+            del config.default_hooks[name]
     return config
 
 
