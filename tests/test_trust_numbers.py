@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from glean_plus.cli import add_common_arguments, load_config
-from glean_plus.engine import BF16OptimWrapper, NumbersHook, TrainingError
+from glean_plus.engine import BF16OptimWrapper, DataHook, NumbersHook, TrainingError
 from glean_plus.engine.numbers import Guard, plain
 from glean_plus.engine.replay import replay
 
@@ -49,7 +49,7 @@ class Poison(Hook):
 
 
 def run(config: Config, poison: Poison) -> Runner:
-    config.experiment_name = f'numbers-{time.time_ns()}'
+    config.experiment_name = f'{name}-{time.time_ns()}'
     runner = Runner.from_cfg(config)
     runner.register_hook(poison)
     runner.train()
@@ -205,15 +205,16 @@ def test_batches_become_plain_data() -> None:
     assert torch.equal(kept['data']['gt_img'], sample.gt_img) and int(kept['data']['gt_label']['data']['label']) == 2
 
 
-def test_the_command_line_leaves_the_hook_out(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(('name', 'kind'), [('numbers', NumbersHook), ('data', DataHook)])
+def test_the_command_line_leaves_a_hook_out(name: str, kind: type, data: Path, tmp_path: Path) -> None:
     small_config(data, tmp_path, 1).dump(tmp_path / 'config.py')
     parser = argparse.ArgumentParser()
     add_common_arguments(parser)
-    for options, there in (([], True), (['--cfg-options', 'default_hooks.numbers=None'], False)):
+    for options, there in (([], True), (['--cfg-options', f'default_hooks.{name}=None'], False)):
         config = load_config(parser.parse_args([str(tmp_path / 'config.py'), *options]))
-        config.experiment_name = f'numbers-{time.time_ns()}'
+        config.experiment_name = f'{name}-{time.time_ns()}'
         hooks = Runner.from_cfg(config).hooks
-        assert any(isinstance(hook, NumbersHook) for hook in hooks) == there
+        assert any(isinstance(hook, kind) for hook in hooks) == there
 
 
 @pytest.mark.soak
