@@ -315,7 +315,7 @@ def step(model: torch.nn.Module, suffix: str = '') -> dict:
     )
     MessageHub.get_current_instance().update_info('iter', 0)
     log = model.train_step(dict(inputs={}, data_samples=batch(4, out_size=8)['data_samples']), optimizers)
-    assert all(value.isfinite() for value in log.values())
+    assert all(torch.as_tensor(value).isfinite() for value in log.values())
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, before[name]) == name.startswith(unused), name
     return log

@@ -49,7 +49,7 @@ class Poison(Hook):
 
 
 def run(config: Config, poison: Poison) -> Runner:
-    config.experiment_name = f'{name}-{time.time_ns()}'
+    config.experiment_name = f'numbers-{time.time_ns()}'
     runner = Runner.from_cfg(config)
     runner.register_hook(poison)
     runner.train()
