@@ -55,7 +55,7 @@ PARTS = {
     'weights': (['weights/**/*.py'], ['test_weights', 'test_formats', 'test_fetch', 'test_trust_hostile']),
 }  # fmt: skip
 # Too slow for each of hundreds; what they see at this size others see at a smaller one.
-SLOW = 'not 256 and not benchmark and not mim and not two_processes'
+SLOW = 'not 256 and not benchmark and not mim and not process'
 
 # Of pytest's exit codes: all passed; some failed; none could be collected.
 FATES = {0: 'survived', 1: 'killed', 2: 'killed', 4: 'killed'}
