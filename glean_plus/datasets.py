@@ -16,6 +16,7 @@ from torch import Tensor
 
 from glean_plus.data import DataError
 from glean_plus.data.decode import PictureError
+from glean_plus.files import is_file
 from glean_plus.randomness import random_states, set_random_states
 from glean_plus.transforms.seeded import NumberedIndex
 
@@ -182,7 +183,7 @@ def regular_files(folder: str) -> set[str]:
     if not os.path.isdir(folder):
         return set()
     with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_file()}
+        return {entry.name for entry in entries if is_file(entry)}
 
 
 def what_it_is(path: str) -> str:

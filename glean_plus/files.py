@@ -29,6 +29,11 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     return Path(path).read_bytes()
 
 
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a regular file or leads to one; a link that leads to itself does not. A file asks nothing more."""
+    return os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file()
+
+
 def partial_name(path: Path) -> str:
     """What temporary files of ``path`` are named before `.PID.part`: its name, or a hash of one that is too long."""
     name = os.fsencode(path.name)

@@ -152,6 +152,7 @@ def test_a_tensor_that_is_repeated_is_not_copied(tmp_path: Path) -> None:
     lambda: torch.zeros(2, 2).to_sparse(), lambda: torch.zeros(2, device='meta'),
     lambda: torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8),
 ])  # fmt: skip
+@pytest.mark.filterwarnings('ignore:.*quantized tensor creation')
 def test_a_tensor_without_values_is_named(make: Callable[[], torch.Tensor], tmp_path: Path) -> None:
     torch.save({'part': {'a': make()}}, tmp_path / 'x.pth')
     with pytest.raises(WeightsError, match=r'x\.pth (has part\.a in a sparse|is no PyTorch file)'):

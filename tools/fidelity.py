@@ -60,7 +60,7 @@ def main() -> None:
     names = names[::max(args.every, 1)]
     if len(names) < 2:
         sys.exit(f'{args.lq} has {len(names)} such pictures, but a distance of two sets takes two or more of each.')
-    read: Any = lambda folder, name: np.asarray(Image.open(folder / name).convert('RGB'))  # noqa: E731
+    read: Any = lambda folder, name: np.array(Image.open(folder / name).convert('RGB'))  # noqa: E731
     pairs = [(read(args.lq, name), read(args.gt, name)) for name in names]
     print(f'| fidelity | {" | ".join(COLUMNS)} |\n|{"---|" * (1 + len(COLUMNS))}')
     try:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from glean_plus.data.items import DataError, Listing, Problem
+from glean_plus.files import is_file
 
 ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 
@@ -72,13 +73,10 @@ def pictures_below(
             if real_root not in Path(os.path.realpath(entry.path)).parents:
                 listing.problems.append(Problem(shown(entry.path, base), 'link', f'leads out of {root}'))
                 continue
-        if not os.path.isfile(entry.path):  # a pipe, say, which whoever reads it waits for
-            listing.problems.append(Problem(shown(entry.path, base), 'unreadable', 'no ordinary file'))
-            continue
         ending = os.path.splitext(path)[1].lower()
         if ending not in endings:
             ignored[ending or 'no ending'] += 1
-        elif expression.fullmatch(path) and not entry.is_file():
+        elif expression.fullmatch(path) and not is_file(entry):
             what = 'a link that leads nowhere' if entry.is_symlink() else 'no regular file'
             listing.problems.append(Problem(shown(entry.path, base), 'unreadable', what))
         elif expression.fullmatch(path):

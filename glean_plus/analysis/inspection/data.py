@@ -12,6 +12,7 @@ from mmagic.registry import DATASETS
 from mmengine.dataset import pseudo_collate
 
 from glean_plus.analysis.inspection.errors import InspectionError
+from glean_plus.data import DataError
 from glean_plus.data.decode import PictureError, read_picture
 from glean_plus.data.files import pictures_below
 from glean_plus.data.fit import fit_to
@@ -99,7 +100,7 @@ def config_source(config: Mapping[str, Any], which: str = 'test') -> Source:
     for loader in _loaders(config, which):
         try:
             sets.append(DATASETS.build(dict(loader['dataset'])))
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, DataError) as error:
             raise InspectionError(
                 f'The data of {which}_dataloader cannot be read ({error}): prepare them, set their data_root, or give '
                 'a folder of pictures.'
