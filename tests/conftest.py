@@ -100,7 +100,10 @@ def restore(light_checkpoint: Path) -> Callable[..., int]:
 
 
 def draw_emoji(root: Path, sides: dict[str, slice], every_group: bool = False) -> Path:
-    """Some pictures of each side, of the people groups or of all, as `prepare_twemoji` draws and lists them."""
+    """Some pictures of each side, of the people groups or of all, as `prepare_twemoji` draws and lists them.
+
+    Of all groups, both lists are there.
+    """
     tool = load_tool('prepare_twemoji')
     for folder in ('GT', 'BIx4_down', 'BIx8_down'):
         (root / folder).mkdir()
@@ -110,8 +113,10 @@ def draw_emoji(root: Path, sides: dict[str, slice], every_group: bool = False) -
         names = [name for name, _, _, where in tool.read_split() if where == side and name in groups][part]
         for name in names:
             tool.prepare_one(name, root, 64, (4, 8))
-        lines = ''.join(f'{name}.png (64,64,3)\n' for name in names)
-        (root / f'meta_info_Twemoji_{"all" if every_group else "people"}_{side}.txt').write_text(lines)
+        for which, members in (('all', tool.GROUPS), ('people', tool.PEOPLE)):
+            lines = ''.join(f'{name}.png (64,64,3)\n' for name in names if groups[name] in members)
+            if every_group or which == 'people':
+                (root / f'meta_info_Twemoji_{which}_{side}.txt').write_text(lines)
         labels = ''.join(tool.label_line(name, groups[name]) for name in names)
         (root / f'labels_Twemoji_all_{side}.txt').write_text(labels)
     return root
