@@ -23,6 +23,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -56,6 +57,9 @@ PARTS = {
 }  # fmt: skip
 # Too slow for each of hundreds; what they see at this size others see at a smaller one.
 SLOW = 'not 256 and not benchmark and not mim and not process'
+
+# A process is forked while no other thread does anything but wait, as it would inherit what that one has locked.
+ALONE = threading.Lock()
 
 # Of pytest's exit codes: all passed; some failed; none could be collected.
 FATES = {0: 'survived', 1: 'killed', 2: 'killed', 4: 'killed'}
@@ -184,7 +188,8 @@ def outcome(folder: Path, tests: Sequence[str], limit: float, watched: bool = Fa
     """Whether these tests pass on the package in ``folder``, and how long they took."""
     began = time.monotonic()
     process = multiprocessing.get_context('fork').Process(target=run_tests, args=(folder, tests, watched))
-    process.start()
+    with ALONE:
+        process.start()
     process.join(limit)
     late = process.is_alive()
     if late:
@@ -202,12 +207,13 @@ class Tests:
         self.fate, self.total = outcome(folder, self.all, 3600, watched=True)
         if self.fate != 'survived':
             raise SystemExit(f'{part}: {self.fate} as it is:\n{(folder / "log.txt").read_text()[-3000:]}')
-        self.seconds: dict[str, float] = json.loads((folder / 'seconds.json').read_text())
-        data = CoverageData(str(folder / 'lines'))
-        data.read()
-        self.by_line = {
-            str(Path(file).relative_to(folder)): data.contexts_by_lineno(file) for file in data.measured_files()
-        }
+        with ALONE:
+            self.seconds: dict[str, float] = json.loads((folder / 'seconds.json').read_text())
+            data = CoverageData(str(folder / 'lines'))
+            data.read()
+            self.by_line = {
+                str(Path(file).relative_to(folder)): data.contexts_by_lineno(file) for file in data.measured_files()
+            }
 
     def of(self, file: str, lines: range) -> tuple[list[str], float]:
         """The tests of a mutant of these lines, the quickest first, and what they take together."""
@@ -236,14 +242,16 @@ def changed_lines(before: str, after: str) -> range:
 
 def judge(mutant: Mutant, folder: Path, tests: Tests) -> dict[str, Any]:
     """A mutant's fate, in a folder with a whole copy of the package."""
-    target, new = folder / mutant.file, mutated(mutant)
-    before = target.read_text(encoding='utf-8')
-    chosen, expected = tests.of(mutant.file, changed_lines(before, new))
-    try:
+    with ALONE:
+        target, new = folder / mutant.file, mutated(mutant)
+        before = target.read_text(encoding='utf-8')
+        chosen, expected = tests.of(mutant.file, changed_lines(before, new))
         target.write_text(new, encoding='utf-8')
+    try:
         fate, seconds = outcome(folder, chosen, 5 * expected + 60) if chosen else ('survived', 0.0)
     finally:
-        target.write_text(before, encoding='utf-8')
+        with ALONE:
+            target.write_text(before, encoding='utf-8')
     diff = difflib.unified_diff(before.splitlines(), new.splitlines(), mutant.file, mutant.name, n=2, lineterm='')
     return dict(mutant._asdict(), fate=fate, tests=len(chosen), seconds=round(seconds, 1), diff='\n'.join(diff))
 
@@ -304,9 +312,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     todo = [mutant for mutant in chosen if mutant[1:] not in done]
     with ThreadPoolExecutor(args.jobs) as pool:
         for record in pool.map(one, todo):
-            done[record['file'], record['operator'], record['occurrence']] = record
-            print(f'[{len(done)}/{len(chosen)}] {record["fate"]} {record["file"]} {record["seconds"]} s', flush=True)
-            result.write_text(json.dumps([*done.values()], indent=1))
+            with ALONE:
+                done[record['file'], record['operator'], record['occurrence']] = record
+                print(f'[{len(done)}/{len(chosen)}] {record["fate"]} {record["file"]} {record["seconds"]} s', flush=True)
+                result.write_text(json.dumps([*done.values()], indent=1))
     records = [done[mutant[1:]] for mutant in chosen]
     (args.out / 'survivors.diff').write_text('\n\n'.join(r['diff'] for r in records if r['fate'] == 'survived') + '\n')
     for part in (*PARTS, 'all'):
