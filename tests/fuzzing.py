@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -128,7 +129,9 @@ def _bytes_below(folder: Path) -> int:
 
 def one(name: str, kind: Kind, number: int, folder: Path, watch: Watch | None = None) -> tuple[list[str], int]:
     """Make a case and open it: the outcomes, and the bytes that it may take."""
-    thing = kind.make(random.Random(f'{name} {number}'), folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of PyTorch, about forms of tensors that are on their way out
+        thing = kind.make(random.Random(f'{name} {number}'), folder)
     bound = MEMORY + A_BYTE * _bytes_below(folder) + A_PIXEL * kind.pixels(thing)
     if watch is None:
         return kind.use(thing, folder), bound

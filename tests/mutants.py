@@ -314,7 +314,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for record in pool.map(one, todo):
             with ALONE:
                 done[record['file'], record['operator'], record['occurrence']] = record
-                print(f'[{len(done)}/{len(chosen)}] {record["fate"]} {record["file"]} {record["seconds"]} s', flush=True)
+                number = f'[{len(done)}/{len(chosen)}]'
+                print(number, record['fate'], record['file'], record['seconds'], 's', flush=True)
                 result.write_text(json.dumps([*done.values()], indent=1))
     records = [done[mutant[1:]] for mutant in chosen]
     (args.out / 'survivors.diff').write_text('\n\n'.join(r['diff'] for r in records if r['fate'] == 'survived') + '\n')

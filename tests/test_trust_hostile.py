@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import random
@@ -295,6 +296,22 @@ def test_a_pattern_goes_into_no_link(tmp_path: Path) -> None:
     for pattern in ('in/**/*.png', 'in/**'):
         jobs = find_jobs(str(tmp_path / pattern), tmp_path / 'out').jobs
         assert sorted(job.source.name for job in jobs) == ['1.png', '2.png']
+
+
+def test_a_pattern_that_goes_up_names_each_picture_once(tmp_path: Path) -> None:
+    (tmp_path / 'in' / 'a').mkdir(parents=True)
+    (tmp_path / 'in' / 'b').symlink_to('a')
+    Image.new('RGB', (4, 4)).save(tmp_path / 'in' / '1.png')
+    (job,) = find_jobs(f'{tmp_path}/in/*/../*.png', tmp_path / 'out').jobs
+    assert (job.source, job.target) == (tmp_path / 'in' / '1.png', tmp_path / 'out' / '1.png')
+
+
+def test_a_card_with_a_long_name_belongs_to_no_config(tmp_path: Path) -> None:
+    for name in ('x' * 300, '\u5199' * 90):
+        card = dict(name=name, kind='restorer', data='x', licence='x', colour_order='rgb')
+        save_file({'a': torch.zeros(1)}, tmp_path / 'x.safetensors', metadata=dict(card=json.dumps(card)))
+        with pytest.raises(RestoreError, match='does not say which config'):
+            find(tmp_path / 'x.safetensors')
 
 
 def test_results_stay_in_their_folder(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         refused = [(str(path / problem.source), problem.detail) for problem in listing.problems]
         notes = listing.notes
     elif glob.has_magic(given):
-        files = sorted(name for name in _matches(os.path.expanduser(given)) if Path(name).is_file())
+        files = sorted({_without_ups(name) for name in _matches(os.path.expanduser(given)) if Path(name).is_file()})
         base = Path(os.path.commonpath([Path(name).parent for name in files])) if files else Path()
         names = [Path(name).relative_to(base).as_posix() for name in files]
     else:
@@ -116,6 +116,12 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         raise RestoreError(f'There are no pictures and no videos in {given}.')
     jobs = [_inside(_checked(job), inside) for job in _named(base, names, out, ending or '.png')]
     return Jobs(jobs, refused, out, False, notes)
+
+
+def _without_ups(name: str) -> str:
+    """The same file by a path without `..`, after which results are placed."""
+    path = Path(name)
+    return str(path.parent.resolve() / path.name) if '..' in path.parts else name
 
 
 def _matches(pattern: str) -> list[str]:

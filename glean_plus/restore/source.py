@@ -24,7 +24,7 @@ from glean_plus.weights.fetch import cached_path
 PathLike = Union[str, 'os.PathLike[str]']
 
 # Of a config that is named in a file: one of ours, and no path.
-NAME = re.compile(r'\w[\w.-]*')
+NAME = re.compile(r'\w[\w.-]{,59}')
 # Of a model in a checkpoint, what only training needs, and what is taken besides the networks here.
 TRAINING = {'discriminator', 'pixel_loss', 'perceptual_loss', 'gan_loss', 'losses', 'train_cfg', 'init_cfg'}
 FOREIGN = ('DataPreprocessor',)
