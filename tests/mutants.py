@@ -5,10 +5,10 @@
 
 A mutant differs from the package in one place (cosmic-ray's operators) and has a process and a copy of the package of
 its own. First the tests run on the package as it is, with coverage, which tells which of them come by a line and how
-long they take: a mutant is judged by those of its part that come by its line, the quickest first, or by all of its part
-where the line runs at import. It is dead when one fails, or when they take five times as long as they should. What
-differs in an annotation alone is no mutant. The same command goes on after an interruption. OUT/mutants.json has each
-with its fate and OUT/survivors.diff what lives.
+long they take: a mutant is judged by those of its part that come by its line, the quickest first, and if it survives
+them by all of its part, as a value may be kept from one test to the next. It is dead when one fails, or when they take
+five times as long as they should. What differs in an annotation alone is no mutant. The same command goes on after an
+interruption. OUT/mutants.json has each with its fate and OUT/survivors.diff what lives.
 """
 
 from __future__ import annotations
@@ -249,6 +249,8 @@ def judge(mutant: Mutant, folder: Path, tests: Tests) -> dict[str, Any]:
         target.write_text(new, encoding='utf-8')
     try:
         fate, seconds = outcome(folder, chosen, 5 * expected + 60) if chosen else ('survived', 0.0)
+        if fate == 'survived':
+            fate, seconds = outcome(folder, tests.all, 5 * tests.total + 60)
     finally:
         with ALONE:
             target.write_text(before, encoding='utf-8')
