@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from glean_plus.models import StyleGAN2Bank, StyleGAN2BankDiscriminator
 from glean_plus.models.banks.stylegan2 import stylegan2_channels
-from glean_plus.models.ops import fir_filter, fir_kernel
+from glean_plus.models.ops import EqualizedLinear, fir_filter, fir_kernel
 
 from conftest import batch, relative_error, shake
 
@@ -69,6 +69,15 @@ def test_styles_are_mixed_in_training_alone(mix_prob: float, training: bool, dra
         codes = bank(draw, num_batches=2, return_latents=True)['latent']
         assert [tuple(each.shape) for each in drawn] == [(2, 64)] * draws
         assert torch.equal(codes[:, 0], codes[:, -1]) == (draws == 1)  # never all of one
+
+
+@torch.no_grad()
+def test_defaults_are_the_published_networks() -> None:
+    theirs, ours = StyleGAN2Generator(8, 512), StyleGAN2Bank(8)
+    shapes = [{name: tuple(value.shape) for name, value in net.state_dict().items()} for net in (theirs, ours)]
+    assert shapes[0] == shapes[1]
+    assert fir_kernel().sum() == 1 and (EqualizedLinear(3, 5).bias == 0).all()
+    assert torch.equal(ours.sample_codes(8), ours.sample_codes(8, seed=0))
 
 
 @torch.no_grad()

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 
 from glean_plus.models import StyleGAN2Bank, StyleGAN2BankDiscriminator
 from glean_plus.models.banks import base
-from glean_plus.weights import CATALOGUE, WeightsError, draws_bgr, read_state_dict, strict, write_safetensors
+from glean_plus.weights import CATALOGUE, Card, WeightsError, draws_bgr, read_state_dict, strict, write_safetensors
+from glean_plus.weights.whole import damage
 
 SMALL = {4: 12, 8: 10, 16: 8}
 
@@ -230,3 +231,19 @@ def test_openmmlab_s_banks_draw_bgr() -> None:
     for name, expected in dict(stylegan2_cat_256=True, biggan_deep_imagenet_256=False, glean_cat_16x=False).items():
         assert draws_bgr(CATALOGUE[name].url) is expected
     assert not draws_bgr('mine.pth')
+
+
+def test_a_card_s_range_is_one() -> None:
+    known = dict(name='x', kind='bank', data='x', licence='x', colour_order='rgb')
+    low, high = Card(**known).value_range
+    assert (type(low), low, high) == (int, -1, 1)
+    for wrong in ((1, 1), (1, -1), (0, 1, 2)):
+        with pytest.raises(WeightsError, match='value_range'):
+            Card(**known, value_range=wrong)
+
+
+def test_a_large_file_is_no_damaged_one(tmp_path: Path) -> None:
+    """Its archive holds more than the leeway that a small one has."""
+    torch.save({'a': torch.zeros(5 << 20)}, tmp_path / 'x.pth')
+    assert damage(tmp_path / 'x.pth') is None
+    assert read_state_dict(tmp_path / 'x.pth')['a'].shape == (5 << 20,)
