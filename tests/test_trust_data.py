@@ -75,14 +75,19 @@ def write_good(folder: Path, side: int, names: list[str]) -> None:
         put(folder / name, photo(side, side, index))
 
 
+def write_all(folder: Path, side: int) -> None:
+    """The good ones, and one of every broken kind."""
+    write_good(folder, side, GOOD)
+    for name, (make, _) in KINDS.items():
+        make(folder / name)
+
+
 @pytest.fixture(scope='module')
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four good pairs, and one truth of every kind of broken file, whose inputs are good."""
     root = tmp_path_factory.mktemp('pairs')
-    write_good(root / 'GT', GT, GOOD)
+    write_all(root / 'GT', GT)
     write_good(root / 'LQ', LQ, [*GOOD, *KINDS])
-    for name, (make, _) in KINDS.items():
-        make(root / 'GT' / name)
     (root / 'all.txt').write_text('\n'.join([*GOOD, *KINDS]), encoding='utf-8')
     (root / 'files.txt').write_text('\n'.join(f'{name} (32,32,3)' for name in [*GOOD, *NO_PICTURES]), encoding='utf-8')
     (root / 'good.txt').write_text('\n'.join(GOOD), encoding='utf-8')
@@ -151,9 +156,7 @@ def testing(pairs: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope='module')
 def preparing(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp('preparing')
-    write_good(folder / 'in', GT, GOOD)
-    for name, (make, _) in KINDS.items():
-        make(folder / 'in' / name)
+    write_all(folder / 'in', GT)
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('sys.stdout', out)
@@ -172,9 +175,7 @@ def restoring(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> str
     from glean_plus.command import main
 
     folder = tmp_path_factory.mktemp('restoring')
-    write_good(folder / 'in', LQ, GOOD)
-    for name, (make, _) in KINDS.items():
-        make(folder / 'in' / name)
+    write_all(folder / 'in', LQ)
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('sys.stdout', out)

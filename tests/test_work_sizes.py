@@ -7,21 +7,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from test_folded import needs_compiler
 
 from glean_plus.inference import compiled, layers
 from glean_plus.inference.compiled import CompiledConv, CompiledThinConv
-from glean_plus.inference.compiler import CompilerError
 from glean_plus.inference.conv import Conv3x3, ThinConv, choose_method
 from glean_plus.inference.convolutions import Convolutions
 from glean_plus.inference.epilogue import Epilogue
 from glean_plus.inference.winograd import Workspace
-
-try:
-    compiled.library()
-except CompilerError as error:
-    needs_compiler = pytest.mark.skip(reason=str(error))
-else:
-    needs_compiler = pytest.mark.usefixtures()
 
 
 def bordered(x: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from torch import nn
 from glean_plus.data import DataError
 from glean_plus.datasets import BROKEN, PictureDataset, Shapes, shapes_of, sizes, some
 from glean_plus.engine.distributed import unwrapped
-from glean_plus.engine.errors import TrainingError
+from glean_plus.engine.errors import TrainingError, checked_limit
 from glean_plus.randomness import random_states, set_random_states
 
 
@@ -84,9 +84,7 @@ class DataHook(Hook):
     """
 
     def __init__(self, limit: int = 10) -> None:
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-            raise ValueError(f'limit must be a whole number of at least 0, but is {limit!r}.')
-        self.limit = limit
+        self.limit = checked_limit(limit)
         self.broken: dict[str, None] = {}
 
     def before_train(self, runner: Runner) -> None:

@@ -20,7 +20,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from glean_plus.engine.distributed import unwrapped
-from glean_plus.engine.errors import TrainingError
+from glean_plus.engine.errors import TrainingError, checked_limit
 from glean_plus.randomness import random_states
 from glean_plus.weights.whole import write_whole
 
@@ -101,9 +101,7 @@ class NumbersHook(Hook):
     """
 
     def __init__(self, limit: int = 10) -> None:
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-            raise ValueError(f'limit must be a whole number of at least 0, but is {limit!r}.')
-        self.limit = limit
+        self.limit = checked_limit(limit)
         self.guards: dict[str, Guard] = {}
         self._batches: list[Any] = []
         self._random: dict[str, Any] = {}

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmagic.registry import MODELS
 from mmagic.structures import DataSample
 from mmengine.config import Config
@@ -20,6 +19,8 @@ from torch import Tensor, nn
 from glean_plus.engine.errors import TrainingError
 from glean_plus.engine.numbers import guard_all, loss_terms
 from glean_plus.randomness import set_random_states
+from glean_plus.weights import WeightsError
+from glean_plus.weights.containers import read_torch
 from glean_plus.weights.whole import damage
 
 ELEMENTS = {each.__name__: each for each in (DataSample, LabelData, PixelData)}
@@ -75,9 +76,9 @@ def _read(path: str | Path) -> dict[str, Any]:
     if wrong:
         raise TrainingError(f'{path} is damaged: {wrong}.')
     try:
-        kept = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises many kinds for what it does not know
-        raise TrainingError(f'{path} is no PyTorch file that can be read safely: {error}') from error
+        kept = read_torch(Path(path))
+    except WeightsError as error:
+        raise TrainingError(str(error)) from error
     if not isinstance(kept, dict) or KEYS - kept.keys():
         raise TrainingError(f'{path} is no step to replay: give a file of WORK_DIR/not_finite.')
     return kept

@@ -147,7 +147,7 @@ def _named(base: Path, names: Sequence[str], out: Path, ending: str) -> list[Job
 
 
 def _inside(job: Job, out: Path) -> Job:
-    """A name with `..`, which a pattern can give, or a link in the folder of the results would lead out of it."""
+    """Refuse a result that a link in the folder of the results would lead out of it."""
     for path in (job.target, job.compare, job.report, job.faces):
         folder = path.parent.resolve()
         if out not in (folder, *folder.parents):
