@@ -123,6 +123,19 @@ def test_one_code_for_all_pictures_is_each_picture_s_code() -> None:
     torch.testing.assert_close(shared, repeated)
 
 
+@pytest.mark.parametrize(('size', 'corner'), [((64, 40), (0, 0)), ((16, 32), (24, 8)), ((32, 32), (56, 40))])
+def test_noise_beyond_the_bank_s_size_is_repeated(size: tuple[int, int], corner: tuple[int, int]) -> None:
+    """Of a picture larger than the bank's, or of its part, at every resolution."""
+    bank = StyleGAN2Bank(32, style_channels=8, num_mlps=2, channels=SMALL)
+    got = bank.continued_noises(size, corner)
+    assert {res: len(noises) for res, noises in got.items()} == {4: 1, 8: 2, 16: 2, 32: 2}
+    for res, noises in got.items():
+        (top, left), (rows, columns) = ([number * res // 32 for number in pair] for pair in (corner, size))
+        for layer, noise in zip(bank.layers_of(res), noises):
+            endless = getattr(bank, f'injected_noise_{layer}').repeat(1, 1, 4, 4)
+            assert torch.equal(noise, endless[:, :, top:top + rows, left:left + columns])
+
+
 def test_frozen_bank_stays_in_eval_mode_and_without_gradients() -> None:
     bank = StyleGAN2Bank(8, style_channels=8, channels=SMALL).freeze()
     assert not bank.train().training

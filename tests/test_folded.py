@@ -16,6 +16,7 @@ from glean_plus.inference.compiler import compiler as find_compiler
 from glean_plus.inference.conv import METHODS, Conv3x3, ThinConv, UpConv, choose_method
 from glean_plus.inference.epilogue import Epilogue
 from glean_plus.inference.maps import with_border
+from glean_plus.inference.style import StyleBlock
 from glean_plus.inference.winograd import PRODUCTS, Workspace, transform_input, transform_output
 from glean_plus.models import GLEAN
 from glean_plus.models.ops import fir_kernel, modulated_conv2d
@@ -97,6 +98,8 @@ def test_codes_of_another_picture_are_taken() -> None:
     _, codes = model.encode(whole)
     assert largest_share(model.fold()(lq, codes), model(lq, codes=codes)) < 1e-5
     assert largest_share(model(lq), model(lq, codes=codes)) > 1e-3
+    both = torch.cat([lq, whole])
+    assert largest_share(model.fold()(both, codes), model(both, codes=codes)) < 1e-5  # one code for all
 
 
 @torch.no_grad()
@@ -138,12 +141,18 @@ def test_each_method_is_used_at_this_size() -> None:
 
 
 @torch.no_grad()
-def test_decoders_that_take_fewer_features() -> None:
-    for resolutions in ([64], [128], []):
+def test_decoders_that_take_fewer_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[StyleBlock] = []
+    run = StyleBlock.__call__
+    monkeypatch.setattr(StyleBlock, '__call__', lambda self, *given: (seen.append(self), run(self, *given))[1])
+    for resolutions, computed in (([64], {64}), ([128], {64, 128}), ([], set())):
         decoder = dict(type='GLEANDecoder', bank_resolutions=resolutions)
         model = build(True, decoder=decoder)
         lq = torch.rand(1, 3, 32, 32)
-        assert largest_share(model.fold()(lq), model(lq)) < 1e-5
+        folded = model.fold()
+        assert largest_share(folded(lq), model(lq)) < 1e-5
+        # Nothing of the bank that nobody reads.
+        assert {res for res in (64, 128) if folded.blocks[res] in seen} == computed
 
 
 @torch.no_grad()

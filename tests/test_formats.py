@@ -212,6 +212,9 @@ def test_settings_that_compute_something_else_are_refused(tmp_path: Path) -> Non
     with pytest.raises(WeightsError, match=r'resample_kernel is \[1, 1\]'):
         import_weights(setting('resample_kernel', [1, 1]))
     assert import_weights(setting('mapping_lrmul', 0.1)).kwargs['lr_mlp'] == 0.1
+    # How TensorFlow computes it, which NVlabs' files say either way.
+    assert import_weights(setting('fused_modconv', True)).missing == []
+    assert import_weights(setting('fused_modconv', False)).missing == []
 
 
 def test_unknown_file_names_what_it_has_and_what_is_known(tmp_path: Path) -> None:

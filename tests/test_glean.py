@@ -7,7 +7,7 @@ import torch
 from mmagic.models.editors.glean import GLEANStyleGANv2
 from mmagic.registry import MODELS
 
-from glean_plus.models import GLEAN, LearnedCodes, PredictedCodes, StyleGAN2Bank
+from glean_plus.models import GLEAN, GLEANDecoder, LearnedCodes, PredictedCodes, StyleGAN2Bank
 from glean_plus.weights.mmagic_glean import from_mmagic
 
 from conftest import relative_error, shake
@@ -139,6 +139,8 @@ def test_sizes_that_do_not_fit_are_refused(in_size: int, start_res: int) -> None
         glean(in_size, start_res)
     with pytest.raises(ValueError, match='take ColorizationHead'):
         glean(in_size=32)
+    with pytest.raises(ValueError, match='larger than in_size, but they are 16 and 32'):
+        GLEANDecoder(32, 16, SMALL)
 
 
 def test_config_is_not_edited_by_building() -> None:

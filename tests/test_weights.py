@@ -233,6 +233,16 @@ def test_openmmlab_s_banks_draw_bgr() -> None:
     assert not draws_bgr('mine.pth')
 
 
+def test_counters_that_old_files_lack_are_filled_in() -> None:
+    """Batch norms of PyTorch 0.4 have none; those of the file stay."""
+    norms = torch.nn.Sequential(torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(3))
+    state = {key: torch.full_like(value, 7) for key, value in norms.state_dict().items()}
+    del state['0.num_batches_tracked']
+    strict.load_strict(norms, strict.with_batch_counts(norms, state), 'old.pth', 'norms')
+    assert [int(norm.num_batches_tracked) for norm in norms] == [0, 7]
+    assert all(torch.equal(value, norms.state_dict()[key]) for key, value in state.items())
+
+
 def test_a_card_s_range_is_one() -> None:
     known = dict(name='x', kind='bank', data='x', licence='x', colour_order='rgb')
     low, high = Card(**known).value_range
