@@ -39,7 +39,10 @@ from glean_plus.weights.unfolded import check_pickle
 from glean_plus.weights.whole import damage, write_whole
 
 from fuzzing import Kind, run
-from hostile_cases import KINDS, hash_bomb, outcome, parser
+from hostile_bytes import outcome
+from hostile_cases import KINDS
+from hostile_commands import parser
+from hostile_weights import hash_bomb
 
 # Kind -> cases of every run of the tests, and of the soak.
 CASES = {
