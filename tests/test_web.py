@@ -481,7 +481,7 @@ def test_every_option_does_something(model: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize('arguments, words', [
     (('--model', 'nowhere.pth'), 'there is no file nowhere.pth'), (('--max-pixels', 'many'), '--max-pixels is a'),
-    (('--max-upload', 'much'), 'Memory is a number'), (('--max-store', '30M'), '--max-store holds two uploads'),
+    (('--max-upload', 'much'), '--max-upload is a number'), (('--max-store', '30M'), '--max-store holds two uploads'),
     (('--concurrency', '0'), '1 or more'), (('--queue', '0'), '1 or more'), (('--keep', '0'), 'more than 0 minutes'),
     (('--port', '70000'), '--port is 0 to 65535'), (('--host', '203.0.113.1'), 'choose another --host'),
     (('--root-path', 'javascript:x'), '--root-path is a path'), (('--device', 'cuda:77'), 'cannot be used'),

@@ -52,8 +52,8 @@ def bytes_per_pixel(build: Callable[[], nn.Module], shape: tuple[int, int, int, 
     return live.peak / (shape[-2] * shape[-1])
 
 
-def parse_bytes(text: str | int | float) -> int:
-    """``'500M'``, ``'4G'`` or a number -> bytes.
+def parse_bytes(text: str | int | float, what: str = 'Memory') -> int:
+    """``'500M'``, ``'4G'`` or a number -> bytes; ``what`` it is of, for the message.
 
     Raises:
         RestoreError: On anything else, or less than a megabyte.
@@ -61,5 +61,5 @@ def parse_bytes(text: str | int | float) -> int:
     match = re.fullmatch(r'\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*', str(text), re.IGNORECASE)
     size = int(float(match.group(1)) * UNITS[match.group(2).upper()]) if match else 0
     if size < UNITS['M']:
-        raise RestoreError(f'Memory is a number with K, M, G or T behind it, 1M at least, as 4G; not {text!r}.')
+        raise RestoreError(f'{what} is a number with K, M, G or T behind it, 1M at least, as 4G; not {text!r}.')
     return size

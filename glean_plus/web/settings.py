@@ -74,8 +74,9 @@ class Settings:
         return cls(
             host=args.host, port=args.port, root_path=args.root_path.rstrip('/'), models=tuple(args.model),
             device=args.device, precision=args.precision, speed=args.speed,
-            max_upload=parse_bytes(args.max_upload), max_pixels=parse_count(args.max_pixels),
-            max_memory=parse_bytes(args.max_memory), max_store=parse_bytes(args.max_store),
+            max_upload=parse_bytes(args.max_upload, '--max-upload'), max_pixels=parse_count(args.max_pixels),
+            max_memory=parse_bytes(args.max_memory, '--max-memory'),
+            max_store=parse_bytes(args.max_store, '--max-store'),
             concurrency=args.concurrency, queue=args.queue, keep=60 * args.keep,
         )  # fmt: skip
 
