@@ -118,13 +118,20 @@ def stand_in_for_mmcv_ops() -> None:
     sys.modules[name] = module
 
 
-def _method_of_history_buffer(owner: Any, name: str) -> Any:
+def method_of_history_buffer(owner: Any, name: str) -> Any:
     """What ``getattr`` may do in a checkpoint: name a statistic of mmengine's log buffer, which refers to them so."""
     from mmengine.logging.history_buffer import HistoryBuffer
 
     if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
         return getattr(owner, name)
     raise pickle.UnpicklingError(f'The checkpoint asks for getattr({owner!r}, {name!r}), which is refused.')
+
+
+def has_safe_globals() -> bool:
+    """Whether ``torch.load(weights_only=True)`` can be told of further types."""
+    import torch
+
+    return _numbers(torch.__version__) >= (2, 6)
 
 
 def allow_mmengine_checkpoints() -> None:
@@ -134,7 +141,7 @@ def allow_mmengine_checkpoints() -> None:
     """
     import torch
 
-    if _numbers(torch.__version__) < (2, 6):  # loads everything unless told otherwise
+    if not has_safe_globals():  # `glean_plus.weights.plain` reads them
         return
     import numpy as np
     from mmengine.logging.history_buffer import HistoryBuffer
@@ -145,7 +152,7 @@ def allow_mmengine_checkpoints() -> None:
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer, np.ndarray, np.dtype, multiarray._reconstruct, multiarray.scalar, *dtypes,
-            (_method_of_history_buffer, 'builtins.getattr'),
+            (method_of_history_buffer, 'builtins.getattr'),
         ]
     )
 
@@ -154,13 +161,10 @@ def allow_mmengine_checkpoints() -> None:
 def inert_globals(stand_ins: Mapping[str, type]) -> Iterator[None]:
     """While this lasts, ``torch.load(weights_only=True)`` puts the stand-in wherever a file names the global.
 
-    torch has had this since 2.6; before, such a file is refused.
+    PyTorch has had this since 2.6.
     """
     import torch
 
-    if _numbers(torch.__version__) < (2, 6):
-        yield
-        return
     with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in stand_ins.items()]):
         yield
 

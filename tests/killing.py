@@ -27,6 +27,7 @@ from PIL import Image
 
 import glean_plus.modules  # noqa: F401
 from glean_plus.engine import newest_whole
+from glean_plus.weights.plain import load_plain
 
 from small_restorers import PREPROCESSOR, generator_config
 
@@ -130,7 +131,7 @@ def flat(state: Any, path: str = '') -> dict[str, torch.Tensor]:
 def differing_bytes(first: Path, second: Path) -> int:
     """Between weights, average, optimisers, schedulers of two checkpoints."""
     parts = ('state_dict', 'optimizer', 'param_schedulers')
-    loaded = [torch.load(path, weights_only=True) for path in (first, second)]
+    loaded = [load_plain(path) for path in (first, second)]
     states = [flat({part: each[part] for part in parts}) for each in loaded]
     assert states[0].keys() == states[1].keys() and len(states[0]) > 100
     return sum(0 if torch.equal(value, states[1][key]) else value.nbytes for key, value in states[0].items())

@@ -242,5 +242,7 @@ def test_bank_samples_draws_a_row_of_each_class(tmp_path: Path) -> None:
         assert result.returncode == 0, result.stderr
         pictures[name] = np.asarray(Image.open(out)).astype(int).reshape(-1, 64, 128, 3)  # by row
     assert [len(rows) for rows in pictures.values()] == [9, 2, 2]
-    assert (pictures['two'] == pictures['all'][[2, 7]]).all() and (pictures['two'][0] != pictures['two'][1]).any()
+    # Rounding depends on how many are drawn at a time.
+    assert abs(pictures['two'] - pictures['all'][[2, 7]]).max() <= 1
+    assert abs(pictures['two'][0] - pictures['two'][1]).max() > 10
     assert (pictures['truncated'][0] != pictures['two'][0]).any()

@@ -10,6 +10,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from glean_plus.weights.plain import load_plain
+
 from conftest import run_tool
 from killing import small_config, train, write_data
 from small_restorers import generator_config
@@ -19,7 +21,7 @@ from small_restorers import generator_config
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('pairs')
     train(small_config(write_data(folder / 'data'), folder / 'work', 1))
-    content = torch.load(folder / 'work' / 'iter_1.pth', weights_only=True)
+    content = load_plain(folder / 'work' / 'iter_1.pth')
     torch.save(dict(state_dict=content['state_dict']), folder / 'weights.pth')
     torch.save(dict(content, state_dict={'backbone.weight': torch.ones(3)}), folder / 'other.pth')
     return folder

@@ -20,8 +20,8 @@ from glean_plus.engine.distributed import unwrapped
 from glean_plus.engine.errors import TrainingError
 from glean_plus.weights import WeightsError, read_state_dict
 from glean_plus.weights.errors import brief
+from glean_plus.weights.plain import load_plain
 from glean_plus.weights.strict import check
-from glean_plus.weights.unfolded import check_torch
 from glean_plus.weights.whole import archive_damage, damage, write_whole
 
 # iter_5000.pth, epoch_3.pth and the like; not the best one so far, which has no optimiser.
@@ -48,9 +48,7 @@ def load_from_checked(filename: str, map_location: Any = None) -> Any:
         if wrong:
             raise WeightsError(f'The checkpoint {filename} is damaged: {wrong}. {ADVICE}')
         try:
-            with open(filename, 'rb') as file:
-                check_torch(file)
-            return load_from_local(filename, map_location)
+            return load_plain(filename, map_location)
         except Exception as error:  # torch raises many kinds for a broken file
             raise WeightsError(f'The checkpoint {filename} cannot be read safely: {brief(error)}. {ADVICE}') from error
     return load_from_local(filename, map_location)

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glean_plus.compat import inert_globals
 from glean_plus.weights.errors import WeightsError, brief
 from glean_plus.weights.pickles import Record, read_pickle
-from glean_plus.weights.unfolded import check_torch
+from glean_plus.weights.plain import load_plain
 from glean_plus.weights.whole import LEEWAY, MAX_GROWTH, growth
 
 PICKLE = b'\x80'
@@ -94,7 +93,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_torch(path: Path) -> Any:
-    """What ``torch.save`` wrote, by ``weights_only``, but nothing that costs more than the file's size tells.
+    """What ``torch.save`` wrote, as plain data, but nothing that costs more than the file's size tells.
 
     Raises:
         WeightsError: If it cannot be read so.
@@ -102,18 +101,9 @@ def read_torch(path: Path) -> Any:
     if wrong := growth(path):
         raise WeightsError(f'{path} is no PyTorch file that can be read safely: {wrong}.')
     try:
-        with open(path, 'rb') as file:
-            check_torch(file)
-        # rosinality's trainer saves its command line, which is data but comes as this class.
-        with inert_globals({'argparse.Namespace': Record}):
-            return torch.load(path, map_location='cpu', weights_only=True)
+        return load_plain(path)
     except Exception as error:  # torch raises many kinds for a broken file; each becomes the same sentence
-        hint = ''
-        if 'HistoryBuffer' in str(error):
-            hint = ' A checkpoint of training holds a log that needs torch 2.6.'
-        elif 'argparse' in str(error):
-            hint = ' It holds a command line beside the weights, which needs torch 2.6: save it again without `args`.'
-        raise WeightsError(f'{path} is no PyTorch file that can be read safely: {brief(error)}{hint}') from error
+        raise WeightsError(f'{path} is no PyTorch file that can be read safely: {brief(error)}') from error
 
 
 class _Flattened:
