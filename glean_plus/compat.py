@@ -5,7 +5,7 @@ Nothing else in the package knows about versions. :func:`install` runs when ``gl
 * **mmcv without compiled ops** (mmcv-lite, or a failed build): MMagic imports ``mmcv._ext`` at import time although
   the CPU paths of its StyleGAN2 modules never call it. A stand-in takes its place whose ops say so when *called*.
 * **torch >= 2.6** loads checkpoints with ``weights_only=True`` and refuses the logs that mmengine 0.10 puts in them.
-  Exactly those types are allowed; the safety stays on.
+  Exactly those types are allowed; the safety stays on. Before, :mod:`glean_plus.weights.plain` reads them as safely.
 * **mmengine's ``--launcher pytorch`` and ``slurm``** select a CUDA device even where there is none. Without one,
   processes talk over gloo.
 * **A stack that cannot work** is refused with the versions found and wanted, in place of an assertion of MMagic's.

@@ -21,6 +21,7 @@ from PIL import Image
 
 from glean_plus import shared
 from glean_plus.datasets import PictureDataset
+from glean_plus.weights.plain import load_plain
 
 import scaled_down as small_scale
 from config_keys import unread_keys
@@ -204,10 +205,7 @@ def loss_names(model: dict) -> set[str]:
 
 def check_weights(model: dict) -> None:
     """The second iteration moved both networks and no frozen bank, which is the file's."""
-    first, last = (
-        torch.load(f'train/iter_{n}.pth', weights_only=hasattr(torch.serialization, 'add_safe_globals'))['state_dict']
-        for n in (1, ITERATIONS)
-    )
+    first, last = (load_plain(f'train/iter_{n}.pth')['state_dict'] for n in (1, ITERATIONS))
     assert all(value.isfinite().all() for value in last.values())
     for network in ('generator', 'discriminator'):
         if model.get(network):

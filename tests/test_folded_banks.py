@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -77,7 +78,8 @@ CASES = [
 def test_pictures_are_the_models(bank: str, light: bool, color: bool, given_class: bool) -> None:
     model = build(bank, light, color, given_class)
     inputs = inputs_of(model, 3)
-    wanted = model(*inputs)
+    # In double precision, as the model's own rounding may be larger than the folded one's.
+    wanted = copy.deepcopy(model).double()(inputs[0].double(), *inputs[1:])
     for dtype in (torch.float32, torch.bfloat16):
         folded = FoldedModel(model, dtype)
         pictures = folded(*inputs)

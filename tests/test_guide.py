@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from glean_plus import command
+from glean_plus.weights.plain import load_plain
 
 from conftest import CONFIGS, load_tool, run_tool
 
@@ -77,7 +78,7 @@ def test_the_guide_from_pictures_to_a_result(tmp_path: Path, monkeypatch: pytest
     assert json.loads(Path('judged.report.json').read_text())['unlike'] is not None
     # The restorer was trained on this bank.
     bank, restorer = (
-        torch.load(path, weights_only=hasattr(torch.serialization, 'add_safe_globals'))['state_dict']
+        load_plain(path)['state_dict']
         for path in (BANK, 'work_dirs/lightglean_mine_4x/iter_2.pth')
     )
     keys = [key for key in restorer if key.startswith('generator.bank.')]

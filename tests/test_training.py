@@ -20,6 +20,8 @@ from mmengine.runner.checkpoint import load_checkpoint
 from PIL import Image
 from safetensors.torch import load_file
 
+from glean_plus.weights.plain import load_plain
+
 from conftest import BANK_FILE, BIN, CONFIGS, ROOT, launch, load_tool
 from killing import flat
 
@@ -41,10 +43,7 @@ def test_ten_and_ten_more_are_twenty(name: str, tiny_config: Any, tmp_path: Path
     train(
         tiny_config(name, tmp_path / 'twice', resume=True, **options, **{'train_cfg.max_iters': 20}), f'{name}-second'
     )
-    once, twice = (
-        torch.load(tmp_path / where / 'iter_20.pth', weights_only=hasattr(torch.serialization, 'add_safe_globals'))
-        for where in ('once', 'twice')
-    )
+    once, twice = (load_plain(tmp_path / where / 'iter_20.pth') for where in ('once', 'twice'))
     for part in ('state_dict', 'optimizer', 'param_schedulers'):
         expected, result = flat(once[part]), flat(twice[part])
         assert expected.keys() == result.keys()
@@ -324,7 +323,7 @@ def test_bank_trains_in_two_processes(tiny_data: Path, tmp_path: Path) -> None:
     config.default_hooks.checkpoint.interval = 3
     path = write_config(config, tmp_path / 'config.py')
     launch([str(ROOT / 'tools' / 'train.py'), str(path), '--launcher', 'pytorch'], tmp_path, processes=2)
-    state = torch.load(tmp_path / 'work' / 'iter_3.pth', weights_only=True)['state_dict']
+    state = load_plain(tmp_path / 'work' / 'iter_3.pth')['state_dict']
     assert not torch.equal(
         state['generator.conv1.conv.weight_orig'], state['generator_ema.module.conv1.conv.weight_orig']
     )

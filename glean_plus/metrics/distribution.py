@@ -16,7 +16,7 @@ from glean_plus.inception import inception
 from glean_plus.metrics.base import PictureMetric
 from glean_plus.perceptual import stlpips_features
 from glean_plus.weights.errors import brief
-from glean_plus.weights.whole import growth
+from glean_plus.weights.whole import directory_damage
 
 
 def frechet_distance(
@@ -88,7 +88,7 @@ class _DistributionMetric(PictureMetric):
     def _read(self, path: Path) -> dict[str, np.ndarray]:
         if not path.is_file():
             raise ValueError(f'There is no reference {path}: an .npz file with {" and ".join(self.needed)}.')
-        if wrong := growth(path):
+        if wrong := directory_damage(path):
             raise ValueError(f'The reference {path} cannot be read: {wrong}.')
         try:
             with np.load(path, allow_pickle=False) as file:

@@ -14,7 +14,7 @@ from torch import Tensor
 from glean_plus.weights.errors import WeightsError, brief
 from glean_plus.weights.pickles import Record, read_pickle
 from glean_plus.weights.plain import load_plain
-from glean_plus.weights.whole import LEEWAY, MAX_GROWTH, growth
+from glean_plus.weights.whole import LEEWAY, MAX_GROWTH, directory_damage
 
 PICKLE = b'\x80'
 OLD_TORCH = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # torch.save before 1.6 starts with this pickled number
@@ -98,7 +98,7 @@ def read_torch(path: Path) -> Any:
     Raises:
         WeightsError: If it cannot be read so.
     """
-    if wrong := growth(path):
+    if wrong := directory_damage(path):
         raise WeightsError(f'{path} is no PyTorch file that can be read safely: {wrong}.')
     try:
         return load_plain(path)

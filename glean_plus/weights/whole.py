@@ -14,6 +14,7 @@ from glean_plus.weights.errors import brief
 PICKLE = b'\x80'
 # What `torch.save` writes is a zip archive with a CRC-32 of each tensor, which `torch.load` does not look at.
 BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError)
+FOLDER = 0x10  # MS-DOS' attribute in the archive's directory
 # It compresses nothing, so that an archive holds no more than its size; there is leeway for one that was packed anew.
 MAX_GROWTH, LEEWAY = 4, 1 << 24
 
@@ -40,32 +41,33 @@ def damage(path: str | os.PathLike[str]) -> str | None:
             if not file.read(1):
                 return 'it is empty'
         with zipfile.ZipFile(path) as archive:
-            if wrong := _growth(archive, os.path.getsize(path)):
+            if wrong := _directory(archive, os.path.getsize(path)):
                 return wrong
-            for each in archive.infolist():
-                # PyTorch before 2.6 reads as much as the first says, Python as much as the second.
-                if each.compress_type == zipfile.ZIP_STORED and each.compress_size != each.file_size:
-                    return f'the sizes of {brief(each.filename)} differ'
             record = archive.testzip()
     except BROKEN as error:
         return brief(error) or type(error).__name__
     return f'the checksum of {brief(record)} is wrong' if record else None
 
 
-def growth(path: str | os.PathLike[str]) -> str | None:
-    """What is wrong with the sizes that a zip archive tells of its content, or None, also of what is no archive.
+def directory_damage(path: str | os.PathLike[str]) -> str | None:
+    """What is wrong with what a zip archive tells of its records, or None, also of what is no archive.
 
     A few bytes can be packed such that they fill any memory, and several records can share the same bytes.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return _growth(archive, os.path.getsize(path))
+            return _directory(archive, os.path.getsize(path))
     except BROKEN:
         return None
 
 
-def _growth(archive: zipfile.ZipFile, size: int) -> str | None:
-    whole = sum(record.file_size for record in archive.infolist())
+def _directory(archive: zipfile.ZipFile, size: int) -> str | None:
+    whole = 0
+    for record in archive.infolist():
+        whole += record.file_size
+        # PyTorch reads nothing of a folder: its tensor has whatever the memory holds.
+        if record.external_attr & FOLDER and record.file_size:
+            return f'{brief(record.filename)} is said to be a folder'
     return None if whole <= MAX_GROWTH * size + LEEWAY else f'its {size:,} bytes are to become {whole:,}'
 
 
