@@ -53,7 +53,10 @@ PARTS = {
         ['inference/*.py'],
         ['test_work_sizes', 'test_folded', 'test_folded_banks', 'test_compiled', 'test_trained'],
     ),
-    'weights': (['weights/**/*.py'], ['test_weights', 'test_formats', 'test_fetch', 'test_trust_hostile']),
+    'weights': (
+        ['weights/**/*.py'],
+        ['test_plain', 'test_weights', 'test_formats', 'test_fetch', 'test_trust_hostile'],
+    ),
 }  # fmt: skip
 # Too slow for each of hundreds; what they see at this size others see at a smaller one.
 SLOW = 'not 256 and not benchmark and not mim and not process'
