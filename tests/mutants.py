@@ -116,10 +116,13 @@ def does(source: str) -> str:
 
 
 def mutated(mutant: Mutant) -> str | None:
-    """The file's new text; None if it does the same as before."""
+    """The file's new text; None if it does the same as before, or is no Python."""
     before = (ROOT / mutant.file).read_text(encoding='utf-8')
     after = mutate_code(before, get_operator(mutant.operator)(), mutant.occurrence)
-    return None if after is None or does(after) == does(before) else after
+    try:
+        return None if after is None or does(after) == does(before) else after
+    except SyntaxError:  # such as `{+x}` of `{**x}`
+        return None
 
 
 def sample(number: int, seed: int) -> list[Mutant]:
