@@ -151,6 +151,7 @@ def test_default_channels_are_the_published_ones() -> None:
     ('given', 'named'),
     [
         (dict(out_size=48), '48'),
+        (dict(out_size=40), '40'),
         (dict(out_size=32, start_res=5), '5'),
         (dict(out_size=32, channels={4: 8, 8: 8, 16: 8}), r'\[32\]'),
     ],

@@ -114,6 +114,14 @@ def test_bands_meet(monkeypatch: pytest.MonkeyPatch) -> None:
             assert largest_share(model.fold()(lq), wanted) < 1e-5
 
 
+@pytest.mark.parametrize(('dtype', 'bytes_64'), [(torch.float32, 64 * 64 * 60 * 4), (torch.bfloat16, 64 * 64 * 60 * 2)])
+def test_maps_are_whole_up_to_a_size(dtype: torch.dtype, bytes_64: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 64 the decoder's 12 channels and the bank's 48; the last resolution always comes in bands."""
+    for limit, banded in ((bytes_64, {128}), (bytes_64 - 1, {64, 128})):
+        monkeypatch.setattr('glean_plus.inference.folded.WHOLE_BYTES', limit)
+        assert build(True).fold(dtype).banded == banded
+
+
 @pytest.mark.parametrize(('fit', 'tops'), [(40, [0, 32, 64, 96]), (50, [0, 48, 96]), (127, [0, 64]), (128, [0])])
 @torch.no_grad()
 def test_bands_are_few_and_like_and_fit(fit: int, tops: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,20 @@ def test_pictures_are_the_models(bank: str, light: bool, color: bool, given_clas
             assert psnr(pictures, wanted) > 35
 
 
+@pytest.mark.parametrize(('pixels', 'pieces'), [(2 * 64**2, [2, 2, 1]), (3 * 64**2 - 1, [2, 2, 1]), (1, [1] * 5)])
+@torch.no_grad()
+def test_pictures_in_pieces(pixels: int, pieces: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many at a time as have so many pixels at 64, at least one."""
+    monkeypatch.setattr('glean_plus.inference.general.PIXELS', pixels)
+    model = build('BigGAN', False, False, True)
+    inputs = inputs_of(model, 5)
+    folded = FoldedModel(model)
+    seen: list[int] = []
+    folded.encoder.register_forward_pre_hook(lambda encoder, given: seen.append(len(given[0])))
+    assert largest_share(folded(*inputs), model(*inputs)) < 1e-5
+    assert seen == pieces
+
+
 @pytest.mark.parametrize('bank', BANKS)
 @torch.no_grad()
 def test_bank_that_is_trained(bank: str) -> None:

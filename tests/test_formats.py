@@ -214,6 +214,12 @@ def test_settings_that_compute_something_else_are_refused(tmp_path: Path) -> Non
     assert import_weights(setting('mapping_lrmul', 0.1)).kwargs['lr_mlp'] == 0.1
     # How TensorFlow computes it, which NVlabs' files say either way.
     assert import_weights(setting('fused_modconv', True)).missing == []
+    first = importer.read_content(DATA / 'nvlabs_stylegan_tensorflow.pkl').below('Gs').tensors
+    torch.save(first | {'static_kwargs': {'blur_filter': [1, 2, 1]}}, tmp_path / 'a.pth')
+    assert import_weights(tmp_path / 'a.pth').missing == []
+    torch.save(first | {'static_kwargs': {'blur_filter': [1, 3, 3, 1]}}, tmp_path / 'a.pth')
+    with pytest.raises(WeightsError, match=r'blur_filter is \[1, 3, 3, 1\]'):
+        import_weights(tmp_path / 'a.pth')
     assert import_weights(setting('fused_modconv', False)).missing == []
 
 

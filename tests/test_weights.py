@@ -252,6 +252,20 @@ def test_a_card_s_range_is_one() -> None:
             Card(**known, value_range=wrong)
 
 
+@pytest.mark.parametrize(('times', 'refused'), [(15, False), (24, True)])
+@pytest.mark.parametrize('repeated', [False, True])
+def test_values_that_are_shared_count_each_time(repeated: bool, times: int, refused: bool, tmp_path: Path) -> None:
+    """A file of 1 MB, one tensor of which has so many names, or a number of which a stride of 0 makes as many."""
+    path, values = tmp_path / 'a.pth', torch.zeros(2**18)
+    shared = {'a': values[:1].expand(times * 2**18)} if repeated else {str(index): values for index in range(times)}
+    torch.save({'whole': values} | shared, path)
+    if refused:
+        with pytest.raises(WeightsError, match='which it is too small for'):
+            read_state_dict(path)
+    else:
+        assert read_state_dict(path).keys() == {'whole', *shared}
+
+
 def test_a_large_file_is_no_damaged_one(tmp_path: Path) -> None:
     """Its archive holds more than the leeway that a small one has."""
     torch.save({'a': torch.zeros(5 << 20)}, tmp_path / 'x.pth')
