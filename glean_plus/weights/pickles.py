@@ -117,13 +117,19 @@ ALLOWED: dict[str, Any] = {
 }
 
 
-class _Reader(pickle.Unpickler):
+class Reader(pickle.Unpickler):
+    """Hands out what its table has for a name, and nothing else."""
+
+    allowed: Mapping[str, Any] = ALLOWED
+
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return ALLOWED[f'{module}.{name}']
+            return self.allowed[f'{module}.{name}']
         except KeyError:
             raise pickle.UnpicklingError(f'it asks for {brief(f"{module}.{name}", 80)}, which is refused') from None
 
+
+class _Networks(Reader):
     def persistent_load(self, pid: Any) -> Any:
         raise pickle.UnpicklingError('it refers to data outside itself')
 
@@ -140,7 +146,7 @@ def read_pickle(file: BinaryIO, source: str) -> dict[str, Any]:
         start = file.tell()
         check_pickle(file)
         file.seek(start)
-        return _networks(_Reader(file).load())
+        return _networks(_Networks(file).load())
     except Exception as error:  # a broken pickle raises nearly anything; each becomes the same sentence
         raise WeightsError(
             f'{source} is no PyTorch file or NVlabs pickle that can be read safely: {brief(error)}'

@@ -14,8 +14,7 @@ from typing import Any, BinaryIO
 import torch
 
 from glean_plus import compat
-from glean_plus.weights.errors import brief
-from glean_plus.weights.pickles import ALLOWED, Record
+from glean_plus.weights.pickles import ALLOWED, Reader, Record
 from glean_plus.weights.unfolded import check_torch
 
 # Classes that become inert records: data, whatever they are called.
@@ -71,12 +70,8 @@ KNOWN: dict[str, Any] = {
 class Module:
     """In the place of ``pickle`` in ``torch.load``, which derives its own unpickler, of storages, from this one's."""
 
-    class Unpickler(pickle.Unpickler):
-        def find_class(self, module: str, name: str) -> Any:
-            try:
-                return KNOWN[f'{module}.{name}']
-            except KeyError:
-                raise pickle.UnpicklingError(f'it asks for {brief(f"{module}.{name}", 80)}, which is refused') from None
+    class Unpickler(Reader):
+        allowed = KNOWN
 
     @staticmethod
     def load(file: BinaryIO, **options: Any) -> Any:
