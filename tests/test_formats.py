@@ -223,6 +223,29 @@ def test_settings_that_compute_something_else_are_refused(tmp_path: Path) -> Non
     assert import_weights(setting('fused_modconv', False)).missing == []
 
 
+@pytest.mark.parametrize(
+    ('network', 'key', 'value', 'reason'),
+    [
+        ('G_ema', 'synthesis.b8.architecture', 'resnet', "architecture is 'resnet'; a bank knows 'skip'"),
+        ('G_ema', 'synthesis.b8.conv1.activation', 'relu', "activation is 'relu'; a bank knows 'lrelu' or 'linear'"),
+        ('G_ema', 'synthesis.b8.conv1.use_noise', False, 'use_noise is False; a bank knows True'),
+        ('D', 'b8.architecture', 'skip', "architecture is 'skip'; a bank knows 'resnet'"),
+        ('D', 'b4.mbstd.num_channels', 2, 'num_channels is 2; a bank knows 1'),
+    ],
+)
+def test_settings_of_nvlabs_modules_are_looked_at(
+    network: str, key: str, value: Any, reason: str, tmp_path: Path
+) -> None:
+    content = importer.read_content(DATA / 'nvlabs_stylegan2_torch.pkl').below(network)
+    assert key in content.settings
+    options = dict(discriminator=network == 'D')
+    torch.save(content.tensors | content.settings, tmp_path / 'a.pth')
+    assert import_weights(tmp_path / 'a.pth', **options).missing == []
+    torch.save(content.tensors | content.settings | {key: value}, tmp_path / 'a.pth')
+    with pytest.raises(WeightsError, match=reason):
+        import_weights(tmp_path / 'a.pth', **options)
+
+
 def test_unknown_file_names_what_it_has_and_what_is_known(tmp_path: Path) -> None:
     torch.save({key: torch.ones(1) for key in ('conv.weight', 'conv.bias', 'fc.weight')}, tmp_path / 'a.pth')
     with pytest.raises(WeightsError, match=r'keys start with: conv \(2\), fc \(1\)\. Known: .*rosinality StyleGAN2'):
