@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.runner.checkpoint import load_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
 
 from glean_plus.engine import TrainingError, newest_whole
 from glean_plus.weights import WeightsError, read_state_dict
@@ -80,6 +80,18 @@ def test_a_damaged_checkpoint_is_passed_over(
     if name == 'flipped':  # of the others, the training that follows is the same
         train(small_config(whole / 'data', tmp_path, 4))
         assert differing_bytes(whole / 'once' / 'iter_4.pth', newest) == 0
+
+
+def test_a_damaged_checkpoint_at_home_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({'a': torch.arange(64.0)}, tmp_path / 'a.pth')
+    data = bytearray((tmp_path / 'a.pth').read_bytes())
+    data[data.index(torch.arange(64.0).numpy().tobytes())] ^= 1
+    (tmp_path / 'a.pth').write_bytes(data)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    with pytest.raises(WeightsError, match=r'~/a\.pth is damaged: the checksum of'):
+        CheckpointLoader.load_checkpoint('~/a.pth', map_location='cpu')
+    with pytest.raises(FileNotFoundError, match=r'b\.pth can not be found'):
+        CheckpointLoader.load_checkpoint('~/b.pth', map_location='cpu')
 
 
 def test_a_record_that_is_said_to_be_a_folder_is_damage(tmp_path: Path) -> None:

@@ -43,15 +43,16 @@ def load_from_checked(filename: str, map_location: Any = None) -> Any:
     Raises:
         WeightsError: If the file is damaged, or asks for anything but data.
     """
-    if Path(filename).is_file():
-        wrong = archive_damage(filename)
+    path = Path(filename).expanduser()
+    if path.is_file():
+        wrong = archive_damage(path)
         if wrong:
             raise WeightsError(f'The checkpoint {filename} is damaged: {wrong}. {ADVICE}')
         try:
-            return load_plain(filename, map_location)
+            return load_plain(path, map_location)
         except Exception as error:  # torch raises many kinds for a broken file
             raise WeightsError(f'The checkpoint {filename} cannot be read safely: {brief(error)}. {ADVICE}') from error
-    return load_from_local(filename, map_location)
+    return load_from_local(filename, map_location)  # which says that there is none
 
 
 def newest_whole(work_dir: str | Path) -> Path | None:
