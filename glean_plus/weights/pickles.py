@@ -96,8 +96,8 @@ def _tensor(storage: Any, offset: int, size: Any, stride: Any, *unused: Any) -> 
     return torch._utils._rebuild_tensor(storage, offset, size, stride)
 
 
-# What a file may name -> what it gets for it.
-ALLOWED: dict[str, Any] = {
+# What a file may name -> what it gets for it: tensors, arrays and plain data, as PyTorch and numpy write them.
+DATA: dict[str, Any] = {
     'collections.OrderedDict': OrderedDict,
     '_codecs.encode': _bytes,
     'numpy.ndarray': NDARRAY,
@@ -107,9 +107,13 @@ ALLOWED: dict[str, Any] = {
     'numpy.core.multiarray.scalar': _scalar,
     'numpy._core.multiarray.scalar': _scalar,
     'torch.Size': torch.Size,
-    'torch.storage._load_from_bytes': _storage,
     'torch._utils._rebuild_tensor_v2': _tensor,
     'torch._utils._rebuild_parameter': _parameter,
+}
+# The same in NVlabs' pickles, with what these call their classes.
+ALLOWED: dict[str, Any] = {
+    **DATA,
+    'torch.storage._load_from_bytes': _storage,
     'torch_utils.persistence._reconstruct_persistent_obj': _persistent,
     'dnnlib.util.EasyDict': Plain,
     'dnnlib.EasyDict': Plain,
@@ -120,7 +124,7 @@ ALLOWED: dict[str, Any] = {
 class Reader(pickle.Unpickler):
     """Hands out what its table has for a name, and nothing else."""
 
-    allowed: Mapping[str, Any] = ALLOWED
+    allowed: Mapping[str, Any] = DATA
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -130,6 +134,8 @@ class Reader(pickle.Unpickler):
 
 
 class _Networks(Reader):
+    allowed = ALLOWED
+
     def persistent_load(self, pid: Any) -> Any:
         raise pickle.UnpicklingError('it refers to data outside itself')
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import torch
 
 from glean_plus import compat
-from glean_plus.weights.pickles import ALLOWED, Reader, Record
+from glean_plus.weights.pickles import DATA, Reader, Record
 from glean_plus.weights.unfolded import check_torch
 
 # Classes that become inert records: data, whatever they are called.
@@ -55,16 +55,14 @@ def _statistic(owner: Any, name: Any) -> Any:
 
 
 KNOWN: dict[str, Any] = {
+    **DATA,
     **INERT,
-    **{name: value for name, value in ALLOWED.items() if name.startswith(('collections.', '_codecs.', 'numpy.'))},
-    **{name: ALLOWED[name] for name in ('torch.Size', 'torch._utils._rebuild_tensor_v2',
-                                        'torch._utils._rebuild_parameter')},
     **{f'torch.{name}': value for name, value in vars(torch).items() if isinstance(value, torch.dtype)},
     'torch.device': torch.device,
     'mmengine.logging.history_buffer.HistoryBuffer': Log,
     'builtins.getattr': _statistic,
     '__builtin__.getattr': _statistic,
-}  # fmt: skip
+}
 
 
 class Module:
