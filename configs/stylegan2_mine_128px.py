@@ -16,4 +16,5 @@ train_dataloader = dict(
 
 # 100,000 iterations of 32 pictures: 3,200,000 seen.
 train_cfg = dict(max_iters=100_000)
-default_hooks = dict(checkpoint=dict(interval=10_000))
+# All are kept: which bank is the best is seen in its pictures.
+default_hooks = dict(checkpoint=dict(interval=10_000, max_keep_ckpts=-1))

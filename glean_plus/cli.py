@@ -12,6 +12,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from glean_plus.shipped import config_file
 from glean_plus.weights.errors import WeightsError, brief
 
 # MMEngine's parser takes the square of a value's length, and a call for each bracket in another.
@@ -39,6 +40,14 @@ class Overrides(DictAction):
             parser.error(f'{option_string} {brief(" ".join(values))}: its brackets and commas do not match')
 
 
+def read_config(given: str | os.PathLike[str]) -> Config:
+    """The config of a path, or of the name of one of ours; where there is none, the tool ends with a sentence."""
+    try:
+        return Config.fromfile(config_file(given))
+    except FileNotFoundError as error:
+        sys.exit(str(error))
+
+
 def apply_overrides(config: Config, overrides: Mapping[str, Any] | None) -> None:
     """Put ``--cfg-options`` into a config; one that does not fit ends the tool with a sentence."""
     try:
@@ -49,7 +58,7 @@ def apply_overrides(config: Config, overrides: Mapping[str, Any] | None) -> None
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Config, work directory, overrides and launcher: MMagic's names and meanings."""
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config, path or name')
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and pictures (default: work_dirs/CONFIG)')
     parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE',
                         help='override keys of the config, e.g. train_cfg.max_iters=20')
@@ -61,7 +70,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the command line to it."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    config = Config.fromfile(args.config)
+    config = read_config(args.config)
     config.launcher = args.launcher
     apply_overrides(config, args.cfg_options)
     if args.work_dir:

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_tool(command: str, arguments: Sequence[str]) -> int:
     """A tool as its own process would run it, under the command's name."""
-    from glean_plus.restore.source import data_folder
+    from glean_plus.shipped import data_folder
 
     tool = data_folder('tools') / f'{TOOLS[command][0]}.py'
     before = sys.argv

@@ -350,7 +350,7 @@ def test_errors_by_name(config: Any, small: Path) -> None:
     ):
         with pytest.raises(SystemExit, match=message):
             invert(config('BigGANBank'), lq, out, *arguments)
-    with pytest.raises(SystemExit, match=r'no config nowhere\.py'):
+    with pytest.raises(SystemExit, match=r"no config 'nowhere\.py'"):
         invert('nowhere.py', lq, out)
     assert not out.exists()
     with pytest.raises(InversionError, match='has no bank'):

@@ -17,6 +17,7 @@ from mmengine.config import Config
 from PIL import Image
 from safetensors.torch import load_file
 
+from glean_plus.cli import read_config
 from glean_plus.imresize import matlab_bicubic
 
 from conftest import CONFIGS, ROOT, load_tool
@@ -28,7 +29,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess:
 
 
 def test_complexity_prints_the_paper_s_table_and_holds_its_tolerance() -> None:
-    result = run('tools/complexity.py', 'configs/glean_face_16x.py', 'configs/lightglean_face_16x.py', '--in-size', 64)
+    result = run('tools/complexity.py', 'configs/glean_face_16x.py', 'lightglean_face_16x', '--in-size', 64)
     assert result.returncode == 0, result.stdout + result.stderr
     numbers = [[cell.strip() for cell in line.split('|')[2:4]] for line in result.stdout.splitlines()[1:]]
     assert numbers == [
@@ -49,6 +50,19 @@ def test_complexity_fails_outside_the_tolerance(tmp_path: Path) -> None:
     assert 'MISSED: small: encoder: 127' in result.stdout and 'G FLOPs, not 277.5 G' in result.stdout
     result = run('tools/complexity.py', 'configs/glean_cat_16x.py', '--in-size', 64)
     assert result.returncode == 1 and 'input size 16, not 64' in result.stderr
+
+
+@pytest.mark.parametrize('given', ['glean_cat_16x', 'glean_cat_16x.py', CONFIGS / 'glean_cat_16x.py'])
+def test_config_is_a_path_or_a_name(given: str | Path) -> None:
+    assert read_config(given).model.generator.in_size == 16
+
+
+def test_config_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"no config 'glean_cat_17x', neither .* try glean_cat_16x"):
+        read_config('glean_cat_17x')
+    (tmp_path / 'mine.py').write_text("_base_ = './nowhere.py'")
+    with pytest.raises(SystemExit, match=r'nowhere\.py'):
+        read_config(tmp_path / 'mine.py')
 
 
 def test_complexity_counts_what_mmagic_s_glean_has() -> None:

@@ -13,10 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import Config
-
 import glean_plus  # noqa: F401
 from glean_plus.analysis.complexity import Complexity, Published, complexity, misses, published_column
+from glean_plus.cli import read_config
 
 HEAD = ('model', 'part', 'paper', "ours, paper's accounting", 'ours, kept and computed')
 SUMMARY_HEAD = ('config', 'from -> to', 'parameters', 'trained', 'multiply-adds', "FLOPs, paper's accounting")
@@ -64,7 +63,7 @@ def markdown(table: Sequence[Sequence[str]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', type=Path)
+    parser.add_argument('configs', nargs='+', type=Path, help='paths or names')
     parser.add_argument('--in-size', type=int, help='refuse configs of another input size')
     parser.add_argument('--table', action='store_true', help='one line a config, as a Markdown table')
     args = parser.parse_args()
@@ -72,7 +71,7 @@ def main() -> None:
     table: list[tuple[str, ...]] = [SUMMARY_HEAD if args.table else HEAD]
     failures = []
     for path in args.configs:
-        generator = Config.fromfile(path).model.get('generator')
+        generator = read_config(path).model.get('generator')
         if not generator or 'in_size' not in generator:
             sys.exit(f'{path} is no restorer: its model has no generator with an `in_size`.')
         generator = generator.to_dict()

@@ -16,18 +16,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import glean_plus  # noqa: F401
-from glean_plus.cli import Overrides, apply_overrides
+from glean_plus.cli import Overrides, apply_overrides, read_config
 from glean_plus.devices import DeviceError
 from glean_plus.weights import WeightsError
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path, help='config of a GLEAN or LightGLEAN')
+    parser.add_argument('config', type=Path, help='config of a GLEAN or LightGLEAN, path or name')
     parser.add_argument('checkpoint', help='.pth or .safetensors of it, path or URL')
     parser.add_argument('images', type=Path, nargs='?', help="folder of pictures (default: the config's data)")
     parser.add_argument('--out', type=Path, help='folder for the results (default: work_dirs/inspected/CONFIG)')
@@ -63,9 +62,7 @@ def main() -> None:
     args = parse_args()
     from glean_plus.analysis import inspection  # takes seconds: not before the arguments are right
 
-    if not args.config.is_file():
-        sys.exit(f'inspect_bank: there is no config {args.config}.')
-    config = Config.fromfile(args.config)
+    config = read_config(args.config)
     apply_overrides(config, args.cfg_options)
     config = config.to_dict()
     init_default_scope(config.get('default_scope') or 'mmagic')

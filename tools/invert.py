@@ -14,24 +14,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config
-
 import glean_plus  # noqa: F401
-from glean_plus.cli import Overrides, apply_overrides
+from glean_plus.cli import Overrides, apply_overrides, read_config
 from glean_plus.devices import DeviceError
 from glean_plus.inversion import InversionError, Inverter, Settings, invert_folder
 from glean_plus.inversion.scores import Scores
 from glean_plus.weights import WeightsError
-
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-
-
-def config_file(given: str) -> Path:
-    """A path, or the name of one of the project's own configs, as `mim train` takes it too."""
-    found = next((path for path in (Path(given), CONFIGS / given) if path.is_file()), None)
-    if found is None:
-        sys.exit(f'invert: there is no config {given}, neither as a path nor in {CONFIGS}.')
-    return found
 
 
 def parse_args() -> argparse.Namespace:
@@ -68,7 +56,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    config = Config.fromfile(config_file(args.config))
+    config = read_config(args.config)
     apply_overrides(config, args.cfg_options)
     try:
         settings = Settings(args.steps, args.lr, args.restarts, args.prior, args.time_limit, args.seed)

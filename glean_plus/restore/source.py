@@ -13,8 +13,8 @@ from typing import Any, Union
 
 from mmagic.registry import MODELS
 
-import glean_plus
 from glean_plus.restore.errors import RestoreError
+from glean_plus.shipped import config_file, data_folder, own_config
 from glean_plus.weights import CATALOGUE, Card, WeightsError, local_copy, read_card
 from glean_plus.weights.cards import hash_in_name, parse_card
 from glean_plus.weights.containers import read_torch
@@ -28,13 +28,6 @@ NAME = re.compile(r'\w[\w.-]{,59}')
 # Of a model in a checkpoint, what only training needs, and what is taken besides the networks here.
 TRAINING = {'discriminator', 'pixel_loss', 'perceptual_loss', 'gan_loss', 'losses', 'train_cfg', 'init_cfg'}
 FOREIGN = ('DataPreprocessor',)
-
-
-def data_folder(name: str) -> Path:
-    """``configs`` or ``tools``: of the installed package, in ``.mim``, or of the source tree."""
-    package = Path(glean_plus.__file__).parent
-    installed = package / '.mim' / name
-    return installed if installed.is_dir() else package.parent / name
 
 
 @dataclass(frozen=True)
@@ -82,14 +75,14 @@ def find(model: PathLike | Mapping[str, Any], checkpoint: PathLike | None = None
         file = _weights(names[str(checkpoint)]) if str(checkpoint) in names else local_copy(checkpoint)
         if isinstance(model, Mapping):
             return Source(file.stem, _model_of(model, 'The config'), 'a mapping', file, _card_beside(file))
-        config = config_file(str(model))
+        config = _config(str(model))
         return Source(config.stem, _read_config(config), str(model), file, _card_beside(file))
     if isinstance(model, Mapping):
         raise RestoreError('A config alone has no weights: give its checkpoint as well.')
     text = str(model)
     if card := available().get(text):
         name = card.config or card.name
-        return Source(text, _read_config(config_file(name)), name, _weights(card), card)
+        return Source(text, _read_config(_config(name)), name, _weights(card), card)
     if text.endswith('.py'):
         raise RestoreError(f'{text} is a config and has no weights: give its checkpoint as well.')
     if not text.startswith(('http://', 'https://')) and not Path(text).expanduser().is_file():
@@ -98,30 +91,12 @@ def find(model: PathLike | Mapping[str, Any], checkpoint: PathLike | None = None
     file = local_copy(text)
     card = _card_beside(file)
     name = (card.config or card.name) if card is not None else ''
-    if NAME.fullmatch(name) and _own_config(name).is_file():
-        return Source(file.stem, _read_config(_own_config(name)), name, file, card)
+    if NAME.fullmatch(name) and own_config(name).is_file():
+        return Source(file.stem, _read_config(own_config(name)), name, file, card)
     embedded = _embedded_config(file)
     if embedded is None:
         raise RestoreError(f'{file} does not say which config it belongs to: give the config as well, and it second.')
     return Source(file.stem, embedded, str(file), file, card)
-
-
-def config_file(given: str) -> Path:
-    """A path, or the name of one of our configs, with or without its ending.
-
-    Raises:
-        RestoreError: If there is none.
-    """
-    for path in (Path(given).expanduser(), _own_config(given)):
-        if path.is_file():
-            return path
-    known = [path.stem for path in data_folder('configs').glob('*.py')]
-    close = difflib.get_close_matches(Path(given).stem, known) or ['a name that `glean-plus models` lists']
-    raise RestoreError(f'There is no config {given!r}, neither as a path nor among ours; try {" or ".join(close)}.')
-
-
-def _own_config(name: str) -> Path:
-    return data_folder('configs') / (name if name.endswith('.py') else f'{name}.py')
 
 
 def is_here(card: Card) -> bool:
@@ -136,6 +111,13 @@ def _weights(card: Card) -> Path:
 
 def _shipped(card: Card) -> Path:
     return data_folder('configs') / 'weights' / f'{card.name}.safetensors'
+
+
+def _config(given: str) -> Path:
+    try:
+        return config_file(given)
+    except FileNotFoundError as error:
+        raise RestoreError(str(error)) from error
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:
