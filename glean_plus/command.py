@@ -1,8 +1,8 @@
 """The command ``glean-plus``: restores pictures, and is a front of the tools.
 
-Exit codes: 0 everything asked for is there; 1 some pictures failed, each is named; 2 the call is wrong, or the model,
-its weights or the device cannot be had, and nothing was done; 130 interrupted, the same command goes on. Those of the
-tools are their own.
+Exit codes: 0 everything asked for is there; 1 some pictures failed, or the report, each is named; 2 the call is wrong,
+or the model, its weights or the device cannot be had, or nothing can be written, and nothing was done; 130 interrupted,
+the same command goes on. Those of the tools are their own.
 """
 
 from __future__ import annotations
@@ -163,7 +163,12 @@ def _restore(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         else:
             from glean_plus.data.pictures import save_text
 
-            save_text(text + '\n', Path(args.json))
+            try:
+                save_text(text + '\n', Path(args.json))
+            except OSError as error:
+                print(f'glean-plus: The report cannot be written to {args.json} ({error.strerror or error}); the '
+                      'results are there.', file=sys.stderr)
+                return FAILED
     return FAILED if counts['failed'] else 0
 
 

@@ -26,6 +26,7 @@ from mmengine.config import Config
 
 from glean_plus.command import main
 from glean_plus.weights import CATALOGUE, Card, WeightsError, fetch, import_weights, read_card
+from glean_plus.weights.cards import hash_in_name
 from glean_plus.weights.fetch import _Redirects, _url, cached_path
 
 from conftest import CONFIGS, load_tool
@@ -192,11 +193,25 @@ def test_what_was_left_is_trusted_only_as_far_as_the_hash(
 
 def test_without_a_hash_nothing_is_resumed(site: Site, cache: Path) -> None:
     site.files['bank.pth'] = CONTENT
+    path = fetch.cached_path(f'{site.root}/bank.pth')
     cache.mkdir()
-    (cache / 'bank.pth.part').write_bytes(CONTENT[:1000])
-    fetch.fetch(f'{site.root}/bank.pth')
+    path.with_name(f'{path.name}.part').write_bytes(CONTENT[:1000])
+    assert fetch.fetch(f'{site.root}/bank.pth') == path
     assert site.asked == [None]
-    assert (cache / 'bank.pth').read_bytes() == CONTENT and names(cache) == ['bank.pth']
+    assert path.read_bytes() == CONTENT and names(cache) == [path.name]
+
+
+def test_without_a_hash_files_of_one_name_are_told_apart(site: Site, cache: Path) -> None:
+    site.files.update({'a/latest.pth': CONTENT, 'b/latest.pth': CONTENT[::-1]})
+    first, second = (fetch.fetch(f'{site.root}/{folder}/latest.pth') for folder in 'ab')
+    assert first.read_bytes() == CONTENT and second.read_bytes() == CONTENT[::-1]
+    assert fetch.fetch(f'{site.root}/a/latest.pth') == first and len(site.asked) == 2
+
+
+def test_a_date_in_a_name_is_no_hash(site: Site, cache: Path) -> None:
+    site.files['model-20240131.pth'] = CONTENT
+    assert fetch.fetch(f'{site.root}/model-20240131.pth').read_bytes() == CONTENT
+    assert hash_in_name('glean_cat_16x_20210527-68912543.pth') == '68912543'
 
 
 def test_a_server_that_lies_leaves_nothing_behind(site: Site, cache: Path) -> None:

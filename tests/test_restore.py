@@ -10,17 +10,18 @@ import pytest
 import torch
 from mmagic.registry import MODELS
 from mmengine.config import Config
-from PIL import Image
+from PIL import Image, ImageCms
 
 from glean_plus import Restorer
 from glean_plus.color import rgb_to_lab
 from glean_plus.imresize import matlab_resize
 from glean_plus.metrics import LRConsistency
 from glean_plus.restore import RestoreError, available, axis, engine
+from glean_plus.restore.arrays import to_pil
 from glean_plus.restore.consistency import Consistency, Pyramid
 from glean_plus.restore.layers import Layers
 from glean_plus.restore.memory import LivePeak, parse_bytes
-from glean_plus.restore.picture import Picture
+from glean_plus.restore.picture import Meta, Picture
 from glean_plus.restore.restorer import Restoration
 from glean_plus.restore.source import literal
 
@@ -150,8 +151,31 @@ def test_what_a_caller_gives_is_what_comes_back(restorers: dict[str, Restorer], 
     several = restorer([image, path, image[:5], image])
     assert [np.asarray(each).shape for each in several] == [(18, 24, 3), (18, 24, 3), (10, 24, 3), (18, 24, 3)]
     np.testing.assert_allclose(several[3].astype(int), expected.astype(int), atol=1)
-    result, _ = restorer.infer(img=str(path), result_out_dir=tmp_path / 'out.png')
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / 'out.png')), np.asarray(result))
+
+
+def test_infer_writes_what_it_gives(restorers: dict[str, Restorer], tmp_path: Path) -> None:
+    """Of every kind, with what the file said."""
+    restorer, image, out = restorers['light'], photo('astronaut', 9, 12), tmp_path / 'out.png'
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
+    Image.fromarray(image).save(tmp_path / 'in.png', icc_profile=profile)
+    expected = restorer(image).astype(int)
+    for given in (str(tmp_path / 'in.png'), image, image / np.float32(255), torch.from_numpy(image).permute(2, 0, 1)):
+        result, nothing = restorer.infer(img=given, result_out_dir=out)
+        assert type(result) is type(restorer(given)) and nothing is None
+        np.testing.assert_allclose(np.asarray(Image.open(out), int), expected, atol=1)
+        assert (Image.open(out).info.get('icc_profile') == profile) == isinstance(given, str)
+        out.unlink()
+    assert restorer.infer(image)[0].shape == (18, 24, 3) and not out.exists()
+    for several in ([image, image], torch.zeros(2, 3, 4, 4)):
+        with pytest.raises(RestoreError, match='One picture is written'):
+            restorer.infer(several, out)
+
+
+def test_profile_of_grays_is_not_that_of_colours() -> None:
+    gray, meta = np.zeros((4, 4, 1), np.uint8), Meta(icc=b'of grays', xmp=b'kept')
+    assert to_pil(gray, Picture(gray, meta)).info['icc_profile'] == b'of grays'
+    coloured = to_pil(np.zeros((4, 4, 3), np.uint8), Picture(gray, meta)).info
+    assert 'icc_profile' not in coloured and coloured['xmp'] == b'kept'
 
 
 @pytest.mark.parametrize('given, words', [

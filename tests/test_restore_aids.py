@@ -25,6 +25,7 @@ from glean_plus.restore.calibration import area, calibrate, others, pictures_of,
 from glean_plus.restore.codes import code_statistics
 from glean_plus.restore.failure import Assessor, assess
 from glean_plus.restore.picture import Picture
+from glean_plus.weights import fetch
 
 from conftest import BANK_FILE, CONFIGS, load_tool
 from small_restorers import generator_config, photo, write_checkpoint
@@ -249,6 +250,17 @@ def test_calibration_of_a_model_of_one_s_own(
     bounds_path(path).write_text('{}')
     with pytest.raises(RestoreError, match='holds no bounds'):
         Assessor(Restorer(path, device='cpu'))
+
+
+def test_report_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The config in a checkpoint may be a stranger's, and its bank anywhere."""
+    url = 'https://127.0.0.1:9/bank.pth'
+    generator = generator_config(False)
+    generator['bank']['pretrained'] = dict(checkpoint=url)
+    monkeypatch.setenv('GLEAN_PLUS_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr(fetch, '_download', lambda *arguments: pytest.fail('it was asked for'))
+    missing = code_statistics(generator)
+    assert isinstance(missing, str) and url in missing and str(tmp_path / 'cache') in missing
 
 
 def test_shipped_bounds_are_of_the_shipped_weights() -> None:

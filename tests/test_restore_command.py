@@ -20,6 +20,7 @@ import glean_plus
 from glean_plus import command
 from glean_plus.command import main
 from glean_plus.restore import folder as restore_folder
+from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.jobs import find_jobs
 from glean_plus.restore.network import Network
 
@@ -107,6 +108,23 @@ def test_another_run_s_results_are_not_mixed_in(
     assert (tmp_path / 'one.png.run.json').is_file()
     assert restore(single, single) == command.WRONG and 'would be overwritten' in capsys.readouterr().err
     assert restore(single, pictures, '--overwrite') == command.WRONG
+
+
+def test_what_an_overwriting_run_did_not_replace_is_not_its_own(
+    pictures: Path, restore: Callable[..., int], capsys: Any, tmp_path: Path
+) -> None:
+    """A picture cannot be read when another model's results are replaced; the next run restores it by that model."""
+    out, call = tmp_path / 'out', (f'{pictures}/[01].png', tmp_path / 'out', '--compare')
+    assert restore(*call) == 0
+    there, whole = results(out), (pictures / '0.png').read_bytes()
+    (pictures / '0.png').write_bytes(whole[:60])
+    assert restore(*call, '--mode', 'tiles', '--overwrite') == command.FAILED
+    assert results(out)['0.png'] == there['0.png']
+    (pictures / '0.png').write_bytes(whole)
+    os.utime(pictures / '0.png', (0, 0))
+    assert restore(*call, '--mode', 'tiles') == 0
+    assert '1 restored' in (said := capsys.readouterr().err) and '1 there already' in said
+    assert all(results(out)[name] > there[name] for name in there)
 
 
 def test_interrupted_run_goes_on(
@@ -244,7 +262,8 @@ def test_comparison_of_a_transparent_picture_is_on_white(restore: Callable[..., 
     (('IN', 'out', '--device', 'cuda:77'), 'cannot be used'), (('IN', 'out.xyz'), 'ends in one of'),
     (('IN', 'out', '--max-memory', 'much'), 'Memory is a number'), (('IN', 'out', '--batch', '0'), 'batch is 1'),
     (('IN', 'out', '--seed', '1', '--model', 'lightglean_twemoji_multiclass_4x'), 'no noise maps'),
-    (('IN', 'out', '--label', '1'), 'takes no label'),
+    (('IN', 'out', '--label', '1'), 'takes no label'), (('.', '.'), 'would be inputs of the next run'),
+    (('IN', 'in.png/out'), 'choose another place'),
     (('IN', 'out', '--model', 'glean_cat_16x'), 'GLEAN_PLUS_OFFLINE'),
 ])  # fmt: skip
 def test_wrong_calls_are_sentences(
@@ -287,9 +306,34 @@ def test_tools_are_run_under_the_command_s_name(capsys: Any, monkeypatch: pytest
     assert ended.value.code == 0 and 'Exit codes: 0 everything' in said and 'study' in said
 
 
+@pytest.mark.parametrize('names', [('a.jpg', 'a.png', 'a.jpg.png'), ('compare/a.png', 'A.png')])
+def test_two_results_are_never_one_file(
+    names: tuple[str, ...], restore: Callable[..., int], capsys: Any, tmp_path: Path
+) -> None:
+    for name in names:
+        (tmp_path / 'in' / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (4, 4)).save(tmp_path / 'in' / name)
+    assert restore(tmp_path / 'in', tmp_path / 'out') == command.WRONG
+    assert 'would both have the result' in capsys.readouterr().err and not (tmp_path / 'out').exists()
+
+
+def test_report_that_cannot_be_written_is_a_sentence(restore: Callable[..., int], capsys: Any, tmp_path: Path) -> None:
+    Image.new('RGB', (4, 4)).save(tmp_path / 'in.png')
+    call = (tmp_path / 'in.png', tmp_path / 'out.png', '--json', tmp_path / 'in.png' / 'report.json')
+    assert restore(*call) == command.FAILED
+    assert 'The report cannot be written' in capsys.readouterr().err and (tmp_path / 'out.png').is_file()
+
+
 def test_results_in_the_folder_of_inputs_are_no_inputs(pictures: Path) -> None:
     out = pictures / 'restored'
     before = len(find_jobs(str(pictures), out).jobs)
     out.mkdir()
     Image.new('RGB', (4, 4)).save(out / '0.png')
     assert len(find_jobs(str(pictures), out).jobs) == before
+    # In the very folder only where a pattern does not find them again.
+    more = pictures / 'more'
+    (more / 'a.png').unlink()
+    assert [job.target for job in find_jobs(f'{more}/*.jpg', more).jobs] == [more / 'a.png']
+    for given in (str(more), f'{more}/*'):
+        with pytest.raises(RestoreError, match='would be inputs of the next run'):
+            find_jobs(given, more)

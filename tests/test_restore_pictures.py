@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps, features
 
+from glean_plus.data.decode import PictureError, read_picture
+from glean_plus.data.depth import bits
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.picture import Meta, Picture
 from glean_plus.restore.png import PngWriter
-from glean_plus.restore.read import read
+from glean_plus.restore.read import from_pil, read
 from glean_plus.restore.write import write
 
 RNG = np.random.default_rng(0)
@@ -99,6 +102,78 @@ def test_orientation_is_applied(orientation: int, tmp_path: Path) -> None:
         writer.write(deep)
         writer.close()
     np.testing.assert_array_equal(read(tmp_path / 'deep.png').image, expected.astype(np.uint16) * 257)
+
+
+@pytest.mark.parametrize('ending', ['.png', '.jpg', '.webp'])
+@pytest.mark.parametrize('xmp', [b'<x tiff:Orientation="6"/>', b'<x><tiff:Orientation>6</tiff:Orientation></x>'])
+@pytest.mark.parametrize('in_exif', [False, True])
+def test_orientation_in_xmp_is_applied_once(in_exif: bool, xmp: bytes, ending: str, tmp_path: Path) -> None:
+    """Also by those who read the result."""
+    exif = Image.Exif()
+    if in_exif:
+        exif[ExifTags.Base.Orientation] = 6
+    source = save(tmp_path / 'in.jpg', RGB, exif=exif, xmp=xmp, quality=100)
+    picture = read(source)
+    assert picture.image.shape == (9, 6, 3)
+    write(tmp_path / f'x{ending}', [picture.image], (9, 6, 3), 'uint8', picture.meta)
+    assert read(tmp_path / f'x{ending}').image.shape == (9, 6, 3)
+    assert ImageOps.exif_transpose(Image.open(tmp_path / f'x{ending}')).size == (6, 9)
+
+
+def test_what_a_jpeg_has_no_room_for_is_named(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = 'x' * 66_000
+    for meta, words in ((Meta(xmp=b'x' * 65_505), '65504 bytes of XMP'), (Meta(exif=exif.tobytes()), 'of EXIF data')):
+        with pytest.raises(RestoreError, match=f'JPEG has room for .*{words}.*: take .png'):
+            write(tmp_path / 'x.jpg', [RGB], (6, 9, 3), 'uint8', meta)
+        assert not [*tmp_path.iterdir()]
+    write(tmp_path / 'x.jpg', [RGB], (6, 9, 3), 'uint8', Meta(xmp=b'x' * 65_504))
+    assert Image.open(tmp_path / 'x.jpg').info['xmp'] == b'x' * 65_504
+
+
+def test_twelve_bits_of_a_gray_tiff_are_kept(tmp_path: Path) -> None:
+    """Two levels of 12 bits in three bytes, as microscopes write them."""
+    levels = RNG.integers(0, 4096, (6, 10)).astype(np.uint16)
+    even, odd = levels.reshape(-1, 2).T
+    packed = np.stack([even >> 4, (even & 15) << 4 | odd >> 8, odd & 255], axis=1).astype(np.uint8).tobytes()
+    tags = [(256, 10), (257, 6), (258, 12), (259, 1), (262, 1), (273, 8 + 2 + 12 * 9 + 4), (277, 1), (278, 6),
+            (279, len(packed))]  # fmt: skip
+    entries = b''.join(struct.pack('<HHII', tag, 4, 1, value) for tag, value in tags)
+    head = struct.pack('<2sHIH', b'II', 42, 8, len(tags)) + entries + bytes(4)
+    (tmp_path / 'x.tif').write_bytes(head + packed)
+    np.testing.assert_array_equal(read(tmp_path / 'x.tif').image[..., 0], (levels * (65535 / 4095)).round())
+
+
+def test_bits_that_would_be_lost_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'x.jp2'
+    cv2.imwrite(str(path), np.tile(DEEP[..., :3], (8, 8, 1)))
+    with pytest.raises(RestoreError, match='16 bits a channel, of which 8 would be left'):
+        read(path)
+    cv2.imwrite(str(tmp_path / 'x.png'), DEEP[..., :3])
+    for each in (path, tmp_path / 'x.png'):
+        with pytest.raises(PictureError, match='more than 8 bits a channel'):
+            read_picture(each)
+
+
+@pytest.mark.skipif(not features.check('avif'), reason='this Pillow has no AVIF')
+def test_bits_of_an_avif(tmp_path: Path) -> None:
+    """By the flags of the codec's settings, set by hand: nothing here encodes more than 8 bits."""
+    path = save(tmp_path / 'x.avif', RGB)
+    assert read(path).image.shape == (6, 9, 3)
+    image, data = Image.open(path), bytearray(path.read_bytes())
+    for flags, expected in ((0, 8), (0x40, 10), (0x60, 12)):
+        data[data.find(b'av1C') + 6] = flags
+        assert bits(image, bytes(data)) == expected
+
+
+def test_broken_data_beside_the_levels_are_named(tmp_path: Path) -> None:
+    for ending in ('.png', '.webp'):
+        with pytest.raises(RestoreError, match='its EXIF data are broken'):
+            read(save(tmp_path / f'x{ending}', RGB, exif=b'Exif\0\0nonsense'))
+    cut = tmp_path / 'cut.png'
+    cut.write_bytes(save(tmp_path / 'x.png', RNG.integers(0, 256, (50, 50, 3), np.uint8)).read_bytes()[:999])
+    with pytest.raises(RestoreError, match='it is broken'):
+        from_pil(Image.open(cut))
 
 
 def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
@@ -190,7 +265,8 @@ def test_broken_files_are_named_with_the_reason(tmp_path: Path) -> None:
 def test_results_that_a_format_cannot_hold_are_refused(tmp_path: Path) -> None:
     for name, shape, kind, words in (
         ('x.jpg', (4, 4, 4), 'uint8', 'no transparency'), ('x.jpg', (4, 4, 3), 'uint16', '16 bits'),
-        ('x.jpg', (4, 70_000, 3), 'uint8', '65500 pixels'), ('x.xyz', (4, 4, 3), 'uint8', 'ends in one of'),
+        ('x.jpg', (4, 70_000, 3), 'uint8', '65500 pixels'), ('x.tif', (4, 4, 3), 'uint16', '8 bits'),
+        ('x.png', (4, 4, 3), 'float32', 'not float32'), ('x.xyz', (4, 4, 3), 'uint8', 'ends in one of'),
     ):  # fmt: skip
         with pytest.raises(RestoreError, match=words):
             write(tmp_path / name, iter(()), shape, kind, Meta())

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from glean_plus.restore import RestoreError, Restorer
-from glean_plus.restore.video import restore_video
+from glean_plus.restore.video import frame_count, restore_video
 
 from conftest import CONFIGS
 from small_restorers import photo
@@ -151,6 +151,46 @@ def test_turned_video_is_upright(tmp_path: Path, restorer: Restorer) -> None:
     assert (clip.size, clip.result_size) == ((16, 12), (64, 48))
     made = frames_of(tmp_path / 'out.mp4')[0]
     assert np.abs(made - restorer(np.ascontiguousarray(np.rot90(stored, -1))).astype(float)).mean() < 5
+
+
+def test_subtitles_may_end_last(tmp_path: Path, restorer: Restorer) -> None:
+    """Matroska's length covers them; they are left out."""
+    source = tmp_path / 'in.mkv'
+    with av.open(str(source), 'w') as made:
+        video, words = made.add_stream('libx264', rate=10), made.add_stream('srt')
+        video.width, video.height, video.pix_fmt = 16, 12, 'yuv420p'
+        words.codec_context.subtitle_header = b'[Script Info]\r\nScriptType: v4.00+\r\n[Events]\r\n'
+        for i in range(6):
+            frame = av.VideoFrame.from_ndarray(np.zeros((12, 16, 3), np.uint8), 'rgb24')
+            frame.pts, frame.time_base = i, Fraction(1, 10)
+            made.mux(video.encode(frame))
+        line = av.Packet(b'a line that stays')
+        line.stream, line.pts, line.dts, line.duration, line.time_base = words, 0, 0, 5000, Fraction(1, 1000)
+        made.mux(line)
+        made.mux(video.encode(None))
+    clip = restore_video(restorer, source, tmp_path / 'out.mkv')
+    assert clip.frames == 6
+    with av.open(str(tmp_path / 'out.mkv')) as given:
+        assert [stream.type for stream in given.streams] == ['video']
+
+
+def test_tags_in_an_old_encoding(tmp_path: Path, restorer: Restorer) -> None:
+    source = make_clip(tmp_path / 'in.avi', sound=None)
+    with av.open(str(source)) as given, av.open(str(tmp_path / 'tagged.avi'), 'w') as made:
+        made.metadata['title'] = 'Gruesse'
+        video = made.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                made.mux(packet)
+    tagged = tmp_path / 'tagged.avi'
+    data = tagged.read_bytes()
+    assert data.count(b'Gruesse') == 1
+    tagged.write_bytes(data.replace(b'Gruesse', b'Gr\xfc\xdfe  '))
+    assert restore_video(restorer, tagged, tmp_path / 'out.mkv').frames == 6
+    assert frame_count(tagged) == 6
+    (tmp_path / 'cut.mp4').write_bytes(make_clip(tmp_path / 'whole.mp4').read_bytes()[:100])
+    assert frame_count(tmp_path / 'cut.mp4') is None
 
 
 def test_irregular_times_are_kept(tmp_path: Path, restorer: Restorer) -> None:

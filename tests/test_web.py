@@ -30,7 +30,7 @@ from web_pages import DEFAULTS, Page, served
 
 from glean_plus import Restorer, command
 from glean_plus.command import main
-from glean_plus.faces import FaceRestorer
+from glean_plus.faces import FaceRestorer, detectors
 from glean_plus.restore import RestoreError
 from glean_plus.restore.read import read
 from glean_plus.web import page as web_page
@@ -88,6 +88,13 @@ def test_results_are_the_restorer_s(
     np.testing.assert_array_equal(got, np.asarray(expected(picture)))
     if options:
         assert (got != np.asarray(Restorer(model, device='cpu')(picture))).any()
+
+
+def test_no_visitor_makes_it_download_a_detector(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    restorers = Restorers(Settings(models=(str(model),), **SMALL))
+    monkeypatch.setattr(detectors, 'is_here', lambda: False)
+    with pytest.raises(RestoreError, match='No detector of faces is here'), restorers.of(Choice('light', faces=True)):
+        pass
 
 
 def test_faces_are_restored_alone(page: Page, model: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from glean_plus.data.depth import bits
 from glean_plus.data.formats import KNOWN
 from glean_plus.data.items import Item
 from glean_plus.files import read_file
@@ -63,9 +64,9 @@ def decode(data: bytes) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(data), formats=KNOWN)
+        if (deep := bits(picture, data)) > 8 or picture.mode.startswith(('I', 'F')):
+            raise PictureError('unreadable', f'mode {picture.mode}, {deep} bits: more than 8 bits a channel')
         picture.load()
-        if picture.mode.startswith(('I', 'F')):
-            raise PictureError('unreadable', f'mode {picture.mode}: more than 8 bits a channel')
         picture = ImageOps.exif_transpose(picture)
         if picture.mode in ('LA', 'PA', 'RGBA', 'RGBa') or 'transparency' in picture.info:
             picture = picture.convert('RGBA')

@@ -10,25 +10,19 @@ import numpy as np
 
 from glean_plus.data.pictures import save_text
 from glean_plus.faces.find import Face
+from glean_plus.restore.jobs import FACE_LIST
 from glean_plus.restore.picture import Meta
 from glean_plus.restore.write import write
-
-LIST = 'faces.json'  # written last
-
-
-def are_saved(folder: Path) -> bool:
-    """Whether all the faces of a photo are there."""
-    return (folder / LIST).is_file()
 
 
 def save_faces(folder: Path, faces: Sequence[Face], crops: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
     """Each face as it was cut out and as it was restored, numbered from 1, and what is known of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / LIST).unlink(missing_ok=True)
+    (folder / FACE_LIST).unlink(missing_ok=True)
     for old in folder.glob('*.png'):
         old.unlink()
     for number, (before, after) in enumerate(crops, 1):
         for name, image in ((f'{number}.input.png', before), (f'{number}.png', after)):
             height, width, channels = image.shape
             write(folder / name, [image], (height, width, channels), image.dtype.name, Meta())
-    save_text(json.dumps([face.content() for face in faces], indent=2) + '\n', folder / LIST)
+    save_text(json.dumps([face.content() for face in faces], indent=2) + '\n', folder / FACE_LIST)

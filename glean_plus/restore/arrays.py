@@ -63,7 +63,7 @@ def to_pil(result: np.ndarray, picture: Picture) -> Image.Image | np.ndarray:
     if result.dtype != np.uint8 and result.shape[2] > 1:
         return result
     image = Image.fromarray(result[..., 0] if result.shape[2] == 1 else result)
-    meta = picture.meta
+    meta = picture.kept(result.shape[2])
     for key, value in (('icc_profile', meta.icc), ('exif', meta.exif), ('xmp', meta.xmp), ('dpi', meta.dpi)):
         if value is not None:
             image.info[key] = value

@@ -13,7 +13,7 @@ import numpy as np
 from glean_plus.restore.arrays import Back, accept, to_pil
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.layers import Layers
-from glean_plus.restore.picture import Meta, Picture
+from glean_plus.restore.picture import Picture, in_file
 from glean_plus.restore.read import read
 from glean_plus.restore.source import PathLike
 
@@ -103,16 +103,27 @@ class PictureRestorer(ABC):
 
         Args:
             img: As for a call of the restorer; to be written, one picture.
-            result_out_dir: File; nothing is written if it is empty.
-        """
-        result = self(img)
-        if str(result_out_dir):
-            from glean_plus.restore.write import write
+            result_out_dir: File; nothing is written if it is empty. What the picture's file says is kept, and floats
+                are written in 8 bits.
 
-            picture = Picture(np.atleast_3d(np.asarray(result)))
-            height, width, channels = picture.image.shape
-            write(Path(result_out_dir), [picture.image], (height, width, channels), picture.image.dtype.name, Meta())
-        return result, None
+        Raises:
+            RestoreError: As a call does; if several pictures are to be written, or the file cannot hold the result.
+        """
+        if not str(result_out_dir):
+            return self(img), None
+        from glean_plus.restore.write import write
+
+        if isinstance(img, (list, tuple)):
+            raise RestoreError(f'One picture is written to {result_out_dir}, not a list: give them one by one.')
+        (picture, *more), back = self.accept(img)
+        if more:
+            count = 1 + len(more)
+            raise RestoreError(f'One picture is written to {result_out_dir}, not {count}: give them one by one.')
+        (result,) = self.restore([picture])
+        image = in_file(result)
+        height, width, channels = image.shape
+        write(Path(result_out_dir), [image], (height, width, channels), image.dtype.name, picture.kept(channels))
+        return back([(result, picture)]), None
 
     @staticmethod
     def accept(given: Any) -> tuple[list[Picture], Back]:

@@ -40,11 +40,14 @@ class CodeStatistics:
 def code_statistics(generator: Mapping[str, Any]) -> CodeStatistics | str:
     """Of the pre-trained bank that a generator's config names; or a sentence about why they cannot be had.
 
+    Nothing is downloaded: the config may be a stranger's, and a visitor of the web page may ask.
+
     Raises:
         WeightsError: If there is a file, and it is another bank's.
     """
     kind = str(generator['bank'].get('type'))
-    bank = pretrained_bank(generator, **(dict(embedding=True) if 'BigGAN' in kind else {}))
+    parts = dict(embedding=True) if 'BigGAN' in kind else {}
+    bank = pretrained_bank(generator, download=False, **parts)
     return bank if isinstance(bank, str) else _of(bank, bool(generator.get('given_class')))
 
 

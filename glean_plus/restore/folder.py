@@ -12,14 +12,14 @@ import numpy as np
 from tqdm import tqdm
 
 from glean_plus.data.pictures import save_text
-from glean_plus.faces.save import are_saved, save_faces
+from glean_plus.faces.save import save_faces
 from glean_plus.files import whole_or_not_at_all
 from glean_plus.restore import manifest
 from glean_plus.restore.base import PictureRestorer, Restored
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.failure import Assessor
 from glean_plus.restore.jobs import Job, Jobs
-from glean_plus.restore.picture import WHITES, Meta, Picture
+from glean_plus.restore.picture import WHITES, Picture
 from glean_plus.restore.png import PngWriter
 from glean_plus.restore.read import read
 from glean_plus.restore.video import CRF, check_crf, frame_count, restore_video
@@ -69,8 +69,8 @@ def restore_files(
 ) -> tuple[list[Record], dict]:
     """Restore files, with a progress bar and a manifest beside the results.
 
-    Each result is whole or not there. Results that are there, not older than their input, and made with the same model
-    and options are left as they are.
+    Each result is whole or not there. Results that are there, not older than their input, and made by this run, with
+    the same model and options, are left as they are.
 
     Args:
         restorer: Who does it.
@@ -86,7 +86,8 @@ def restore_files(
         A record of each picture, and the content of the manifest.
 
     Raises:
-        RestoreError: If there are results of another run, or of none, or an option is not for what is there.
+        RestoreError: If there are results of another run, or of none, an option is not for what is there, or nothing
+            can be written.
     """
     crf = _video_quality(jobs, crf, compare or assessor is not None or restorer.keep_crops)
     options = ({} if jobs.single else dict(ending=_ending(jobs))) | ({} if crf is None else dict(crf=crf))
@@ -98,17 +99,22 @@ def restore_files(
             f'{strange[0]} is there already ({len(strange)} such files), of no run that is known: choose another '
             'place, or overwrite.'
         )
-    if not goes_on:
-        manifest.write(where, content)
+    try:
+        if not goes_on:
+            manifest.write(where, content)
+        since = where.stat().st_mtime_ns
+        for job in jobs.jobs:
+            sweep(job.target)
+    except OSError as error:
+        raise RestoreError(
+            f'Nothing can be written to {jobs.out} ({error.strerror or error}): choose another place.'
+        ) from error
     records = [Record(name, '', error=why) for name, why in jobs.refused]
     for line in (*jobs.notes, *(f'{record.input}: {record.error}' for record in records)):
         say(line)
     todo = []
     for job in jobs.jobs:
-        sweep(job.target)
-        if goes_on and job.done and (job.compare.is_file() or not compare) and (
-            job.report.is_file() or not assessor
-        ) and (not restorer.keep_crops or are_saved(job.faces)):
+        if goes_on and job.done(since, compare, assessor is not None, restorer.keep_crops):
             records.append(Record(str(job.source), str(job.target), 'there'))
         else:
             todo.append(job)
@@ -254,15 +260,7 @@ def _report(assessor: Assessor, job: Job, picture: Picture, scores: tuple[float,
 def _write(job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored, compare: bool) -> None:
     if compare:
         rows = compared(rows, picture, made, job.compare)
-    write(job.target, rows, made.shape, made.kind, meta_of_result(picture, made))
-
-
-def meta_of_result(picture: Picture, made: Restored) -> Meta:
-    """What is kept of the input's file."""
-    meta = picture.meta
-    if picture.layers.gray and not made.layers.gray:  # a profile of grays does not fit colours
-        return Meta(None, meta.exif, meta.xmp, meta.dpi, meta.text)
-    return meta
+    write(job.target, rows, made.shape, made.kind, picture.kept(made.shape[2]))
 
 
 def compared(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 from collections import Counter
@@ -16,6 +17,9 @@ from glean_plus.restore.write import FORMATS, check_ending
 
 # Besides what a data set may have, these can be read: animated ones are refused by name, not passed over.
 MORE_ENDINGS = ('.ppm', '.pgm', '.pnm', '.gif', '.tga', '.jp2', '.avif')
+
+
+FACE_LIST = 'faces.json'  # in a folder of faces, written last
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,23 @@ class Job:
     def is_video(self) -> bool:
         return video.is_video(self.source)
 
+    def done(self, since: int, compare: bool, report: bool, faces: bool) -> bool:
+        """Whether its result, and what else is asked for, is there, not older than its source and the run's beginning.
+
+        A run that replaces another's results leaves these where it was interrupted, or failed.
+
+        Args:
+            since: When the run was begun, in nanoseconds, as files have it.
+            compare, report, faces: What is asked for.
+        """
+        since = max(since, self.source.stat().st_mtime_ns)
+        wanted = {self.target: True, self.compare: compare, self.report: report, self.faces / FACE_LIST: faces}
+        return all(path.is_file() and path.stat().st_mtime_ns >= since for path, asked in wanted.items() if asked)
+
     @property
-    def done(self) -> bool:
-        """Whether there is a result, not older than its source."""
-        return self.target.is_file() and self.target.stat().st_mtime >= self.source.stat().st_mtime
+    def results(self) -> tuple[Path, ...]:
+        """Everything that it may write, a folder as such."""
+        return self.target, self.compare, self.report, self.report.with_suffix('.png'), self.faces
 
 
 @dataclass(frozen=True)
@@ -77,8 +94,8 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         ending: Of the pictures' results in a folder, ``.png`` if None.
 
     Raises:
-        RestoreError: If there is nothing, an input would be overwritten, a result of a folder would be outside of
-            ``out``, or results cannot have this ending.
+        RestoreError: If there is nothing, an input would be overwritten, two results would be one file, a result of a
+            folder would be outside of ``out`` or an input of the next run, or results cannot have this ending.
     """
     if ending is not None:
         check_ending(ending)
@@ -111,10 +128,16 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
     else:
         raise RestoreError(f'There is neither a file nor a folder at {given}, nor is it a pattern.')
     inside = out.resolve()
+    if path.is_dir() and inside == path.resolve():
+        raise RestoreError(f'Results in {out} itself would be inputs of the next run: choose another folder for them.')
     names = [name for name in names if inside not in (base / name).resolve().parents or inside == base.resolve()]
     if not names and not refused:
         raise RestoreError(f'There are no pictures and no videos in {given}.')
     jobs = [_inside(_checked(job), inside) for job in _named(base, names, out, ending or '.png')]
+    names_found = Path(given).name if glob.has_magic(given) else ''
+    if inside == base.resolve() and any(fnmatch.fnmatch(job.target.name, names_found) for job in jobs):
+        raise RestoreError(f'Results in {out} would be inputs of the next run: choose another folder for them.')
+    _refuse_doubles(jobs)
     return Jobs(jobs, refused, out, False, notes)
 
 
@@ -146,9 +169,19 @@ def _named(base: Path, names: Sequence[str], out: Path, ending: str) -> list[Job
     return jobs
 
 
+def _refuse_doubles(jobs: Sequence[Job]) -> None:
+    """Raise RestoreError if two inputs have one result, such as a.png.png of a.png and a.jpg, and of a.png.jpg."""
+    owners: dict[str, Job] = {}
+    for job in jobs:
+        for path in job.results:
+            other = owners.setdefault(str(path).lower(), job)  # on many systems, names in capitals are the same
+            if other is not job:
+                raise RestoreError(f'{other.source} and {job.source} would both have the result {path}: rename one.')
+
+
 def _inside(job: Job, out: Path) -> Job:
     """Refuse a result that a link in the folder of the results would lead out of it."""
-    for path in (job.target, job.compare, job.report, job.faces):
+    for path in job.results:
         folder = path.parent.resolve()
         if out not in (folder, *folder.parents):
             raise RestoreError(f'The result of {job.source} would be {path}, outside of {out}: choose another place.')

@@ -65,6 +65,13 @@ class Picture:
         channels = self.image.shape[2]
         return Layers(channels < 3, channels in (2, 4), WHITES[self.image.dtype.name])
 
+    def kept(self, channels: int) -> Meta:
+        """What a result of so many channels keeps of the file: a profile of grays does not fit colours."""
+        meta = self.meta
+        if self.layers.gray and channels >= 3:
+            return Meta(None, meta.exif, meta.xmp, meta.dpi, meta.text)
+        return meta
+
     @property
     def kind(self) -> tuple[Any, ...]:
         """Pictures of the same kind can be restored together."""
@@ -90,6 +97,13 @@ class Picture:
         image = self.image.copy()
         image[hidden, :-1] = self.image[source[:, 0], source[:, 1], :-1]
         return image
+
+
+def in_file(image: np.ndarray) -> np.ndarray:
+    """Levels as a file can hold them: floats of 0 to 1 become 8 bits."""
+    if image.dtype.kind != 'f':
+        return image
+    return (image.clip(0, 1) * WHITES['uint8']).round().astype(np.uint8)
 
 
 def levels(result: Tensor, kind: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from glean_plus.data.depth import bits
 from glean_plus.data.formats import KNOWN
 from glean_plus.files import read_file
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.picture import Meta, Picture
 
-# TIFF's and PNG's own names for what is told elsewhere.
-BITS_PER_SAMPLE = 258
+# PNG's name for it.
 GRAY_WITH_OPACITY = 4
 MOST_DPI = 2**15  # beyond it, TIFF's and PNG's fractions and JPEG's two bytes overflow
 XMP_IN_PNG = 'XML:com.adobe.xmp'
+# The orientation in XMP, as an attribute or as an element; PIL takes it where EXIF has none.
+XMP_ORIENTATION = re.compile(rb'tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>')
 PNM = re.compile(rb'P[56]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*(\d+)\s')
 
 
@@ -61,7 +64,8 @@ def _decoded(data: bytes) -> Picture:
     image.load()
     if white is None:
         return from_pil(image)
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    gray = image.format == 'TIFF' and white < 65535  # the only such that PIL decodes, and it does it whole
+    array = np.asarray(image, np.uint16) if gray else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16:
         raise RestoreError('it has 16 bits in a form that cannot be decoded: save it as a PNG of 16 bits')
     array = array[..., None] if array.ndim == 2 else array
@@ -84,13 +88,14 @@ def _refuse_several(image: Image.Image) -> None:
 
 def _deep_white(image: Image.Image, data: bytes) -> int | None:
     """The highest level of a file of more than 8 bits that PIL would cut to 8; None of others."""
-    if image.format == 'PNG' and data[24] == 16:
-        return 65535
-    if image.format == 'TIFF' and set(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) == {16} and image.mode != 'CMYK':
-        return 65535
     if image.format == 'PPM' and (match := PNM.match(data)) and int(match.group(1)) > 255:
         return int(match.group(1))
-    return None
+    deep = bits(image, data)
+    if deep == 8 or (image.format == 'TIFF' and image.mode in ('I', 'F', 'CMYK')):
+        return None
+    if image.format not in ('PNG', 'TIFF') or (deep != 16 and not image.mode.startswith('I;16')):
+        raise RestoreError(f'it has {deep} bits a channel, of which 8 would be left: save it as a PNG of 16 bits')
+    return 2**deep - 1
 
 
 def from_pil(image: Image.Image) -> Picture:
@@ -100,11 +105,15 @@ def from_pil(image: Image.Image) -> Picture:
         RestoreError: On one of those, an animation, or broken data.
     """
     _refuse_several(image)
-    meta = _meta(image)
     try:
-        image = ImageOps.exif_transpose(image)
+        image.load()
     except (OSError, SyntaxError) as error:
         raise RestoreError(f'it is broken: {error}') from error
+    try:
+        meta = _meta(image)
+        image = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        raise RestoreError(f'its EXIF data are broken ({error}): save it without them') from error
     mode = image.mode
     if mode.startswith('I;16'):
         array = np.asarray(image)
@@ -142,10 +151,9 @@ def _meta(image: Image.Image) -> Meta:
     info: dict[Any, Any] = image.info
     text = {key: str(value) for key, value in getattr(image, 'text', {}).items() if key != XMP_IN_PNG}
     xmp = info.get('xmp') or info.get(XMP_IN_PNG)
-    return Meta(
-        info.get('icc_profile') or None, _exif(image), xmp.encode() if isinstance(xmp, str) else xmp,
-        _dpi(info.get('dpi')), text,
-    )  # fmt: skip
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    upright = XMP_ORIENTATION.sub(b'', xmp) if xmp else None  # as the levels are
+    return Meta(info.get('icc_profile') or None, _exif(image), upright, _dpi(info.get('dpi')), text)
 
 
 def _dpi(given: Any) -> tuple[float, float] | None:

@@ -34,6 +34,8 @@ CRF, MOST_CRF = 17, 51
 BT709, BT601, UNKNOWN, LIMITED = 1, 6, (0, 2), 1
 # Of a video that does not say which it has: from so many rows on, players take BT.709.
 HIGH_DEFINITION = 720
+# What is done with tags, which are not used, in other than UTF-8.
+TAGS = 'replace'
 # A video that ends so many seconds before its own length has been cut.
 CUT = 0.5
 
@@ -104,7 +106,7 @@ def restore_video(
     except ImportError as error:
         raise RestoreError('Videos need PyAV: pip install av.') from error
     try:
-        with av.open(str(source)) as given:
+        with av.open(str(source), metadata_errors=TAGS) as given:
             stream = given.streams.best('video')
             if stream is None:
                 raise RestoreError('it has no video stream')
@@ -121,11 +123,13 @@ def frame_count(source: Path) -> int | None:
     """How many frames a video says it has, for a progress bar; None if it does not say, or cannot be read."""
     try:
         import av
-
-        with av.open(str(source)) as given:
+    except ImportError:
+        return None
+    try:
+        with av.open(str(source), metadata_errors=TAGS) as given:
             stream = given.streams.best('video')
             return stream.frames or None if stream else None
-    except (ImportError, OSError, ValueError):
+    except (av.FFmpegError, OSError, ValueError):
         return None
 
 
@@ -147,9 +151,12 @@ class _Work:
     def run(self) -> Clip:
         batch: list[tuple[av.VideoFrame, Picture]] = []
         early = []  # sound before the first frame, whose size the result must know first
-        for packet in self.given.demux([self.stream, *self.given.streams.audio]):
+        streams = self.given.streams
+        for packet in self.given.demux([self.stream, *streams.audio, *streams.subtitles]):
             if packet.pts is not None:
                 self.end = max(self.end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream in streams.subtitles:  # which may be what ends last
+                continue
             if packet.stream is not self.stream:
                 early.append(packet)
             for frame in packet.decode() if packet.stream is self.stream else ():

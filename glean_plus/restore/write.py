@@ -26,6 +26,8 @@ FORMATS = {
     '.bmp': ('BMP', False, 2**31 - 1),
 }
 QUALITY = 95
+# Bytes that one segment of a JPEG holds; before XMP there is its name.
+MOST_IN_JPEG = {'EXIF data': 65_533, 'XMP': 65_533 - len(b'http://ns.adobe.com/xap/1.0/\0')}
 
 
 def check_ending(ending: str) -> None:
@@ -52,13 +54,11 @@ def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], k
     ending = path.suffix.lower()
     check_ending(ending)
     name, opacity, longest = FORMATS[ending]
-    if max(shape[:2]) > longest:
-        raise RestoreError(f'a {ending} has {longest} pixels a side at most, the result {max(shape[:2])}: take .png')
-    if shape[2] in (2, 4) and not opacity:
-        raise RestoreError(f'a {ending} has no transparency: take .png')
-    if kind == 'uint16' and name != 'PNG':
-        raise RestoreError(f'16 bits are written as .png, not as {ending}')
+    if kind not in ('uint8', 'uint16'):
+        raise RestoreError(f'levels in a file are uint8 or uint16, not {kind}')
     meta = Meta(meta.icc, _with_size(meta.exif, shape), meta.xmp, meta.dpi, meta.text)
+    if why := obstacle(ending, shape, kind, meta):
+        raise RestoreError(f'{why}: take .png')
     with whole_or_not_at_all(path) as file:
         if name == 'PNG':
             writer = PngWriter(file, *shape, deep=kind == 'uint16', meta=meta)
@@ -69,6 +69,22 @@ def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], k
             whole = np.concatenate(list(rows))
             image = Image.fromarray(whole[..., 0] if shape[2] == 1 else whole)
             image.save(file, format=name, **_options(name, meta))
+
+
+def obstacle(ending: str, shape: tuple[int, int, int], kind: str, meta: Meta) -> str | None:
+    """What keeps such a picture from a format, for people; None if nothing does."""
+    name, opacity, longest = FORMATS[ending]
+    if kind == 'uint16' and name != 'PNG':
+        return 'TIFF is written with 8 bits here' if name == 'TIFF' else f'{name} has no 16 bits'
+    if shape[2] in (2, 4) and not opacity:
+        return f'{name} has no transparency'
+    if max(shape[:2]) > longest:
+        return f'{name} has {longest} pixels a side at most, the result {max(shape[:2])}'
+    if name == 'JPEG':
+        for what, data in (('EXIF data', meta.exif), ('XMP', meta.xmp)):
+            if data is not None and len(data) > MOST_IN_JPEG[what]:
+                return f'{name} has room for {MOST_IN_JPEG[what]} bytes of {what}, the picture {len(data)}'
+    return None
 
 
 def sweep(path: Path) -> None:

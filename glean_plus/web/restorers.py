@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from glean_plus.faces import detectors
 from glean_plus.restore.base import PictureRestorer
 from glean_plus.restore.engine import MODES
 from glean_plus.restore.errors import RestoreError
@@ -155,6 +156,8 @@ class Restorers:
         offer, settings = self.offers.get(choice.model), self.settings
         if offer is None or not self._still_here(choice.model, offer):
             raise RestoreError(f'The model {choice.model!r} is not here: choose one of the list.')
+        if choice.faces and not detectors.is_here():
+            raise RestoreError('No detector of faces is here: leave the faces out.')
         restorer = Restorer(
             offer.given, mode=choice.mode, device=settings.device, precision=settings.precision, speed=settings.speed,
             max_memory=settings.max_memory, seed=choice.seed, consistent=choice.consistent, fidelity=choice.fidelity,

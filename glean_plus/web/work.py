@@ -10,11 +10,10 @@ from typing import Any
 from glean_plus.restore.base import PictureRestorer
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.failure import Assessor
-from glean_plus.restore.folder import meta_of_result
-from glean_plus.restore.picture import Picture
+from glean_plus.restore.picture import Meta, Picture
 from glean_plus.restore.read import read
 from glean_plus.restore.restorer import Restorer
-from glean_plus.restore.write import FORMATS, write
+from glean_plus.restore.write import obstacle, write
 from glean_plus.web.restorers import Choice, Restorers
 from glean_plus.web.store import Store
 
@@ -91,30 +90,22 @@ def _restored(
     made = restorer.restoration([picture], assess=assessor is not None)
     height, width, channels = picture.image.shape
     write(folder / BEFORE, [picture.image], (height, width, channels), made.kind, picture.meta)
-    write(folder / RESULT, (part[0] for part in made), made.shape, made.kind, meta_of_result(picture, made))
+    write(folder / RESULT, (part[0] for part in made), made.shape, made.kind, picture.kept(made.shape[2]))
     failure: dict[str, Any] = {}
     if assessor is not None:
         failure = assessor(picture, *made.own_scores[0], heat_map=folder / HEAT).content()
     score, faces = made.scores[0], None if made.faces is None else len(made.faces[0])
-    endings, lost = _formats(made.shape, made.kind)
+    endings, lost = _formats(made.shape, made.kind, picture.kept(made.shape[2]))
     return Result(
         key, stem, choice.model, (height, width), made.shape[:2], time.perf_counter() - start, endings, lost,
         None if score is None or score == float('inf') else score, faces, failure, (folder / HEAT).is_file(),
     )  # fmt: skip
 
 
-def _formats(shape: tuple[int, int, int], kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _formats(shape: tuple[int, int, int], kind: str, meta: Meta) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Endings of the formats that can hold a result, and what keeps the others from it."""
-    lost = {}
-    for ending in DOWNLOADS:
-        name, opacity, longest = FORMATS[ending]
-        if kind == 'uint16' and name != 'PNG':
-            lost[ending] = f'{name} has no 16 bits.'
-        elif shape[2] in (2, 4) and not opacity:
-            lost[ending] = f'{name} has no transparency.'
-        elif max(shape[:2]) > longest:
-            lost[ending] = f'{name} has {longest} pixels a side at most.'
-    return tuple(ending for ending in DOWNLOADS if ending not in lost), tuple(lost.values())
+    found = {ending: obstacle(ending, shape, kind, meta) for ending in DOWNLOADS}
+    return tuple(ending for ending in DOWNLOADS if not found[ending]), tuple(f'{why}.' for why in found.values() if why)
 
 
 def converted(folder: Path, ending: str) -> Path:

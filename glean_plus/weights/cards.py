@@ -14,7 +14,7 @@ from typing import Any
 from glean_plus.weights.errors import WeightsError, shown
 
 # The hash that a published file carries in its name: stylegan2-cat-config-f-official_20210327_172444-15bc485b.pth
-HASH_IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.')
+HASH_IN_NAME = re.compile(r'-(?!(?:19|20)\d\d[01]\d[0-3]\d\.)([0-9a-f]{8,64})\.')  # and no date, such as 20240131
 
 # What a card's fields can be, by their annotations.
 KINDS: dict[Any, Any] = {

@@ -42,8 +42,20 @@ def cache_dir() -> Path:
 
 
 def cached_path(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Path:
-    """Where the download of a URL or card is, or would be."""
-    return Path(cache or cache_dir()).expanduser() / Path(urlsplit(_url(source)).path).name
+    """Where the download of a URL or card is, or would be.
+
+    Without a hash, files of one name, such as ``latest.pth``, cannot be told apart: their names then say the URL, too.
+    """
+    url, folder = _url(source), Path(cache or cache_dir()).expanduser()
+    path = folder / Path(urlsplit(url).path).name
+    if _digest(source, path.name):
+        return path
+    return path.with_name(f'{path.stem}.{hashlib.sha256(url.encode()).hexdigest()[:8]}{path.suffix}')
+
+
+def _digest(source: str | Card, name: str) -> str:
+    """What the SHA-256 of a URL's or card's file must start with; empty if nothing is known of it."""
+    return source.sha256 if isinstance(source, Card) else hash_in_name(name)
 
 
 def fetch(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Path:
@@ -63,7 +75,7 @@ def fetch(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Pa
         WeightsError: If the file cannot be had, or is another one; the message says what to do by hand.
     """
     url, path = _url(source), cached_path(source, cache)
-    digest = source.sha256 if isinstance(source, Card) else hash_in_name(path.name)
+    digest = _digest(source, Path(urlsplit(url).path).name)
     if path.is_file():
         found = sha256(path) if digest else ''
         if not found.startswith(digest):

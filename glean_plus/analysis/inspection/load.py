@@ -15,6 +15,7 @@ from glean_plus.models.banks import LatentBank
 from glean_plus.models.glean import GLEAN
 from glean_plus.models.restorer import GLEANRestorer
 from glean_plus.weights import WeightsError, read_state_dict
+from glean_plus.weights.fetch import cached_path
 from glean_plus.weights.files import local_copy
 
 
@@ -53,13 +54,14 @@ def own_picture_bank(generator: Mapping[str, Any], device: str | torch.device = 
 
 
 def pretrained_bank(
-    generator: Mapping[str, Any], device: str | torch.device = 'cpu', **parts: Any
+    generator: Mapping[str, Any], device: str | torch.device = 'cpu', download: bool = True, **parts: Any
 ) -> LatentBank | str:
     """The bank of a generator's config as it was pre-trained.
 
     Args:
         generator: The config.
         device: Where to have it.
+        download: Fetch it if it is not here.
         **parts: Of the bank's arguments, those that differ, such as ``rgb=True``.
 
     Returns:
@@ -71,8 +73,11 @@ def pretrained_bank(
     bank: LatentBank = MODELS.build(dict(generator['bank']) | parts)
     if bank.pretrained is None:
         return 'the config names no file of the pre-trained bank: model.generator.bank.pretrained.checkpoint is not set'
+    checkpoint = str(bank.pretrained['checkpoint'])
+    if not download and checkpoint.startswith(('http://', 'https://')) and not cached_path(checkpoint).is_file():
+        return f'the pre-trained bank is not here: fetch {checkpoint} and put it at {cached_path(checkpoint)}'
     try:
-        local_copy(bank.pretrained['checkpoint'])
+        local_copy(checkpoint)
     except WeightsError as error:
         return f'the pre-trained bank is not there: {error}'
     bank.init_weights()
