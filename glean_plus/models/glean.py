@@ -60,7 +60,7 @@ def check_any_size(model: Any, lq: Tensor, origin: tuple[int, int]) -> None:
     if not model.any_size:
         raise ValueError(
             f'This model is bound to inputs of {model.in_size}x{model.in_size}: its codes are predicted, or its bank '
-            'starts at 4 or attends to the whole map. Restore larger pictures in tiles.'
+            'starts at 4, attends to the whole map or normalises over it. Restore larger pictures in tiles.'
         )
     if any(number % model.multiple for number in (*lq.shape[-2:], *origin)):
         raise ValueError(
@@ -173,11 +173,12 @@ class GLEAN(BaseModule):
         """Whether :meth:`forward_any` can be called: codes are learned, and the bank is convolutions from its start on.
 
         A whole bank starts from a constant of 4x4, predicted codes are a layer on 4x4. Self-attention takes any size,
-        but its cost grows with the square of the area.
+        but its cost grows with the square of the area. StyleGAN's instance norm takes any as well, but its statistics
+        are those of the whole map, so that a part of a picture would not be what it is in the whole.
         """
         bank = self.bank
         attends = any(res in bank.resolutions for res in getattr(bank, 'attention', ()))
-        return bank.start_res > 4 and isinstance(self.codes, LearnedCodes) and not attends
+        return bank.start_res > 4 and isinstance(self.codes, LearnedCodes) and bank.is_local and not attends
 
     def init_weights(self) -> None:
         """Load the bank's pre-trained weights, if its config names any, and start learned codes at its mean codes."""

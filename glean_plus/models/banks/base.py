@@ -67,6 +67,10 @@ class LatentBank(nn.Module, ABC):
     pretrained: Mapping[str, Any] | None = None
     frozen: bool = False
 
+    # Whether what a block makes of a place follows from its neighbourhood. Self-attention does not count: it is not the
+    # kind of bank that has it, but the instance.
+    is_local: ClassVar[bool] = True
+
     # What it is, as glean_plus.weights.formats.architectures calls it; a file of another one is refused.
     architecture: ClassVar[str] = ''
 
