@@ -91,6 +91,21 @@ def test_pictures_of_any_size_are_the_models(
         build(False).fold().forward_any(torch.rand(1, 3, 32, 36))
 
 
+@needs_compiler_if_compiled
+@torch.no_grad()
+def test_sides_fit_a_bank_that_starts_below_the_input(compiled: bool) -> None:
+    """At its start, the map has half of the rows, and tiles as well."""
+    bank = dict(type='StyleGAN2Bank', out_size=128, start_res=32, style_channels=8, channels=CHANNELS, rgb=False)
+    model = build(True, in_size=64, bank=bank | dict(mapping=False))
+    folded = model.fold(compiled=compiled)
+    lq = torch.rand(1, 3, 80, 64) * 2 - 1
+    assert largest_share(folded.forward_any(lq), model.forward_any(lq)) < 1e-5
+    multiple = 16 if compiled else 8
+    assert (model.multiple, folded.multiple) == (4, multiple)
+    with pytest.raises(ValueError, match=f'multiples of {multiple}'):
+        folded.forward_any(torch.rand(1, 3, 68, 64))
+
+
 @torch.no_grad()
 def test_codes_of_another_picture_are_taken() -> None:
     model, (lq, whole) = build(False), torch.rand(2, 1, 3, 32, 32)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from glean_plus.inference.conv import nhwc
+from glean_plus.inference.conv import SMALLEST, nhwc
 from glean_plus.inference.convolutions import Convolution, Convolutions
 from glean_plus.inference.encoder import FoldedEncoder
 from glean_plus.inference.epilogue import Epilogue
@@ -63,9 +63,11 @@ class FoldedGLEAN(nn.Module):
                 raise TypeError(f'Only a {kind.__name__} can be folded, but the model has a {type(part).__name__}.')
         convolutions = Convolutions(dtype, next(model.parameters()).device, compiled)
         self.dtype, self.in_size, self.out_size = dtype, model.in_size, model.out_size
-        # Winograd's tiles, at each of the encoder's resolutions or at the input's alone.
+        # Winograd's tiles, at each of the encoder's resolutions; or from the input's on and, where the bank starts below
+        # it, from the first of the bank's that has them.
         self.any_size = model.any_size
-        self.multiple = TILE * model.multiple if compiled else max(TILE, model.multiple)
+        tiled = max(model.bank.start_res, SMALLEST)
+        self.multiple = TILE * model.multiple if compiled else max(TILE, model.multiple, TILE * model.in_size // tiled)
         self.encoder, self.codes = model.encoder, model.codes
         if dtype != torch.float32:
             self.encoder, self.codes = (copy.deepcopy(part).to(dtype) for part in (self.encoder, self.codes))
