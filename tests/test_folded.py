@@ -18,7 +18,7 @@ from glean_plus.inference.epilogue import Epilogue
 from glean_plus.inference.maps import with_border
 from glean_plus.inference.style import StyleBlock
 from glean_plus.inference.winograd import PRODUCTS, Workspace, transform_input, transform_output
-from glean_plus.models import GLEAN
+from glean_plus.models import GLEAN, GLEANEncoder
 from glean_plus.models.ops import fir_kernel, modulated_conv2d
 from glean_plus.models.speed import at_speed
 
@@ -104,6 +104,21 @@ def test_sides_fit_a_bank_that_starts_below_the_input(compiled: bool) -> None:
     assert (model.multiple, folded.multiple) == (4, multiple)
     with pytest.raises(ValueError, match=f'multiples of {multiple}'):
         folded.forward_any(torch.rand(1, 3, 68, 64))
+
+
+class OwnEncoder(GLEANEncoder):
+    """An encoder that is not what its parts say."""
+
+    def forward(self, lq: Tensor) -> dict[int, Tensor]:
+        return super().forward(lq.flip(2))
+
+
+@needs_compiler_if_compiled
+@torch.no_grad()
+def test_another_encoder_stays_as_it_is(compiled: bool) -> None:
+    encoder = OwnEncoder(32, 16, CHANNELS, num_rrdbs=1, rrdb_channels=16, growth_channels=8)
+    model, lq = build(True, encoder=encoder), torch.rand(1, 3, 32, 32) * 2 - 1
+    assert largest_share(model.fold(compiled=compiled)(lq), model(lq)) < 1e-5
 
 
 @torch.no_grad()

@@ -168,6 +168,18 @@ def test_bank_ends_where_the_decoder_does_not_take_more() -> None:
 
 
 @torch.no_grad()
+def test_convolutions_of_another_kind_stay_as_they_are() -> None:
+    """In an encoder and in what predicts codes."""
+    model = build('BigGAN', False, False)
+    trunk = model.encoder.stages[0][0]
+    trunk.conv_first = nn.Conv2d(3, 16, 3, padding=1, padding_mode='reflect')
+    trunk.conv_body = nn.Conv2d(16, 16, 3, padding=2, dilation=2)
+    model.codes.conv[0] = nn.Conv2d(24, 24, 3, padding=1, groups=2)
+    (lq,) = inputs_of(model, 2)
+    assert largest_share(model.fold()(lq), model(lq)) < 1e-5
+
+
+@torch.no_grad()
 def test_pictures_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     for bank in BANKS:
         for light in (False, True):

@@ -20,6 +20,7 @@ from glean_plus.inference.winograd import TILE, Workspace
 from glean_plus.models.banks.stylegan2 import StyleGAN2Bank
 from glean_plus.models.codes import LearnedCodes, codes_of
 from glean_plus.models.decoder import GLEANDecoder
+from glean_plus.models.encoder import GLEANEncoder
 from glean_plus.models.glean import GLEAN, check_any_size, check_size
 from glean_plus.models.ops import LRELU_SLOPE
 
@@ -46,7 +47,7 @@ class FoldedGLEAN(nn.Module):
 
     Args:
         model: A GLEAN or LightGLEAN on a ``StyleGAN2Bank`` with a ``GLEANDecoder``. Its encoder's weights are laid out
-            as channels_last.
+            as channels_last; an encoder that is no ``GLEANEncoder`` stays as it is.
         dtype: float32, which gives the model's pictures up to rounding, or bfloat16.
         compiled: Take a kernel that this machine's C++ compiler builds, the first time; on a CPU only.
 
@@ -81,7 +82,7 @@ class FoldedGLEAN(nn.Module):
         codes = list(model.codes(torch.empty(0))) if isinstance(model.codes, LearnedCodes) else None
         self.start_res, self.resolutions, self.channels = bank.start_res, bank.resolutions, dict(bank.channels)
         self.joined = set(decoder.resolutions)
-        if convolutions.compiled:
+        if convolutions.compiled and type(model.encoder) is GLEANEncoder:
             self.encoder = FoldedEncoder(self.encoder, convolutions, self.workspace)
         self.first: StyleLayer | None = None
         if bank.start_res == 4:

@@ -13,7 +13,7 @@ from glean_plus.inference.biggan import FoldedBigGAN
 from glean_plus.inference.conv import nchw, nhwc
 from glean_plus.inference.convolutions import Convolution, Convolutions
 from glean_plus.inference.encoder import FoldedEncoder
-from glean_plus.inference.layers import Conv, SharedConv
+from glean_plus.inference.layers import Conv, SharedConv, can_share
 from glean_plus.inference.maps import inside, padded
 from glean_plus.inference.stylegan import FoldedStyleGAN1, FoldedStyleGAN2
 from glean_plus.inference.winograd import Workspace
@@ -225,7 +225,7 @@ def _shared(part: nn.Module, dtype: torch.dtype) -> nn.Module:
     part = copy.deepcopy(part, own).to(dtype).eval()
     for parent in [*part.modules()]:
         for name, conv in parent.named_children():
-            if type(conv) is nn.Conv2d:
+            if type(conv) is nn.Conv2d and can_share(conv):
                 setattr(parent, name, SharedConv(conv.to(memory_format=torch.channels_last)))
     return part
 
