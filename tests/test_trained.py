@@ -14,6 +14,7 @@ from test_folded import needs_compiler
 from torch import Tensor, nn
 
 from glean_plus.analysis.benchmark import contenders
+from glean_plus.engine import BF16OptimWrapper
 from glean_plus.inference import trained
 from glean_plus.inference.trained import CompiledConvolutions
 
@@ -78,10 +79,10 @@ def restorer(**train_cfg: Any) -> nn.Module:
     ))  # fmt: skip
 
 
-def two_steps(model: nn.Module) -> tuple[list[dict[str, float]], int]:
+def two_steps(model: nn.Module, wrapper: type[OptimWrapper] = OptimWrapper) -> tuple[list[dict[str, float]], int]:
     """Losses, and the bytes that the generator's forward pass kept for the backward pass."""
     wrappers = OptimWrapperDict(**{
-        name: OptimWrapper(torch.optim.SGD(getattr(model, name).parameters(), lr=1e-3))
+        name: wrapper(torch.optim.SGD(getattr(model, name).parameters(), lr=1e-3))
         for name in ('generator', 'discriminator')
     })  # fmt: skip
     generator = torch.Generator().manual_seed(1)
@@ -134,6 +135,18 @@ def test_steps_are_the_plain_ones(
     assert {*calls} == ({'_convolve', 'weight_gradient'} if 'compiled' in train_cfg else set())
     if 'recompute' in train_cfg:
         assert kept < 0.75 * plain[2]
+
+
+@needs_compiler
+def test_what_the_kernel_does_not_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr('glean_plus.models.restorer.print_log', lambda text, **options: said.append(text))
+    for wrapper, messages in ((OptimWrapper, 0), (BF16OptimWrapper, 1)):
+        model = restorer(compiled=True)
+        two_steps(model, wrapper)
+        assert len(said) == messages and all('the kernel is for float32' in text for text in said)
+    with pytest.raises(ValueError, match='compiled kernel is for CPUs, but the model is on meta; take compiled=False'):
+        model.to('meta').train_step({}, None)
 
 
 def test_recompute_needs_something_to_recompute() -> None:

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import torch  # noqa: F401 - its OpenMP is the kernel's: two of them in a process would fight for the processors
+import torch  # its OpenMP is the kernel's: two of them in a process would fight for the processors
 
 SOURCE = Path(__file__).with_name('kernel.cpp')
 # Sums in any order, but no assumption about NaN and Inf, which must be seen.
@@ -45,6 +45,12 @@ def compiler() -> list[str]:
             "not found. Install g++ (Debian: `apt install g++`), name one in CXX, or take a speed without 'compiled'."
         )
     return command
+
+
+def check_device(device: torch.device) -> None:
+    """Raise ValueError if the kernel cannot work there."""
+    if device.type != 'cpu':
+        raise ValueError(f'The compiled kernel is for CPUs, but the model is on {device}; take compiled=False.')
 
 
 @functools.cache
