@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from mmagic.registry import MODELS
@@ -58,6 +58,12 @@ class LearnedCodes(nn.Module):
         for layer, code in zip(self.layers, self.codes):
             codes[layer] = code
         return codes
+
+    def train_only(self, layers: Collection[int]) -> None:
+        """Train no codes but those of these layers. The others, which nothing reads, are in checkpoints all the same."""
+        for layer, code in zip(self.layers, self.codes):
+            if layer not in layers:
+                code.requires_grad_(False)
 
     @torch.no_grad()
     def start_from(self, codes: Sequence[Tensor]) -> None:

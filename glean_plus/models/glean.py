@@ -153,6 +153,9 @@ class GLEAN(BaseModule):
         self.decoder = _build(
             decoder or dict(type='GLEANDecoder'), in_size=in_size, out_size=bank.out_size, channels=bank.channels
         )
+        if isinstance(self.codes, LearnedCodes):  # each process of several waits for the gradients of all parameters
+            read = [res for res in bank.resolutions if res <= max(self.decoder.resolutions, default=0)]
+            self.codes.train_only([layer for res in read for layer in bank.layers_of(res)])
         if freeze_bank:
             bank.freeze()
 
@@ -274,7 +277,7 @@ class GLEAN(BaseModule):
         noises: Mapping[int, Sequence[Tensor]] | None = None,
         wanted: Collection[int] | None = None,
     ) -> dict[int, Tensor]:
-        """Walk through the bank: Eq. 3, or Eq. 10 where it starts above 4.
+        """Walk through the bank, up to the last resolution of the result: Eq. 3, or Eq. 10 where it starts above 4.
 
         Args:
             features, codes: As :meth:`encode` gives them, or others in their place.
@@ -290,6 +293,8 @@ class GLEAN(BaseModule):
         wanted = self.decoder.resolutions if wanted is None else wanted
         taken: dict[int, Tensor] = {}
         for res in self.bank.resolutions:
+            if res > max(wanted, default=0):
+                break
             step = functools.partial(self.bank.step, res, codes, **(dict(noises=noises[res]) if noises else {}))
             g = again(step, g) if self.recompute and g is not None else step(g)
             if res == 4:  # from the constant: one feature, where the codes are the same for all pictures

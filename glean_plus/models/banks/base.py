@@ -78,6 +78,10 @@ class LatentBank(nn.Module, ABC):
     left_out: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
+    def layers_of(self, resolution: int) -> tuple[int, ...]:
+        """Indices of the layers of the block that ends at ``resolution``."""
+
+    @abstractmethod
     def step(self, resolution: int, codes: Sequence[Tensor], feature: Tensor | None = None) -> Tensor:
         """Run the block that ends at ``resolution``: S_i of Eq. 3 and 10.
 
