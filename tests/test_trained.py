@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from glean_plus.analysis.benchmark import contenders
 from glean_plus.engine import BF16OptimWrapper
 from glean_plus.inference import trained
 from glean_plus.inference.trained import CompiledConvolutions
+from glean_plus.models.recompute import recompute
 
 
 def uses_kernel(y: Tensor) -> bool:
@@ -147,6 +149,26 @@ def test_what_the_kernel_does_not_do_is_said(monkeypatch: pytest.MonkeyPatch) ->
         assert len(said) == messages and all('the kernel is for float32' in text for text in said)
     with pytest.raises(ValueError, match='compiled kernel is for CPUs, but the model is on meta; take compiled=False'):
         model.to('meta').train_step({}, None)
+
+
+@pytest.mark.parametrize('kind', ['BigGANBank', 'BigGANDeepBank'])
+def test_recompute_moves_no_norm_twice(kind: str) -> None:
+    """Statistics and singular vectors of a bank that is trained."""
+    bank = dict(type=kind, out_size=16, noise_size=16, num_classes=5, shared_dim=6, channels={4: 24, 8: 24, 16: 16},
+                attention=[8], embedding=False, rgb=False)  # fmt: skip
+    plain = MODELS.build(dict(
+        type='GLEAN', in_size=8, bank=bank, freeze_bank=False,
+        encoder=dict(type='GLEANEncoder', num_rrdbs=1, rrdb_channels=8, growth_channels=4),
+    )).train()  # fmt: skip
+    ours = copy.deepcopy(plain)
+    recompute(ours, True)
+    x = torch.randn(2, 3, 8, 8)
+    for model in (plain, ours):
+        model(x).square().mean().backward()
+    for (name, tensor), wanted in zip(ours.state_dict().items(), plain.state_dict().values()):
+        assert torch.equal(tensor, wanted), name
+    for parameter, wanted in zip(ours.parameters(), plain.parameters()):
+        torch.testing.assert_close(parameter.grad, wanted.grad)
 
 
 def test_recompute_needs_something_to_recompute() -> None:

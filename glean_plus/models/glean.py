@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from glean_plus.models.banks import LatentBank, StyleGAN2Bank
 from glean_plus.models.codes import LearnedCodes
 from glean_plus.models.decoder import GLEANDecoder
-from glean_plus.models.recompute import again
+from glean_plus.models.recompute import again, repeatable
 
 if TYPE_CHECKING:
     from glean_plus.inference import FoldedGLEAN, FoldedModel
@@ -292,11 +292,12 @@ class GLEAN(BaseModule):
         g = None if self.bank.start_res == 4 else features[self.bank.start_res // 2]
         wanted = self.decoder.resolutions if wanted is None else wanted
         taken: dict[int, Tensor] = {}
+        recompute = self.recompute and repeatable(self.bank)
         for res in self.bank.resolutions:
             if res > max(wanted, default=0):
                 break
             step = functools.partial(self.bank.step, res, codes, **(dict(noises=noises[res]) if noises else {}))
-            g = again(step, g) if self.recompute and g is not None else step(g)
+            g = again(step, g) if recompute and g is not None else step(g)
             if res == 4:  # from the constant: one feature, where the codes are the same for all pictures
                 g = g.expand(features[self.in_size].shape[0], -1, -1, -1)
             if str(res) in self.fusions and (fused is None or res in fused):

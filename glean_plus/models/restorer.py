@@ -58,8 +58,9 @@ class GLEANRestorer(SRGAN):
             ``disc_steps``, ``disc_repeat``, ``disc_init_steps`` and ``channels_last`` (train in that memory layout,
             which is faster on CPUs and tensor cores), ``compiled`` (on a CPU in float32, convolutions and their
             gradients by the kernel of :class:`CompiledConvolutions`) and ``recompute`` (the backward pass computes the
-            activations of the generator's dense blocks and bank again, they are not kept), ``test_cfg`` (what a test
-            compares with, see :func:`build_references`; and how the network is run: ``speed``, 'exact' by default, see
+            activations of the generator's dense blocks and bank again, they are not kept; but for those of a bank that
+            is trained and has batch or spectral norm, which would move twice), ``test_cfg`` (what a test compares with,
+            see :func:`build_references`; and how the network is run: ``speed``, 'exact' by default, see
             :func:`at_speed`, or ``fold=True`` for 'folded'), ``data_preprocessor``, ``init_cfg``.
 
     Raises:
