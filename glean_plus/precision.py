@@ -15,7 +15,7 @@ def _has_autocast(kind: str) -> bool:
     return kind in ('cpu', 'cuda')
 
 
-# Asked once: PyTorch's compiler cannot ask.
+# Asked once, not while a graph is traced.
 WITH_AUTOCAST = frozenset(filter(_has_autocast, ('cpu', 'cuda', 'mps', 'xpu')))
 
 
