@@ -203,7 +203,7 @@ def test_without_a_folder_for_the_kernel(monkeypatch: pytest.MonkeyPatch, tmp_pa
             build(True).fold(compiled=True)
         monkeypatch.delenv('XDG_CACHE_HOME')
         monkeypatch.setattr(Path, 'home', Mock(side_effect=RuntimeError('no home')))
-        with pytest.raises(CompilerError, match=r"no folder to be kept in \(no home\). .* XDG_CACHE_HOME, or .*'compil"):
+        with pytest.raises(CompilerError, match=r"no folder to be kept in \(no home\). .* XDG_CACHE_HOME, or "):
             build(True).fold(compiled=True)
     finally:
         compiler.library.cache_clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -82,7 +83,7 @@ def test_pictures_of_any_size_are_the_models(
         model = build(True, **parts)
         lq = torch.rand(2, 3, height, width) * 2 - 1
         folded = model.fold(compiled=compiled)
-        assert largest_share(folded.forward_any(lq, origin), model.forward_any(lq, origin=origin)) < 1e-5
+        assert largest_share(folded.forward_any(lq, origin=origin), model.forward_any(lq, origin=origin)) < 1e-5
     multiple = 8 if compiled else 4
     assert folded.multiple == multiple
     with pytest.raises(ValueError, match=f'multiples of {multiple}'):
@@ -126,10 +127,28 @@ def test_codes_of_another_picture_are_taken() -> None:
     model, (lq, whole) = build(False), torch.rand(2, 1, 3, 32, 32)
     model.codes.linear.weight.mul_(30)  # codes hardly differ at the start
     _, codes = model.encode(whole)
-    assert largest_share(model.fold()(lq, codes), model(lq, codes=codes)) < 1e-5
+    assert largest_share(model.fold()(lq, codes=codes), model(lq, codes=codes)) < 1e-5
     assert largest_share(model(lq), model(lq, codes=codes)) > 1e-3
     both = torch.cat([lq, whole])
-    assert largest_share(model.fold()(both, codes), model(both, codes=codes)) < 1e-5  # one code for all
+    assert largest_share(model.fold()(both, codes=codes), model(both, codes=codes)) < 1e-5  # one code for all
+
+
+@torch.no_grad()
+def test_it_is_called_as_the_model() -> None:
+    for light in (False, True):
+        model, lq = build(light), torch.rand(1, 3, 32, 32)
+        folded = model.fold()
+        for name in ('forward', 'forward_any'):
+            ours, theirs = (inspect.signature(getattr(part, name)).parameters for part in (folded, model))
+            assert [*ours] == [*theirs]
+        label = torch.zeros(1, dtype=torch.long)
+        with pytest.raises(ValueError, match='takes no label'):
+            folded(lq, label)
+    with pytest.raises(ValueError, match='takes no label'):
+        folded.forward_any(lq, label)
+    assert largest_share(folded.forward_any(lq, None, (8, 0)), model.forward_any(lq, None, (8, 0))) < 1e-5
+    with pytest.raises(ValueError, match='learned codes of this folded model are in its weights: leave codes out'):
+        folded(lq, codes=model.encode(lq)[1])
 
 
 @torch.no_grad()

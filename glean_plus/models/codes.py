@@ -60,7 +60,7 @@ class LearnedCodes(nn.Module):
         return codes
 
     def train_only(self, layers: Collection[int]) -> None:
-        """Train no codes but those of these layers. The others, which nothing reads, are in checkpoints all the same."""
+        """Train no codes but those of these layers. The others, which nothing reads, stay in checkpoints."""
         for layer, code in zip(self.layers, self.codes):
             if layer not in layers:
                 code.requires_grad_(False)
@@ -70,6 +70,14 @@ class LearnedCodes(nn.Module):
         """Set the codes to the bank's means, one (code_dims[k],) per layer of the whole bank."""
         for layer, parameter in zip(self.layers, self.codes):
             parameter.copy_(codes[layer].expand_as(parameter))
+
+
+def check_codes(codes: Sequence[Tensor | None] | None, constant: bool) -> None:
+    """Raise ValueError if codes are given to a folded model whose own are in its weights."""
+    if codes is not None and constant:
+        raise ValueError(
+            'The learned codes of this folded model are in its weights: leave codes out, or use the model as it is.'
+        )
 
 
 def codes_of(codes: Sequence[Tensor | None], some: slice) -> list[Tensor | None]:
