@@ -183,14 +183,13 @@ def test_bank_ends_where_the_decoder_does_not_take_more() -> None:
         assert max(steps, default=None) == last
 
 
+@pytest.mark.parametrize('options', [dict(padding_mode='reflect'), dict(padding=2, dilation=2), dict(groups=2)])
 @torch.no_grad()
-def test_convolutions_of_another_kind_stay_as_they_are() -> None:
+def test_convolutions_of_another_kind_stay_as_they_are(options: dict[str, Any]) -> None:
     """In an encoder and in what predicts codes."""
     model = build('BigGAN', False, False)
-    trunk = model.encoder.stages[0][0]
-    trunk.conv_first = nn.Conv2d(3, 16, 3, padding=1, padding_mode='reflect')
-    trunk.conv_body = nn.Conv2d(16, 16, 3, padding=2, dilation=2)
-    model.codes.conv[0] = nn.Conv2d(24, 24, 3, padding=1, groups=2)
+    for parent, name, width in ((model.encoder.stages[0][0], 'conv_body', 16), (model.codes.conv, '0', 24)):
+        setattr(parent, name, nn.Conv2d(width, width, 3, **dict(padding=1) | options))
     (lq,) = inputs_of(model, 2)
     assert largest_share(model.fold()(lq), model(lq)) < 1e-5
 
