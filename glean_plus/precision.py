@@ -16,7 +16,7 @@ def _has_autocast(kind: str) -> bool:
 
 
 # Asked once, not while a graph is traced.
-WITH_AUTOCAST = frozenset(filter(_has_autocast, ('cpu', 'cuda', 'mps', 'xpu')))
+WITH_AUTOCAST = tuple(filter(_has_autocast, ('cpu', 'cuda', 'mps', 'xpu')))
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[None]:
