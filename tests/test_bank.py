@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmagic.models.editors.stylegan2 import StyleGAN2, StyleGAN2Discriminator, StyleGAN2Generator
 from mmcv.ops.upfirdn2d import upfirdn2d
 from mmengine import MessageHub
@@ -11,7 +12,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from glean_plus.models import StyleGAN2Bank, StyleGAN2BankDiscriminator
 from glean_plus.models.banks.stylegan2 import stylegan2_channels
-from glean_plus.models.ops import EqualizedLinear, fir_filter, fir_kernel
+from glean_plus.models.ops import EqualizedLinear, fir_filter, fir_kernel, modulated_conv2d
+from glean_plus.precision import full_precision
 
 from conftest import batch, relative_error, shake
 
@@ -172,6 +174,37 @@ def test_part_of_a_bank_says_what_it_cannot_do() -> None:
         bank.mean_code()
     with pytest.raises(ValueError, match='block at 8'):
         bank.step(8, [torch.randn(1, 8)] * 6)
+
+
+@pytest.mark.skipif(torch.__version__ < '2.4', reason='PyTorch has no convolutions in float16 on CPUs')
+@pytest.mark.parametrize('upsample', [False, True])
+def test_large_codes_stay_in_float16_s_range(upsample: bool) -> None:
+    """Scaled features reach 300,000, where float16 ends at 65,504; the results do not."""
+    x, weight = 20 * torch.randn(2, 16, 8, 8), torch.randn(8, 16, 3, 3)
+    scale, bias = 4000 * torch.randn(2, 16), torch.randn(8)
+    weight[0] = 0
+    kernel = fir_kernel(gain=4.0) if upsample else None
+    expected = modulated_conv2d(x, weight, scale, bias, upsample_kernel=kernel)
+    result = modulated_conv2d(x.half(), weight, scale, bias, upsample_kernel=kernel)
+    assert result.dtype == torch.float16 and relative_error(expected, result.float()) < 5e-3
+
+
+@torch.no_grad()
+def test_double_precision_is_kept() -> None:
+    x, weight, scale, bias = (torch.randn(shape).double() for shape in ((2, 6, 8, 8), (5, 6, 3, 3), (2, 6), (5,)))
+    own = weight * scale[:, None, :, None, None]
+    own = own / (own.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).sqrt()
+    expected = torch.cat([F.conv2d(each[None], kernels, bias, padding=1) for each, kernels in zip(x, own)])
+    torch.testing.assert_close(modulated_conv2d(x, weight, scale, bias), expected, rtol=0, atol=1e-12)
+    bank = StyleGAN2Bank(8, style_channels=8, num_mlps=2, channels=SMALL).double()
+    assert bank(torch.randn(1, 8).double(), randomize_noise=False).dtype == torch.float64
+
+
+@pytest.mark.skipif(not hasattr(torch.amp, 'is_autocast_available'), reason='PyTorch 2.4 tells where autocast is')
+def test_full_precision_wherever_there_is_autocast() -> None:
+    for kind in ('cpu', 'cuda', 'mps', 'xpu', 'meta'):
+        off = full_precision(torch.device(kind))
+        assert isinstance(off, torch.autocast) == torch.amp.is_autocast_available(kind), kind
 
 
 @pytest.mark.parametrize(('padding', 'up', 'down'), [((1, 1), 1, 1), ((2, 1), 2, 1), ((2, 2), 1, 1), ((1, 1), 1, 2)])

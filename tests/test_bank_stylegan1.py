@@ -303,6 +303,24 @@ def test_glean_and_lightglean_by_config(in_size: int, start_res: int, tmp_path: 
         assert torch.equal(value, source.state_dict()[key]), key
 
 
+@torch.no_grad()
+def test_lightglean_is_bound_to_its_size() -> None:
+    """Instance norm has the statistics of the whole map, so a part is not what it is in the whole."""
+    model = GLEAN(
+        16, dict(type='StyleGAN1Bank', out_size=32, start_res=16, mapping=False, rgb=False, **TINY),
+        encoder=dict(type='GLEANEncoder', num_rrdbs=1, rrdb_channels=8, growth_channels=4),
+    ).eval()  # fmt: skip
+    shake(model)
+    assert not model.any_size
+    with pytest.raises(ValueError, match='bound to inputs of 16x16.* or normalises over it'):
+        model.forward_any(torch.randn(1, 3, 16, 16))
+    # One pixel in a corner changes the picture everywhere.
+    x = torch.randn(1, 3, 16, 16)
+    other = x.clone()
+    other[..., 0, 0] += 1000
+    assert relative_error(model(x)[..., 28:, 28:], model(other)[..., 28:, 28:]) > 1e-3
+
+
 def step(model: torch.nn.Module, suffix: str = '') -> dict:
     """One training step; every parameter must move but those that only smaller pictures of a growing network use."""
     unused = ('generator.to_rgbs.0.', 'discriminator.from_rgb.1.')

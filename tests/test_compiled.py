@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -182,9 +183,28 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         script.chmod(0o755)
         monkeypatch.setenv('CXX', str(script))
         monkeypatch.setenv('PATH', '/usr/bin:/bin')
-        with pytest.raises(CompilerError, match=r'broken .* ended with 3:\nno space'):
+        with pytest.raises(CompilerError, match=r"broken .* ended with 3:\nno space\n.* in CXX, or .* 'compiled'"):
             build(True).fold(compiled=True)
         assert not list((tmp_path / 'glean_plus').iterdir())  # nothing is half-written
+        script.write_bytes(b'no program')
+        with pytest.raises(CompilerError, match=r"broken .* cannot be run .* in CXX, or .* 'compiled'"):
+            build(True).fold(compiled=True)
+    finally:
+        compiler.library.cache_clear()
+
+
+@needs_compiler
+def test_without_a_folder_for_the_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / 'file').touch()
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
+    compiler.library.cache_clear()
+    try:
+        with pytest.raises(CompilerError, match="cannot be kept in .*file/glean_plus .* XDG_CACHE_HOME, or .*'compil"):
+            build(True).fold(compiled=True)
+        monkeypatch.delenv('XDG_CACHE_HOME')
+        monkeypatch.setattr(Path, 'home', Mock(side_effect=RuntimeError('no home')))
+        with pytest.raises(CompilerError, match=r"no folder to be kept in \(no home\). .* XDG_CACHE_HOME, or "):
+            build(True).fold(compiled=True)
     finally:
         compiler.library.cache_clear()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from glean_plus.inference.epilogue import Epilogue
 from glean_plus.inference.maps import with_border
 from glean_plus.inference.style import StyleBlock
 from glean_plus.inference.winograd import PRODUCTS, Workspace, transform_input, transform_output
-from glean_plus.models import GLEAN
+from glean_plus.models import GLEAN, GLEANEncoder
 from glean_plus.models.ops import fir_kernel, modulated_conv2d
 from glean_plus.models.speed import at_speed
 
@@ -82,7 +83,7 @@ def test_pictures_of_any_size_are_the_models(
         model = build(True, **parts)
         lq = torch.rand(2, 3, height, width) * 2 - 1
         folded = model.fold(compiled=compiled)
-        assert largest_share(folded.forward_any(lq, origin), model.forward_any(lq, origin=origin)) < 1e-5
+        assert largest_share(folded.forward_any(lq, origin=origin), model.forward_any(lq, origin=origin)) < 1e-5
     multiple = 8 if compiled else 4
     assert folded.multiple == multiple
     with pytest.raises(ValueError, match=f'multiples of {multiple}'):
@@ -91,15 +92,63 @@ def test_pictures_of_any_size_are_the_models(
         build(False).fold().forward_any(torch.rand(1, 3, 32, 36))
 
 
+@needs_compiler_if_compiled
+@torch.no_grad()
+def test_sides_fit_a_bank_that_starts_below_the_input(compiled: bool) -> None:
+    """At its start, the map has half of the rows, and tiles as well."""
+    bank = dict(type='StyleGAN2Bank', out_size=128, start_res=32, style_channels=8, channels=CHANNELS, rgb=False)
+    model = build(True, in_size=64, bank=bank | dict(mapping=False))
+    folded = model.fold(compiled=compiled)
+    lq = torch.rand(1, 3, 80, 64) * 2 - 1
+    assert largest_share(folded.forward_any(lq), model.forward_any(lq)) < 1e-5
+    multiple = 16 if compiled else 8
+    assert (model.multiple, folded.multiple) == (4, multiple)
+    with pytest.raises(ValueError, match=f'multiples of {multiple}'):
+        folded.forward_any(torch.rand(1, 3, 68, 64))
+
+
+class OwnEncoder(GLEANEncoder):
+    """An encoder that is not what its parts say."""
+
+    def forward(self, lq: Tensor) -> dict[int, Tensor]:
+        return super().forward(lq.flip(2))
+
+
+@needs_compiler_if_compiled
+@torch.no_grad()
+def test_another_encoder_stays_as_it_is(compiled: bool) -> None:
+    encoder = OwnEncoder(32, 16, CHANNELS, num_rrdbs=1, rrdb_channels=16, growth_channels=8)
+    model, lq = build(True, encoder=encoder), torch.rand(1, 3, 32, 32) * 2 - 1
+    assert largest_share(model.fold(compiled=compiled)(lq), model(lq)) < 1e-5
+
+
 @torch.no_grad()
 def test_codes_of_another_picture_are_taken() -> None:
     model, (lq, whole) = build(False), torch.rand(2, 1, 3, 32, 32)
     model.codes.linear.weight.mul_(30)  # codes hardly differ at the start
     _, codes = model.encode(whole)
-    assert largest_share(model.fold()(lq, codes), model(lq, codes=codes)) < 1e-5
+    assert largest_share(model.fold()(lq, codes=codes), model(lq, codes=codes)) < 1e-5
     assert largest_share(model(lq), model(lq, codes=codes)) > 1e-3
     both = torch.cat([lq, whole])
-    assert largest_share(model.fold()(both, codes), model(both, codes=codes)) < 1e-5  # one code for all
+    assert largest_share(model.fold()(both, codes=codes), model(both, codes=codes)) < 1e-5  # one code for all
+
+
+@torch.no_grad()
+def test_it_is_called_as_the_model() -> None:
+    for light in (False, True):
+        model, lq = build(light), torch.rand(1, 3, 32, 32)
+        folded = model.fold()
+        for name in ('forward', 'forward_any'):
+            ours, theirs = (inspect.signature(getattr(part, name)).parameters for part in (folded, model))
+            assert [*ours] == [*theirs]
+        label = torch.zeros(1, dtype=torch.long)
+        with pytest.raises(ValueError, match='takes no label'):
+            folded(lq, label)
+    with pytest.raises(ValueError, match='takes no label'):
+        folded.forward_any(lq, label)
+    assert largest_share(folded.forward_any(lq, None, (8, 0)), model.forward_any(lq, None, (8, 0))) < 1e-5
+    with pytest.raises(ValueError, match='learned codes of this folded model are in its weights: leave codes out'):
+        folded(lq, codes=model.encode(lq)[1])
 
 
 @torch.no_grad()

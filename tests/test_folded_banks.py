@@ -155,6 +155,22 @@ def test_learned_codes_of_a_whole_bank() -> None:
 
 
 @torch.no_grad()
+def test_codes_are_taken_where_none_is_constant() -> None:
+    """Others than the model's own: predicted ones, and learned ones that follow the given class."""
+    for bank, light, given_class in (('StyleGAN1', False, False), ('BigGAN-deep', True, True)):
+        model = build(bank, light, False, given_class)
+        inputs = inputs_of(model, 2)
+        codes = [None if code is None else code + 1 for code in model.encode(*inputs)[1]]
+        wanted = model(*inputs, codes=codes)
+        assert largest_share(FoldedModel(model)(*inputs, codes=codes), wanted) < 1e-5
+        assert largest_share(model(*inputs), wanted) > 1e-3
+    model = build('StyleGAN1', True, False)
+    (lq,) = inputs_of(model, 1)
+    with pytest.raises(ValueError, match='learned codes of this folded model are in its weights: leave codes out'):
+        FoldedModel(model)(lq, codes=model.encode(lq)[1])
+
+
+@torch.no_grad()
 def test_bank_ends_where_the_decoder_does_not_take_more() -> None:
     for resolutions, last in (([16], 16), ([], None)):
         model = build('BigGAN', True, False, decoder=dict(type='GLEANDecoder', bank_resolutions=resolutions))
@@ -165,6 +181,17 @@ def test_bank_ends_where_the_decoder_does_not_take_more() -> None:
         folded.bank.step = lambda res, *args, step=step, steps=steps: (steps.append(res), step(res, *args))[1]
         assert largest_share(folded(lq), model(lq)) < 1e-5
         assert max(steps, default=None) == last
+
+
+@pytest.mark.parametrize('options', [dict(padding_mode='reflect'), dict(padding=2, dilation=2), dict(groups=2)])
+@torch.no_grad()
+def test_convolutions_of_another_kind_stay_as_they_are(options: dict[str, Any]) -> None:
+    """In an encoder and in what predicts codes."""
+    model = build('BigGAN', False, False)
+    for parent, name, width in ((model.encoder.stages[0][0], 'conv_body', 16), (model.codes.conv, '0', 24)):
+        setattr(parent, name, nn.Conv2d(width, width, 3, **dict(padding=1) | options))
+    (lq,) = inputs_of(model, 2)
+    assert largest_share(model.fold()(lq), model(lq)) < 1e-5
 
 
 @torch.no_grad()

@@ -104,6 +104,24 @@ def test_bank_may_start_at_twice_the_input() -> None:
     torch.testing.assert_close(model(x), model.decoder(features[8], {16: g_16, 32: g_32}))
 
 
+def test_bank_ends_where_the_decoder_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither computed nor trained: DistributedDataParallel waits for the gradient of each parameter."""
+    learned, decoder = dict(type='LearnedCodes'), dict(type='GLEANDecoder', bank_resolutions=[16])
+    model = glean(codes=learned, decoder=decoder)
+    steps: list[int] = []
+    step = model.bank.step
+    monkeypatch.setattr(model.bank, 'step', lambda res, *given: (steps.append(res), step(res, *given))[1])
+    x = torch.randn(2, 3, 8, 8)
+    model(x).square().mean().backward()
+    assert steps == [4, 8, 16]
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+    assert [code.requires_grad for code in model.codes.codes] == [True] * 5 + [False] * 2
+    assert model.codes.state_dict().keys() == glean(codes=learned).codes.state_dict().keys()
+    steps.clear()
+    assert {*model.retrieve(*model.encode(x), wanted=[8])} == {8} and steps == [4, 8]
+
+
 @pytest.mark.parametrize(('in_size', 'start_res'), [(8, 4), (16, 16)])
 def test_bank_can_be_fine_tuned(in_size: int, start_res: int) -> None:
     model = glean(in_size, start_res, freeze_bank=False)

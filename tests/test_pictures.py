@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,6 +45,12 @@ def test_predictions_and_chosen_rows(tmp_path: Path) -> None:
     rows = np.asarray(Image.open(tmp_path / 'comparison.png'))
     assert rows.shape == (16, 32, 3)
     assert rows[0, ::8, 0].tolist() == [10, 50, 200, 255]
+
+
+def test_pictures_are_counted_on_python_3_9(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Counter, 'total', raising=False)
+    run(tmp_path, [sample('a'), sample('b')], compare=[1])
+    assert np.asarray(Image.open(tmp_path / 'comparison.png')).shape == (8, 32, 3)
 
 
 def test_without_truth_and_without_bicubic(tmp_path: Path) -> None:

@@ -155,6 +155,14 @@ def test_bad_ema_config_is_named(bad: dict) -> None:
         restorer(ema=bad)
 
 
+def test_unknown_train_cfg_is_named() -> None:
+    with pytest.raises(ValueError, match=r"\['channel_last', 'fp16'\] in `train_cfg`; known are channels_last, compi"):
+        restorer(train_cfg=dict(channel_last=True, fp16=True, disc_steps=1))
+    known = dict(disc_steps=2, disc_repeat=3, disc_init_steps=4, channels_last=True, compiled=False, recompute=True)
+    model = restorer(train_cfg=known)
+    assert (model.disc_steps, model.disc_repeat, model.disc_init_steps) == (2, 3, 4)
+
+
 class Forbidden(BaseModule):
     built = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from test_folded import needs_compiler
 from torch import Tensor, nn
 
 from glean_plus.analysis.benchmark import contenders
+from glean_plus.engine import BF16OptimWrapper
 from glean_plus.inference import trained
 from glean_plus.inference.trained import CompiledConvolutions
+from glean_plus.models.recompute import recompute
 
 
 def uses_kernel(y: Tensor) -> bool:
@@ -78,10 +81,10 @@ def restorer(**train_cfg: Any) -> nn.Module:
     ))  # fmt: skip
 
 
-def two_steps(model: nn.Module) -> tuple[list[dict[str, float]], int]:
+def two_steps(model: nn.Module, wrapper: type[OptimWrapper] = OptimWrapper) -> tuple[list[dict[str, float]], int]:
     """Losses, and the bytes that the generator's forward pass kept for the backward pass."""
     wrappers = OptimWrapperDict(**{
-        name: OptimWrapper(torch.optim.SGD(getattr(model, name).parameters(), lr=1e-3))
+        name: wrapper(torch.optim.SGD(getattr(model, name).parameters(), lr=1e-3))
         for name in ('generator', 'discriminator')
     })  # fmt: skip
     generator = torch.Generator().manual_seed(1)
@@ -134,6 +137,38 @@ def test_steps_are_the_plain_ones(
     assert {*calls} == ({'_convolve', 'weight_gradient'} if 'compiled' in train_cfg else set())
     if 'recompute' in train_cfg:
         assert kept < 0.75 * plain[2]
+
+
+@needs_compiler
+def test_what_the_kernel_does_not_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr('glean_plus.models.restorer.print_log', lambda text, **options: said.append(text))
+    for wrapper, messages in ((OptimWrapper, 0), (BF16OptimWrapper, 1)):
+        model = restorer(compiled=True)
+        two_steps(model, wrapper)
+        assert len(said) == messages and all('the kernel is for float32' in text for text in said)
+    with pytest.raises(ValueError, match='compiled kernel is for CPUs, but the model is on meta; take compiled=False'):
+        model.to('meta').train_step({}, None)
+
+
+@pytest.mark.parametrize('kind', ['BigGANBank', 'BigGANDeepBank'])
+def test_recompute_moves_no_norm_twice(kind: str) -> None:
+    """Statistics and singular vectors of a bank that is trained."""
+    bank = dict(type=kind, out_size=16, noise_size=16, num_classes=5, shared_dim=6, channels={4: 24, 8: 24, 16: 16},
+                attention=[8], embedding=False, rgb=False)  # fmt: skip
+    plain = MODELS.build(dict(
+        type='GLEAN', in_size=8, bank=bank, freeze_bank=False,
+        encoder=dict(type='GLEANEncoder', num_rrdbs=1, rrdb_channels=8, growth_channels=4),
+    )).train()  # fmt: skip
+    ours = copy.deepcopy(plain)
+    recompute(ours, True)
+    x = torch.randn(2, 3, 8, 8)
+    for model in (plain, ours):
+        model(x).square().mean().backward()
+    for (name, tensor), wanted in zip(ours.state_dict().items(), plain.state_dict().values()):
+        assert torch.equal(tensor, wanted), name
+    for parameter, wanted in zip(ours.parameters(), plain.parameters()):
+        torch.testing.assert_close(parameter.grad, wanted.grad)
 
 
 def test_recompute_needs_something_to_recompute() -> None:

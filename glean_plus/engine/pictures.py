@@ -66,7 +66,7 @@ class PictureHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
     ) -> None:
         for sample in outputs or ():
-            index = sample.metainfo.get('sample_idx', self._names.total())
+            index = sample.metainfo.get('sample_idx', sum(self._names.values()))
             name = self._name(sample.metainfo, index)
             self._names[name] += 1
             self._indices[index] += 1  # how many data sets there were so far

@@ -108,8 +108,9 @@ def _shape(network: Network, dynamic: bool, size: tuple[int, int] | None, batch:
         raise ExportError('dynamic takes any size: leave size out.')
     if not network.any_size:
         raise ExportError(
-            f'This model is bound to inputs of {own[0]}x{own[1]}: its codes are predicted, or its bank starts at 4 or '
-            'attends to the whole map. Export it without dynamic and size; larger pictures go through it in tiles.'
+            f'This model is bound to inputs of {own[0]}x{own[1]}: its codes are predicted, or its bank starts at 4, '
+            'attends to the whole map or normalises over it. Export it without dynamic and size; larger pictures go '
+            'through it in tiles.'
         )
     if dynamic:
         return Shape(batch, None, None)

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import torch  # noqa: F401 - its OpenMP is the kernel's: two of them in a process would fight for the processors
+import torch  # its OpenMP is the kernel's: two of them in a process would fight for the processors
 
 SOURCE = Path(__file__).with_name('kernel.cpp')
 # Sums in any order, but no assumption about NaN and Inf, which must be seen.
@@ -21,6 +21,9 @@ FLAGS = (
     '-std=c++17', '-O3', '-march=native', '-fPIC', '-fopenmp',
     '-fno-math-errno', '-fno-trapping-math', '-fassociative-math', '-fno-signed-zeros',
 )  # fmt: skip
+# Ways out, for what is said.
+OTHER_COMPILER = "Name another compiler in CXX, or take a speed without 'compiled'."
+OTHER_FOLDER = "Name a folder that can be written to in XDG_CACHE_HOME, or take a speed without 'compiled'."
 
 
 class CompilerError(RuntimeError):
@@ -28,8 +31,15 @@ class CompilerError(RuntimeError):
 
 
 def cache_folder() -> Path:
-    """Where built kernels are kept: ``$XDG_CACHE_HOME/glean_plus``, by default ``~/.cache/glean_plus``."""
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'glean_plus'
+    """Where built kernels are kept: ``$XDG_CACHE_HOME/glean_plus``, by default ``~/.cache/glean_plus``.
+
+    Raises:
+        CompilerError: If there is neither.
+    """
+    try:
+        return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'glean_plus'
+    except RuntimeError as error:
+        raise CompilerError(f'The compiled kernel has no folder to be kept in ({error}). {OTHER_FOLDER}') from error
 
 
 def compiler() -> list[str]:
@@ -47,6 +57,12 @@ def compiler() -> list[str]:
     return command
 
 
+def check_device(device: torch.device) -> None:
+    """Raise ValueError if the kernel cannot work there."""
+    if device.type != 'cpu':
+        raise ValueError(f'The compiled kernel is for CPUs, but the model is on {device}; take compiled=False.')
+
+
 @functools.cache
 def library() -> ctypes.CDLL:
     """The kernel, built if this machine has not built it yet, which takes some seconds.
@@ -55,9 +71,13 @@ def library() -> ctypes.CDLL:
         CompilerError: If it cannot be built or loaded.
     """
     command = compiler()
-    path = cache_folder() / f'kernel-{_fingerprint(command)}.so'
-    if not path.is_file():
-        _build(command, path)
+    folder = cache_folder()
+    path = folder / f'kernel-{_fingerprint(command)}.so'
+    try:
+        if not path.is_file():
+            _build(command, path)
+    except OSError as error:
+        raise CompilerError(f'The compiled kernel cannot be kept in {folder} ({error}). {OTHER_FOLDER}') from error
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
@@ -88,7 +108,11 @@ def _build(command: list[str], path: Path) -> None:
 
 
 def _run(command: list[str]) -> str:
-    result = subprocess.run(command, capture_output=True, text=True)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise CompilerError(f'`{shlex.join(command)}` cannot be run ({error}). {OTHER_COMPILER}') from error
     if result.returncode:
-        raise CompilerError(f'`{shlex.join(command)}` ended with {result.returncode}:\n{result.stderr.strip()[-2000:]}')
+        said = result.stderr.strip()[-2000:]
+        raise CompilerError(f'`{shlex.join(command)}` ended with {result.returncode}:\n{said}\n{OTHER_COMPILER}')
     return result.stdout

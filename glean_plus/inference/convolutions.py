@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from glean_plus.inference.compiled import CompiledConv, CompiledThinConv, CompiledUpConv, can_compile
-from glean_plus.inference.compiler import library
+from glean_plus.inference.compiler import check_device, library
 from glean_plus.inference.conv import Conv3x3, ThinConv, UpConv
 from glean_plus.inference.epilogue import Epilogue
 from glean_plus.inference.winograd import Workspace
@@ -44,10 +44,9 @@ class Convolutions:
     def __init__(self, dtype: torch.dtype, device: torch.device, compiled: bool = False) -> None:
         if dtype not in DTYPES:
             raise ValueError(f'dtype must be one of {DTYPES}, but is {dtype}.')
-        if compiled and device.type != 'cpu':
-            raise ValueError(f'The compiled kernel is for CPUs, but the model is on {device}; take compiled=False.')
         self.dtype, self.compiled = dtype, compiled
         if compiled:
+            check_device(device)
             library()
 
     def conv(

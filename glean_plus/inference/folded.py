@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from glean_plus.inference.conv import nhwc
+from glean_plus.inference.conv import SMALLEST, nhwc
 from glean_plus.inference.convolutions import Convolution, Convolutions
 from glean_plus.inference.encoder import FoldedEncoder
 from glean_plus.inference.epilogue import Epilogue
@@ -18,9 +18,10 @@ from glean_plus.inference.maps import inside, padded, with_border
 from glean_plus.inference.style import Scales, StyleBlock, StyleLayer
 from glean_plus.inference.winograd import TILE, Workspace
 from glean_plus.models.banks.stylegan2 import StyleGAN2Bank
-from glean_plus.models.codes import LearnedCodes, codes_of
+from glean_plus.models.codes import LearnedCodes, check_codes, codes_of
 from glean_plus.models.decoder import GLEANDecoder
-from glean_plus.models.glean import GLEAN, check_any_size, check_size
+from glean_plus.models.encoder import GLEANEncoder
+from glean_plus.models.glean import GLEAN, check_any_size, check_label, check_size
 from glean_plus.models.ops import LRELU_SLOPE
 
 # The last resolution is computed in bands, and with it those below whose maps are larger than so many bytes: bytes of
@@ -46,7 +47,7 @@ class FoldedGLEAN(nn.Module):
 
     Args:
         model: A GLEAN or LightGLEAN on a ``StyleGAN2Bank`` with a ``GLEANDecoder``. Its encoder's weights are laid out
-            as channels_last.
+            as channels_last; an encoder that is no ``GLEANEncoder`` stays as it is.
         dtype: float32, which gives the model's pictures up to rounding, or bfloat16.
         compiled: Take a kernel that this machine's C++ compiler builds, the first time; on a CPU only.
 
@@ -63,9 +64,11 @@ class FoldedGLEAN(nn.Module):
                 raise TypeError(f'Only a {kind.__name__} can be folded, but the model has a {type(part).__name__}.')
         convolutions = Convolutions(dtype, next(model.parameters()).device, compiled)
         self.dtype, self.in_size, self.out_size = dtype, model.in_size, model.out_size
-        # Winograd's tiles, at each of the encoder's resolutions or at the input's alone.
+        # Winograd's tiles, at each of the encoder's resolutions; or from the input's on and, where the bank starts
+        # below that, from the first of its own that has them.
         self.any_size = model.any_size
-        self.multiple = TILE * model.multiple if compiled else max(TILE, model.multiple)
+        tiled = max(model.bank.start_res, SMALLEST)
+        self.multiple = TILE * model.multiple if compiled else max(TILE, model.multiple, TILE * model.in_size // tiled)
         self.encoder, self.codes = model.encoder, model.codes
         if dtype != torch.float32:
             self.encoder, self.codes = (copy.deepcopy(part).to(dtype) for part in (self.encoder, self.codes))
@@ -77,9 +80,10 @@ class FoldedGLEAN(nn.Module):
     def _prepare(self, model: GLEAN, convolutions: Convolutions) -> None:
         bank, decoder, dtype = model.bank, model.decoder, self.dtype
         codes = list(model.codes(torch.empty(0))) if isinstance(model.codes, LearnedCodes) else None
+        self.constant_codes = codes is not None
         self.start_res, self.resolutions, self.channels = bank.start_res, bank.resolutions, dict(bank.channels)
         self.joined = set(decoder.resolutions)
-        if convolutions.compiled:
+        if convolutions.compiled and type(model.encoder) is GLEANEncoder:
             self.encoder = FoldedEncoder(self.encoder, convolutions, self.workspace)
         self.first: StyleLayer | None = None
         if bank.start_res == 4:
@@ -112,21 +116,27 @@ class FoldedGLEAN(nn.Module):
             self.names[self.out_size] = 'band'
         self.last, self.out_channels = convolutions.thin(last.weight, last.bias), last.out_channels
 
-    def forward(self, lq: Tensor, codes: list[Tensor | None] | None = None) -> Tensor:
+    def forward(
+        self, lq: Tensor, label: Tensor | None = None, codes: list[Tensor | None] | None = None
+    ) -> Tensor:
         """(N, C, in_size, in_size) -> (N, C', out_size, out_size), float32.
 
         Args:
             lq: The input.
+            label: None, as a ``StyleGAN2Bank`` has no classes.
             codes: As ``model.encode`` gives them, in place of this input's own, where the model predicts them.
 
         Raises:
-            ValueError: On an input of another size.
+            ValueError: On an input of another size, on a label, or on codes in place of learned ones.
         """
+        check_label(label, False)
+        check_codes(codes, self.constant_codes)
         check_size(lq, self.in_size, self.out_size)
         return self._restore(lq, codes, (0, 0))
 
-    def forward_any(self, lq: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
+    def forward_any(self, lq: Tensor, label: Tensor | None = None, origin: tuple[int, int] = (0, 0)) -> Tensor:
         """As :meth:`GLEAN.forward_any`; sides and origin are multiples of this object's own ``multiple``."""
+        check_label(label, False)
         check_any_size(self, lq, origin)
         return self._restore(lq, None, origin)
 

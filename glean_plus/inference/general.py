@@ -13,13 +13,13 @@ from glean_plus.inference.biggan import FoldedBigGAN
 from glean_plus.inference.conv import nchw, nhwc
 from glean_plus.inference.convolutions import Convolution, Convolutions
 from glean_plus.inference.encoder import FoldedEncoder
-from glean_plus.inference.layers import Conv, SharedConv
+from glean_plus.inference.layers import Conv, SharedConv, can_share
 from glean_plus.inference.maps import inside, padded
 from glean_plus.inference.stylegan import FoldedStyleGAN1, FoldedStyleGAN2
 from glean_plus.inference.winograd import Workspace
 from glean_plus.models.banks import BigGANBank, BigGANDeepBank, LatentBank, StyleGAN1Bank, StyleGAN2Bank
 from glean_plus.models.banks.biggan import class_embedding
-from glean_plus.models.codes import LearnedCodes, codes_of
+from glean_plus.models.codes import LearnedCodes, check_codes, codes_of
 from glean_plus.models.decoder import GLEANDecoder
 from glean_plus.models.encoder import GLEANEncoder
 from glean_plus.models.glean import GLEAN, check_label, check_size, with_class
@@ -138,6 +138,7 @@ class FoldedModel(nn.Module):
             for layer, code in enumerate(model.codes(torch.empty(0))):
                 if not (self.given_class and self.class_dims[layer]):
                     constant[layer] = code
+        self.constant_codes = any(code is not None for code in constant)
         self.bank = BANKS[type(bank)](bank, constant, self.dtype)
         self.classes = bank.shared_embedding.weight.detach().clone() if self.given_class else None
         self.wanted = set(model.decoder.resolutions)
@@ -154,12 +155,14 @@ class FoldedModel(nn.Module):
     ) -> Tensor:
         """(N, C, in_size, in_size), and with ``given_class`` the classes (N,) -> (N, C', out_size, out_size), float32.
 
-        ``codes``, as ``model.encode`` gives them, take the place of this input's own, where the model predicts them.
+        ``codes``, as ``model.encode`` gives them, take the place of this input's own, where all of them depend on it.
 
         Raises:
-            ValueError: On an input of another size; on a label that is missing, not wanted or no class.
+            ValueError: On an input of another size; on a label that is missing, not wanted or no class; on codes in
+                place of learned ones.
         """
         check_label(label, self.given_class)
+        check_codes(codes, self.constant_codes)
         check_size(lq, self.in_size, self.out_size)
         at_once = max(1, PIXELS // max(self.in_size, TOGETHER_UP_TO)**2)
         embedding = None if label is None else class_embedding(self.classes, label)
@@ -225,7 +228,7 @@ def _shared(part: nn.Module, dtype: torch.dtype) -> nn.Module:
     part = copy.deepcopy(part, own).to(dtype).eval()
     for parent in [*part.modules()]:
         for name, conv in parent.named_children():
-            if type(conv) is nn.Conv2d:
+            if type(conv) is nn.Conv2d and can_share(conv):
                 setattr(parent, name, SharedConv(conv.to(memory_format=torch.channels_last)))
     return part
 

@@ -36,8 +36,15 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) ->
     return F.linear(patches, weight.permute(0, 2, 3, 1).flatten(1), bias).permute(0, 3, 1, 2)
 
 
+def can_share(conv: nn.Conv2d) -> bool:
+    """Whether :func:`convolve` does what a convolution does: padded with zeros by half its kernel, and nothing else."""
+    (rows, columns), (down, across) = conv.kernel_size, conv.stride
+    plain = conv.dilation == (1, 1) and conv.groups == 1 and conv.padding_mode == 'zeros'
+    return plain and rows == columns and down == across and conv.padding == (rows // 2, rows // 2)
+
+
 class SharedConv(nn.Module):
-    """A ``Conv2d`` with its weights, which are laid out as channels_last."""
+    """A ``Conv2d`` that :func:`can_share` takes, with its weights, which are laid out as channels_last."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()

@@ -131,12 +131,16 @@ class CompiledConvolutions(TorchFunctionMode):
     Results are those of PyTorch up to rounding, channels_last, with gradients of the first order. For one thread of
     Python at a time.
 
+    Attributes:
+        left: Autocast has taken one of them to a type for which there is no code.
+
     Raises:
         CompilerError: If the kernel cannot be built.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.left = False
         library()
 
     def __enter__(self) -> CompiledConvolutions:
@@ -157,6 +161,7 @@ class CompiledConvolutions(TorchFunctionMode):
             plain = stride in (1, (1, 1)) and padding in (1, (1, 1)) and dilation in (1, (1, 1)) and groups == 1
             if plain and fits(x, weight):
                 return _Convolve.apply(x, weight, bias)
+            self.left |= plain and _autocast()
         return func(*args, **kwargs)
 
 

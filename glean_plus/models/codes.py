@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from mmagic.registry import MODELS
@@ -59,11 +59,25 @@ class LearnedCodes(nn.Module):
             codes[layer] = code
         return codes
 
+    def train_only(self, layers: Collection[int]) -> None:
+        """Train no codes but those of these layers. The others, which nothing reads, stay in checkpoints."""
+        for layer, code in zip(self.layers, self.codes):
+            if layer not in layers:
+                code.requires_grad_(False)
+
     @torch.no_grad()
     def start_from(self, codes: Sequence[Tensor]) -> None:
         """Set the codes to the bank's means, one (code_dims[k],) per layer of the whole bank."""
         for layer, parameter in zip(self.layers, self.codes):
             parameter.copy_(codes[layer].expand_as(parameter))
+
+
+def check_codes(codes: Sequence[Tensor | None] | None, constant: bool) -> None:
+    """Raise ValueError if codes are given to a folded model whose own are in its weights."""
+    if codes is not None and constant:
+        raise ValueError(
+            'The learned codes of this folded model are in its weights: leave codes out, or use the model as it is.'
+        )
 
 
 def codes_of(codes: Sequence[Tensor | None], some: slice) -> list[Tensor | None]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from glean_plus.models.banks import LatentBank, StyleGAN2Bank
 from glean_plus.models.codes import LearnedCodes
 from glean_plus.models.decoder import GLEANDecoder
-from glean_plus.models.recompute import again
+from glean_plus.models.recompute import again, repeatable
 
 if TYPE_CHECKING:
     from glean_plus.inference import FoldedGLEAN, FoldedModel
@@ -60,7 +60,7 @@ def check_any_size(model: Any, lq: Tensor, origin: tuple[int, int]) -> None:
     if not model.any_size:
         raise ValueError(
             f'This model is bound to inputs of {model.in_size}x{model.in_size}: its codes are predicted, or its bank '
-            'starts at 4 or attends to the whole map. Restore larger pictures in tiles.'
+            'starts at 4, attends to the whole map or normalises over it. Restore larger pictures in tiles.'
         )
     if any(number % model.multiple for number in (*lq.shape[-2:], *origin)):
         raise ValueError(
@@ -153,6 +153,9 @@ class GLEAN(BaseModule):
         self.decoder = _build(
             decoder or dict(type='GLEANDecoder'), in_size=in_size, out_size=bank.out_size, channels=bank.channels
         )
+        if isinstance(self.codes, LearnedCodes):  # each process of several waits for the gradients of all parameters
+            read = [res for res in bank.resolutions if res <= max(self.decoder.resolutions, default=0)]
+            self.codes.train_only([layer for res in read for layer in bank.layers_of(res)])
         if freeze_bank:
             bank.freeze()
 
@@ -173,11 +176,12 @@ class GLEAN(BaseModule):
         """Whether :meth:`forward_any` can be called: codes are learned, and the bank is convolutions from its start on.
 
         A whole bank starts from a constant of 4x4, predicted codes are a layer on 4x4. Self-attention takes any size,
-        but its cost grows with the square of the area.
+        but its cost grows with the square of the area. StyleGAN's instance norm takes any as well, but its statistics
+        are those of the whole map, so that a part of a picture would not be what it is in the whole.
         """
         bank = self.bank
         attends = any(res in bank.resolutions for res in getattr(bank, 'attention', ()))
-        return bank.start_res > 4 and isinstance(self.codes, LearnedCodes) and not attends
+        return bank.start_res > 4 and isinstance(self.codes, LearnedCodes) and bank.is_local and not attends
 
     def init_weights(self) -> None:
         """Load the bank's pre-trained weights, if its config names any, and start learned codes at its mean codes."""
@@ -273,7 +277,7 @@ class GLEAN(BaseModule):
         noises: Mapping[int, Sequence[Tensor]] | None = None,
         wanted: Collection[int] | None = None,
     ) -> dict[int, Tensor]:
-        """Walk through the bank: Eq. 3, or Eq. 10 where it starts above 4.
+        """Walk through the bank, up to the last resolution of the result: Eq. 3, or Eq. 10 where it starts above 4.
 
         Args:
             features, codes: As :meth:`encode` gives them, or others in their place.
@@ -288,9 +292,12 @@ class GLEAN(BaseModule):
         g = None if self.bank.start_res == 4 else features[self.bank.start_res // 2]
         wanted = self.decoder.resolutions if wanted is None else wanted
         taken: dict[int, Tensor] = {}
+        recompute = self.recompute and repeatable(self.bank)
         for res in self.bank.resolutions:
+            if res > max(wanted, default=0):
+                break
             step = functools.partial(self.bank.step, res, codes, **(dict(noises=noises[res]) if noises else {}))
-            g = again(step, g) if self.recompute and g is not None else step(g)
+            g = again(step, g) if recompute and g is not None else step(g)
             if res == 4:  # from the constant: one feature, where the codes are the same for all pictures
                 g = g.expand(features[self.in_size].shape[0], -1, -1, -1)
             if str(res) in self.fusions and (fused is None or res in fused):

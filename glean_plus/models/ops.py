@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glean_plus.precision import full_precision
+from glean_plus.precision import at_least_float32, full_precision
 
 # StyleGAN2's activation is sqrt(2) * leaky_relu(x, 0.2), which keeps the variance of a unit normal. As the leaky ReLU
 # is linear in positive factors, the sqrt(2) is put into the weights and biases before it wherever those are small.
@@ -93,10 +93,14 @@ def modulated_conv2d(
     Returns:
         (N, O, H, W), or (N, O, 2H, 2W) with ``upsample_kernel``.
     """
+    if demodulate and x.dtype == torch.float16:
+        # As NVlabs: with large codes, the products would leave its range. Demodulation undoes both divisions.
+        scale = _up_to_one(scale, (1,))
+        weight = _up_to_one(weight, (1, 2, 3)) / math.sqrt(weight[0].numel())
     if demodulate:
         with full_precision(x.device):                                       # 1e-8 is nothing in half precision
-            energy = weight.float().square().sum(dim=(2, 3))                 # [OI]
-            out_scale = gain * (scale.float().square() @ energy.t() + 1e-8).rsqrt()
+            energy = at_least_float32(weight).square().sum(dim=(2, 3))       # [OI]
+            out_scale = gain * (at_least_float32(scale).square() @ energy.t() + 1e-8).rsqrt()
         out_scale = out_scale.to(x.dtype)[:, :, None, None]                  # [NO11]
     else:
         out_scale = x.new_tensor(gain)
@@ -107,6 +111,12 @@ def modulated_conv2d(
         x = F.conv_transpose2d(x, weight.transpose(0, 1).to(x.dtype), stride=2)
         x = fir_filter(x, upsample_kernel, (1, 1))
     return torch.addcmul(bias.to(x.dtype).view(1, -1, 1, 1), x, out_scale.to(x.dtype))
+
+
+def _up_to_one(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """x in float32 or wider, divided by its largest absolute value along some axes."""
+    x = at_least_float32(x)
+    return x / x.abs().amax(dim=dims, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
 
 
 class EqualizedParameter(nn.Module):

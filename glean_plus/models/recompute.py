@@ -10,6 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from glean_plus.models.spectral_norm import SpectralNorm
+
 # Makers of contexts in which the forward pass runs: the second computation has to run in the same.
 WITH: list[Callable[[], AbstractContextManager]] = []
 
@@ -19,6 +21,12 @@ def again(function: Callable[..., Any], *inputs: Tensor) -> Any:
     makers = tuple(WITH)
     return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False,
                       context_fn=lambda: (nullcontext(), _within(makers)))  # fmt: skip
+
+
+def repeatable(network: nn.Module) -> bool:
+    """Whether a second run gives what the first gave: in training, batch and spectral norm move with each run."""
+    moving = (nn.modules.batchnorm._BatchNorm, SpectralNorm)
+    return not any(part.training and isinstance(part, moving) for part in network.modules())
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ from glean_plus.weights import select_prefix
 from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
 from glean_plus.weights.strict import check
 
+# Keys of a train_cfg: MMagic's SRGAN's, and ours.
+TRAIN_CFG = {'disc_steps', 'disc_repeat', 'disc_init_steps', 'channels_last', 'compiled', 'recompute'}
 # What the log has as loss_<name>.
 OWN_LOSSES = {'pix', 'perceptual', 'style', 'gan', 'd_real', 'd_fake'}
 
@@ -55,9 +58,14 @@ class GLEANRestorer(SRGAN):
             ``disc_steps``, ``disc_repeat``, ``disc_init_steps`` and ``channels_last`` (train in that memory layout,
             which is faster on CPUs and tensor cores), ``compiled`` (on a CPU in float32, convolutions and their
             gradients by the kernel of :class:`CompiledConvolutions`) and ``recompute`` (the backward pass computes the
-            activations of the generator's dense blocks and bank again, they are not kept), ``test_cfg`` (what a test
-            compares with, see :func:`build_references`; and how the network is run: ``speed``, 'exact' by default, see
+            activations of the generator's dense blocks and bank again, they are not kept; but for those of a bank that
+            is trained and has batch or spectral norm, which would move twice), ``test_cfg`` (what a test compares with,
+            see :func:`build_references`; and how the network is run: ``speed``, 'exact' by default, see
             :func:`at_speed`, or ``fold=True`` for 'folded'), ``data_preprocessor``, ``init_cfg``.
+
+    Raises:
+        ValueError: On keys of ``train_cfg``, ``test_cfg`` or ``ema`` that nothing reads, or a loss whose name is taken;
+            (in a training step) if it is ``compiled`` and the model is not on a CPU.
     """
 
     def __init__(
@@ -80,7 +88,9 @@ class GLEANRestorer(SRGAN):
         if taken := sorted(OWN_LOSSES & {*self._loss_cfgs}):
             raise ValueError(f'`losses` cannot name {taken}: the log has losses of these names, {sorted(OWN_LOSSES)}.')
         train_cfg = self.train_cfg or {}
-        self.compiled = bool(train_cfg.get('compiled', False))
+        if unknown := sorted({*train_cfg} - TRAIN_CFG):
+            raise ValueError(f'Unknown keys {unknown} in `train_cfg`; known are {", ".join(sorted(TRAIN_CFG))}.')
+        self.compiled, self._said_left = bool(train_cfg.get('compiled', False)), False
         recompute(self.generator, bool(train_cfg.get('recompute', False)))
         channels_last = bool(train_cfg.get('channels_last', False))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -228,13 +238,25 @@ class GLEANRestorer(SRGAN):
 
         Returns:
             The losses, for the log.
+
+        Raises:
+            CompilerError: If ``train_cfg`` has ``compiled`` and the kernel cannot be built.
+            ValueError: If it has and the model is not on a CPU.
         """
         if not self.compiled:
             return self._step(data, optim_wrapper)
+        from glean_plus.inference.compiler import check_device
         from glean_plus.inference.trained import CompiledConvolutions  # it needs the networks' modules
 
-        with CompiledConvolutions():
-            return self._step(data, optim_wrapper)
+        check_device(next(self.generator.parameters()).device)
+        with CompiledConvolutions() as kernel:
+            log_vars = self._step(data, optim_wrapper)
+        if kernel.left and not self._said_left:
+            self._said_left = True
+            print_log('train_cfg has compiled=True, but the kernel is for float32: what autocast (--amp, or the '
+                      "optimiser's wrapper) takes to another type is left to PyTorch.", logger='current',
+                      level=logging.WARNING)  # fmt: skip
+        return log_vars
 
     def _step(self, data: Any, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
         data = self.data_preprocessor(data, True)

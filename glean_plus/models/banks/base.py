@@ -67,11 +67,19 @@ class LatentBank(nn.Module, ABC):
     pretrained: Mapping[str, Any] | None = None
     frozen: bool = False
 
+    # Whether what a block makes of a place follows from its neighbourhood. Self-attention does not count: it is not the
+    # kind of bank that has it, but the instance.
+    is_local: ClassVar[bool] = True
+
     # What it is, as glean_plus.weights.formats.architectures calls it; a file of another one is refused.
     architecture: ClassVar[str] = ''
 
     # Start of a key -> why an instance may do without such tensors of a whole bank; for the log.
     left_out: ClassVar[Mapping[str, str]] = {}
+
+    @abstractmethod
+    def layers_of(self, resolution: int) -> tuple[int, ...]:
+        """Indices of the layers of the block that ends at ``resolution``."""
 
     @abstractmethod
     def step(self, resolution: int, codes: Sequence[Tensor], feature: Tensor | None = None) -> Tensor:

@@ -165,6 +165,7 @@ class StyleGAN1Bank(StyleBank):
     """
 
     architecture = 'StyleGAN1'
+    is_local = False  # instance norm has the statistics of the whole map
     mapping_gain = 1.0
 
     def __init__(

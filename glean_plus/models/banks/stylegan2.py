@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedLinear, modulated_conv2d, upsample_fir
+from glean_plus.precision import at_least_float32
 
 
 def stylegan2_channels(channel_multiplier: int = 2) -> dict[int, int]:
@@ -90,7 +91,7 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, out_channels, 1, 1))
 
     def forward(self, x: Tensor, code: Tensor, skip: Tensor | None = None) -> Tensor:
-        x = self.conv(x, code, self.bias.flatten()).float()
+        x = at_least_float32(self.conv(x, code, self.bias.flatten()))
         return x if skip is None else x + upsample_fir(skip, self.upsample.kernel)
 
 
