@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import json
 import os
 import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from torch.overrides import TorchFunctionMode
 
 import glean_plus  # noqa: F401
 
@@ -44,6 +47,13 @@ def _unformatted_configs() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('mmengine.config.config.FormatCode', lambda text, **options: (text, True))
         yield
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _frozen_modules() -> None:
+    """MMEngine collects garbage whenever a data set is built; what was imported by now is none, and much to look at."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope='session')
@@ -175,6 +185,50 @@ def launch(arguments: list[str], cwd: Path, processes: int = 0, **variables: str
     assert result.returncode == 0, output[-6000:]
     assert not (found := WARNING.findall(output)), found
     return output
+
+
+def random_vgg16() -> torch.nn.Module:
+    """In place of torchvision's: its features, drawn as it does. The classifier, most of it, is what no loss reads."""
+    from torchvision.models import vgg16
+
+    with torch.device('meta'):
+        features = vgg16(weights=None).features
+    for layer in features.to_empty(device='cpu'):
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight, mode='fan_out', nonlinearity='relu')
+            torch.nn.init.zeros_(layer.bias)
+    return torch.nn.ModuleDict(dict(features=features))
+
+
+class Valueless(TorchFunctionMode):
+    """Leaves out what changes values alone: there are none on the meta device, and it is half of the time."""
+
+    names = (
+        'normal_', 'uniform_', 'fill_', 'zero_', 'constant_', 'kaiming_normal_', 'kaiming_uniform_', 'mul_',
+        'normalize', 'leaky_relu', 'relu',
+    )  # fmt: skip
+
+    def __torch_function__(
+        self, function: Callable, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if getattr(function, '__name__', '') in self.names:
+            return args[0] if args else next(iter(kwargs.values()))
+        return function(*args, **(kwargs or {}))
+
+
+_costs: dict[str, Any] = {}
+
+
+def cost_of(generator: Mapping[str, Any]) -> Any:
+    """What `complexity` says of a generator, found once for all that differ in the bank's file alone: many do."""
+    from glean_plus.analysis.complexity import complexity
+
+    bank = {key: value for key, value in generator.get('bank', {}).items() if key != 'pretrained'}
+    key = json.dumps(dict(generator, bank=bank), sort_keys=True)
+    if key not in _costs:
+        with Valueless():
+            _costs[key] = complexity(generator)
+    return _costs[key]
 
 
 def batch(n: int = 4, in_size: int = 16, out_size: int = 64, seed: int = 0) -> dict[str, Any]:
