@@ -10,6 +10,7 @@ import re
 import runpy
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope, init_default_scope
 from torch.overrides import TorchFunctionMode
 
 import glean_plus  # noqa: F401
@@ -90,6 +91,12 @@ def run_tool(name: str, arguments: list[str], patch: pytest.MonkeyPatch) -> None
     except SystemExit as ended:
         if ended.code:
             raise AssertionError(f'{name} {" ".join(arguments)}: {ended.code}') from ended
+
+
+@pytest.fixture
+def no_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MMEngine's default scope is what a command has to set itself, as in a process of its own."""
+    monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
 
 
 @pytest.fixture(scope='module')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from safetensors.torch import load_file
 
 from glean_plus.weights.plain import load_plain
 
-from conftest import BANK_FILE, BIN, CONFIGS, ROOT, launch, load_tool, random_vgg16
+from conftest import BANK_FILE, BIN, CONFIGS, ROOT, launch, load_tool, random_vgg16, run_tool
 from killing import flat
 
 
@@ -200,10 +199,12 @@ def test_amp_makes_every_wrapper_bfloat16() -> None:
     assert single.optim_wrapper.type == 'BF16OptimWrapper' and single.optim_wrapper.optimizer.type == 'Adam'
 
 
-def test_resume_of_nothing_is_refused(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIGS / 'lightglean_twemoji_4x.py'), '--resume']
-    result = subprocess.run([*command, '--work-dir', 'w'], cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode != 0 and 'no checkpoint in w' in result.stderr
+def test_resume_of_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    config = str(CONFIGS / 'lightglean_twemoji_4x.py')
+    with pytest.raises(AssertionError, match='no checkpoint in w '):
+        run_tool('train', [config, '--resume', '--work-dir', 'w'], monkeypatch)
 
 
 # ---- mim, on the installed package, from an empty folder
@@ -220,7 +221,7 @@ SHORT = ['--cfg-options', 'train_cfg.max_iters=4', 'train_cfg.val_interval=100',
          'default_hooks.logger.interval=2', 'train_dataloader.batch_size=4']  # fmt: skip
 
 
-def test_mim_trains_resumes_and_tests_from_an_empty_folder(empty: Path) -> None:
+def test_mim_trains_resumes_and_tests_from_an_empty_folder(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mim = str(BIN / 'mim')
     output = launch([mim, 'train', 'glean_plus', 'lightglean_twemoji_4x.py', '--work-dir', 'w', '--amp', *SHORT], empty)
     assert 'Training finished successfully' in output
@@ -249,10 +250,11 @@ def test_mim_trains_resumes_and_tests_from_an_empty_folder(empty: Path) -> None:
     truth = np.asarray(Image.open(empty / 'data' / 'twemoji' / 'GT' / first))
     assert (rows[:64, -64:] == truth).all() and (truth[..., 0] != truth[..., 2]).any()
 
+    monkeypatch.chdir(empty)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    other = str(CONFIGS / 'glean_twemoji_8x.py')
     with pytest.raises(AssertionError, match='does not fit this config|no key that starts|Other shape|does not fit'):
-        launch(
-            [mim, 'test', 'glean_plus', 'glean_twemoji_8x.py', '--checkpoint', 'w/iter_4.pth', '--work-dir', 't'], empty
-        )
+        run_tool('test', [other, 'w/iter_4.pth', '--work-dir', 't'], monkeypatch)
 
 
 def test_mmagic_s_own_entry_takes_our_config(empty: Path) -> None:
