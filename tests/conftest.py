@@ -5,11 +5,15 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
+import multiprocessing
 import os
 import re
 import runpy
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -60,8 +64,6 @@ def _frozen_modules() -> None:
 @pytest.fixture(autouse=True, scope='session')
 def _no_network() -> Any:
     """Any connection but loopback fails the test."""
-    import socket
-
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: Any) -> Any:
@@ -177,16 +179,13 @@ OURS = rf'(?:{re.escape(str(ROOT))}/(?:configs|glean_plus|tests|tools)|\S*/site-
 WARNING = re.compile(rf'^{OURS}:\d+: \w*Warning: .*', re.MULTILINE)
 
 
-def launch(arguments: list[str], cwd: Path, processes: int = 0, **variables: str) -> str:
+def launch(arguments: list[str], cwd: Path, **variables: str) -> str:
     """Run a command as a user would, and return what it printed.
 
     Fails with that if the command does, and with the warnings of ours that it printed.
     """
     environment = {**os.environ, 'PYTHONWARNINGS': 'default', 'OMP_NUM_THREADS': '1', 'TORCH_HOME': str(cwd / 'hub'),
                    'PATH': f'{BIN}{os.pathsep}{os.environ["PATH"]}', **variables}  # fmt: skip
-    if processes:
-        # --standalone takes a free port.
-        arguments = [str(BIN / 'torchrun'), '--standalone', f'--nproc-per-node={processes}', *arguments]
     result = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
     output = result.stdout + result.stderr
     assert result.returncode == 0, output[-6000:]
@@ -236,6 +235,54 @@ def cost_of(generator: Mapping[str, Any]) -> Any:
         with Valueless():
             _costs[key] = complexity(generator)
     return _costs[key]
+
+
+def free_port() -> str:
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        return str(server.getsockname()[1])
+
+
+def fork(
+    work: Callable[..., Any], *arguments: Any, cwd: Path, output: int, **variables: str
+) -> multiprocessing.Process:
+    """Start it as a process of its own, without the ten seconds of imports; it prints to a file's descriptor."""
+
+    def alone() -> None:
+        torch.set_num_threads(1)  # OpenMP's threads are those of this process, and would be waited for
+        os.chdir(cwd)
+        os.environ.update(variables)
+        for stream in (1, 2):
+            os.dup2(output, stream)
+        sys.stdout = os.fdopen(1, 'w', encoding='utf-8', closefd=False)
+        sys.stderr = os.fdopen(2, 'w', encoding='utf-8', errors='backslashreplace', closefd=False)
+        work(*arguments)
+
+    process = multiprocessing.get_context('fork').Process(target=alone)
+    process.start()
+    return process
+
+
+def forked(work: Callable[..., Any], *arguments: Any, cwd: Path, processes: int = 0) -> str:
+    """Call it in forked processes, which torchrun's variables tell of each other, or in one without; what they printed.
+
+    Fails with that if one of them does.
+    """
+    variables = dict(WORLD_SIZE=str(processes), MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port()) if processes else {}
+    end = time.monotonic() + 600
+    with tempfile.TemporaryFile() as file:
+        workers = []
+        for rank in range(processes or 1):
+            ranks = dict(RANK=str(rank), LOCAL_RANK=str(rank)) if processes else {}
+            workers.append(fork(work, *arguments, cwd=cwd, output=file.fileno(), **variables, **ranks))
+        for worker in workers:
+            worker.join(max(0, end - time.monotonic()))
+        for worker in workers:
+            worker.kill()  # nothing if it has ended
+            worker.join()
+        file.seek(0)
+        output = file.read().decode(errors='replace')
+    assert not any(worker.exitcode for worker in workers), output[-6000:]
+    return output
 
 
 def batch(n: int = 4, in_size: int = 16, out_size: int = 64, seed: int = 0) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 from mmagic.registry import MODELS
+from mmagic.structures import DataSample
 from mmengine.config import Config
+from mmengine.dist import get_rank, get_world_size
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_checkpoint
 from PIL import Image
@@ -21,7 +22,7 @@ from safetensors.torch import load_file
 
 from glean_plus.weights.plain import load_plain
 
-from conftest import BANK_FILE, BIN, CONFIGS, ROOT, launch, load_tool, random_vgg16, run_tool
+from conftest import BANK_FILE, BIN, CONFIGS, ROOT, forked, launch, load_tool, random_vgg16, run_tool
 from killing import flat
 
 
@@ -83,72 +84,46 @@ def test_bank_is_the_shipped_one_before_and_after_training(name: str, tiny_confi
             assert 0 < float((code.detach() - mean).abs().max()) < 0.1
 
 
-def write_config(config: Config, path: Path) -> Path:
-    config.dump(path)
-    return path
+def probe(config: Config, folder: Path, launcher: str) -> None:
+    """Train, then give each process its part of the same joint batches, and write what comes out."""
+    config.launcher = launcher
+    runner = Runner.from_cfg(config)
+    runner.train()
+    rank, world = get_rank(), get_world_size()
+    torch.save(runner.model.state_dict(), folder / f'trained_{rank}.pth')
 
+    names = {p: name.replace('module.', '') for name, p in runner.model.named_parameters() if p.requires_grad}
+    for parameter in names:
+        generator = torch.Generator().manual_seed(parameter.numel())
+        width = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
+        parameter.data = torch.randn(parameter.shape, generator=generator) * width
+    gradients = {}
 
-PROBE = '''
-"""Trains, then gives each process its part of the same joint batches, and writes what comes out."""
-import os
-import sys
+    class Recorder(torch.optim.SGD):
+        """Keeps the gradients of what would be a step."""
 
-import torch
-from mmagic.structures import DataSample
-from mmengine.config import Config
-from mmengine.dist import get_rank, get_world_size
-from mmengine.runner import Runner
+        def step(self, closure: Any = None) -> None:
+            gradients.update({names[p]: p.grad.clone() for p in self.param_groups[0]['params'] if p.grad is not None})
 
-import glean_plus
-
-config = Config.fromfile(sys.argv[1])
-config.launcher = 'pytorch' if 'RANK' in os.environ else 'none'
-runner = Runner.from_cfg(config)
-runner.train()
-rank, world = get_rank(), get_world_size()
-torch.save(runner.model.state_dict(), f'{sys.argv[2]}/trained_{rank}.pth')
-
-names = {p: name.replace('module.', '') for name, p in runner.model.named_parameters() if p.requires_grad}
-for parameter in names:
-    generator = torch.Generator().manual_seed(parameter.numel())
-    width = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
-    parameter.data = torch.randn(parameter.shape, generator=generator) * width
-
-
-class Recorder(torch.optim.SGD):
-    """Keeps the gradients of what would be a step."""
-
-    def step(self, closure=None):
-        gradients.update({names[p]: p.grad.clone() for p in self.param_groups[0]['params'] if p.grad is not None})
-
-
-gradients = {}
-for wrapper in runner.optim_wrapper.values():
-    wrapper.optimizer = Recorder(wrapper.optimizer.param_groups[0]['params'], lr=1.0)
-    wrapper._accumulative_counts = 2
-    wrapper.initialize_count_status(runner.model, 0, 2)
-generator = torch.Generator().manual_seed(5)
-for _ in range(2):
-    lq = torch.randint(0, 256, (4, 3, 16, 16), generator=generator, dtype=torch.uint8).chunk(world)[rank]
-    gt = torch.randint(0, 256, (4, 3, 64, 64), generator=generator, dtype=torch.uint8).chunk(world)[rank]
-    samples = [DataSample(gt_img=image) for image in gt]
-    runner.model.train_step(dict(inputs=list(lq), data_samples=samples), optim_wrapper=runner.optim_wrapper)
-torch.save(gradients, f'{sys.argv[2]}/gradients_{rank}.pth')
-'''
+    for wrapper in runner.optim_wrapper.values():
+        wrapper.optimizer = Recorder(wrapper.optimizer.param_groups[0]['params'], lr=1.0)
+        wrapper._accumulative_counts = 2
+        wrapper.initialize_count_status(runner.model, 0, 2)
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(2):
+        lq = torch.randint(0, 256, (4, 3, 16, 16), generator=generator, dtype=torch.uint8).chunk(world)[rank]
+        gt = torch.randint(0, 256, (4, 3, 64, 64), generator=generator, dtype=torch.uint8).chunk(world)[rank]
+        samples = [DataSample(gt_img=image) for image in gt]
+        runner.model.train_step(dict(inputs=list(lq), data_samples=samples), optim_wrapper=runner.optim_wrapper)
+    torch.save(gradients, folder / f'gradients_{rank}.pth')
 
 
 def test_two_processes_hold_equal_weights_and_the_joint_gradient(tiny_config: Any, tmp_path: Path) -> None:
     config = tiny_config(**{'train_cfg.max_iters': 10})
     config.model.discriminator.mbstd_group = 1  # statistics over a batch would differ between halves and whole
-    path = write_config(config, tmp_path / 'config.py')
-    (tmp_path / 'probe.py').write_text(PROBE)
-    for folder, processes in (('two', 2), ('one', 0)):
+    for folder, processes, launcher in (('two', 2, 'pytorch'), ('one', 0, 'none')):
         (tmp_path / folder).mkdir()
-        launch(
-            [*([sys.executable] if not processes else []), 'probe.py', str(path), str(tmp_path / folder)],
-            tmp_path,
-            processes,
-        )
+        forked(probe, config, tmp_path / folder, launcher, cwd=tmp_path, processes=processes)
     first, second = (torch.load(tmp_path / 'two' / f'trained_{rank}.pth') for rank in (0, 1))
     shipped = load_file(BANK_FILE)
     for key, value in first.items():
@@ -165,19 +140,24 @@ def test_two_processes_hold_equal_weights_and_the_joint_gradient(tiny_config: An
             torch.testing.assert_close(split[key], value, rtol=1e-3, atol=1e-4 * float(value.abs().max()), msg=key)
 
 
+def train_by_two(folder: Path, *options: str) -> None:
+    """The tool with the config in the folder."""
+    arguments = [str(folder / 'config.py'), '--launcher', 'pytorch', *options]
+    forked(run_tool, 'train', arguments, pytest.MonkeyPatch(), cwd=folder, processes=2)
+
+
 def test_checkpoint_of_two_processes_is_that_of_one(tiny_config: Any, tmp_path: Path) -> None:
     """The tool trains in two processes, and resumes there; one process tests the result."""
     config = tiny_config('glean_twemoji_4x', tmp_path / 'work', **{'train_cfg.max_iters': 4})
     config.default_hooks.checkpoint.interval = 2
     config.env_cfg.dist_cfg.backend = 'nccl'  # as shipped; without a GPU it becomes gloo
-    path = write_config(config, tmp_path / 'config.py')
-    tool = [str(ROOT / 'tools' / 'train.py'), str(path), '--launcher', 'pytorch']
-    launch(tool, tmp_path, processes=2)
+    config.dump(tmp_path / 'config.py')
+    train_by_two(tmp_path)
     single = {*MODELS.build(config.model).state_dict()}
     once = torch.load(tmp_path / 'work' / 'iter_4.pth')['state_dict']
     assert {*once} == single
     (tmp_path / 'work' / 'iter_4.pth').unlink()
-    launch([*tool, '--resume', str(tmp_path / 'work' / 'iter_2.pth')], tmp_path, processes=2)
+    train_by_two(tmp_path, '--resume', str(tmp_path / 'work' / 'iter_2.pth'))
     twice = torch.load(tmp_path / 'work' / 'iter_4.pth')['state_dict']
     for key, value in once.items():
         assert torch.equal(value, twice[key]), key
@@ -321,8 +301,8 @@ def test_bank_trains_in_two_processes(tiny_data: Path, tmp_path: Path) -> None:
     config.model.loss_config.r1_interval = 1
     config.train_cfg.max_iters = 3
     config.default_hooks.checkpoint.interval = 3
-    path = write_config(config, tmp_path / 'config.py')
-    launch([str(ROOT / 'tools' / 'train.py'), str(path), '--launcher', 'pytorch'], tmp_path, processes=2)
+    config.dump(tmp_path / 'config.py')
+    train_by_two(tmp_path)
     state = load_plain(tmp_path / 'work' / 'iter_3.pth')['state_dict']
     assert not torch.equal(
         state['generator.conv1.conv.weight_orig'], state['generator_ema.module.conv1.conv.weight_orig']
