@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import json
+import multiprocessing
 import os
 import re
 import runpy
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +23,8 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope, init_default_scope
+from torch.overrides import TorchFunctionMode
 
 import glean_plus  # noqa: F401
 
@@ -47,10 +55,15 @@ def _unformatted_configs() -> Any:
 
 
 @pytest.fixture(autouse=True, scope='session')
+def _frozen_modules() -> None:
+    """MMEngine collects garbage whenever a data set is built; what was imported by now is none, and much to look at."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope='session')
 def _no_network() -> Any:
     """Any connection but loopback fails the test."""
-    import socket
-
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: Any) -> Any:
@@ -80,6 +93,12 @@ def run_tool(name: str, arguments: list[str], patch: pytest.MonkeyPatch) -> None
     except SystemExit as ended:
         if ended.code:
             raise AssertionError(f'{name} {" ".join(arguments)}: {ended.code}') from ended
+
+
+@pytest.fixture
+def no_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MMEngine's default scope is what a command has to set itself, as in a process of its own."""
+    monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
 
 
 @pytest.fixture(scope='module')
@@ -160,20 +179,109 @@ OURS = rf'(?:{re.escape(str(ROOT))}/(?:configs|glean_plus|tests|tools)|\S*/site-
 WARNING = re.compile(rf'^{OURS}:\d+: \w*Warning: .*', re.MULTILINE)
 
 
-def launch(arguments: list[str], cwd: Path, processes: int = 0, **variables: str) -> str:
+def launch(arguments: list[str], cwd: Path, **variables: str) -> str:
     """Run a command as a user would, and return what it printed.
 
     Fails with that if the command does, and with the warnings of ours that it printed.
     """
     environment = {**os.environ, 'PYTHONWARNINGS': 'default', 'OMP_NUM_THREADS': '1', 'TORCH_HOME': str(cwd / 'hub'),
                    'PATH': f'{BIN}{os.pathsep}{os.environ["PATH"]}', **variables}  # fmt: skip
-    if processes:
-        # --standalone takes a free port.
-        arguments = [str(BIN / 'torchrun'), '--standalone', f'--nproc-per-node={processes}', *arguments]
     result = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
     output = result.stdout + result.stderr
     assert result.returncode == 0, output[-6000:]
     assert not (found := WARNING.findall(output)), found
+    return output
+
+
+def random_vgg16() -> torch.nn.Module:
+    """In place of torchvision's: its features, drawn as it does. The classifier, most of it, is what no loss reads."""
+    from torchvision.models import vgg16
+
+    with torch.device('meta'):
+        features = vgg16(weights=None).features
+    for layer in features.to_empty(device='cpu'):
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight, mode='fan_out', nonlinearity='relu')
+            torch.nn.init.zeros_(layer.bias)
+    return torch.nn.ModuleDict(dict(features=features))
+
+
+class Valueless(TorchFunctionMode):
+    """Leaves out what changes values alone: there are none on the meta device, and it is half of the time."""
+
+    names = (
+        'normal_', 'uniform_', 'fill_', 'zero_', 'constant_', 'kaiming_normal_', 'kaiming_uniform_', 'mul_',
+        'normalize', 'leaky_relu', 'relu',
+    )  # fmt: skip
+
+    def __torch_function__(
+        self, function: Callable, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if getattr(function, '__name__', '') in self.names:
+            return args[0] if args else next(iter(kwargs.values()))
+        return function(*args, **(kwargs or {}))
+
+
+_costs: dict[str, Any] = {}
+
+
+def cost_of(generator: Mapping[str, Any]) -> Any:
+    """What `complexity` says of a generator, found once for all that differ in the bank's file alone: many do."""
+    from glean_plus.analysis.complexity import complexity
+
+    bank = {key: value for key, value in generator.get('bank', {}).items() if key != 'pretrained'}
+    key = json.dumps(dict(generator, bank=bank), sort_keys=True)
+    if key not in _costs:
+        with Valueless():
+            _costs[key] = complexity(generator)
+    return _costs[key]
+
+
+def free_port() -> str:
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        return str(server.getsockname()[1])
+
+
+def fork(
+    work: Callable[..., Any], *arguments: Any, cwd: Path, output: int, **variables: str
+) -> multiprocessing.Process:
+    """Start it as a process of its own, without the ten seconds of imports; it prints to a file's descriptor."""
+
+    def alone() -> None:
+        torch.set_num_threads(1)  # OpenMP's threads are those of this process, and would be waited for
+        os.chdir(cwd)
+        os.environ.update(variables)
+        for stream in (1, 2):
+            os.dup2(output, stream)
+        sys.stdout = os.fdopen(1, 'w', encoding='utf-8', closefd=False)
+        sys.stderr = os.fdopen(2, 'w', encoding='utf-8', errors='backslashreplace', closefd=False)
+        work(*arguments)
+
+    process = multiprocessing.get_context('fork').Process(target=alone)
+    process.start()
+    return process
+
+
+def forked(work: Callable[..., Any], *arguments: Any, cwd: Path, processes: int = 0) -> str:
+    """Call it in forked processes, which torchrun's variables tell of each other, or in one without; what they printed.
+
+    Fails with that if one of them does.
+    """
+    variables = dict(WORLD_SIZE=str(processes), MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port()) if processes else {}
+    end = time.monotonic() + 600
+    with tempfile.TemporaryFile() as file:
+        workers = []
+        for rank in range(processes or 1):
+            ranks = dict(RANK=str(rank), LOCAL_RANK=str(rank)) if processes else {}
+            workers.append(fork(work, *arguments, cwd=cwd, output=file.fileno(), **variables, **ranks))
+        for worker in workers:
+            worker.join(max(0, end - time.monotonic()))
+        for worker in workers:
+            worker.kill()  # nothing if it has ended
+            worker.join()
+        file.seek(0)
+        output = file.read().decode(errors='replace')
+    assert not any(worker.exitcode for worker in workers), output[-6000:]
     return output
 
 

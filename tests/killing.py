@@ -137,12 +137,12 @@ def differing_bytes(first: Path, second: Path) -> int:
     return sum(0 if torch.equal(value, states[1][key]) else value.nbytes for key, value in states[0].items())
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument('folder', type=Path)
     parser.add_argument('kills', type=int)
     parser.add_argument('--processes', type=int, default=1)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     rng = random.Random(7)
     # Before the processes fork: the registries' first look-up imports for seconds.

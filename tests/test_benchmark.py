@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,23 +16,24 @@ from glean_plus.analysis.benchmark import compare, contenders, worker
 from glean_plus.analysis.benchmark.compare import BenchmarkError, Measured, Setting, markdown
 from glean_plus.analysis.benchmark.plot import plot
 
-from conftest import CONFIGS, ROOT, load_tool
+from conftest import CONFIGS, ROOT, load_tool, run_tool
 
 
-def test_table_of_real_processes(tmp_path: Path) -> None:
+def test_table_of_real_processes(
+    no_scope: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The contenders' are real."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
     out = tmp_path / 'table.md'
-    command = [
-        sys.executable, str(ROOT / 'tools' / 'benchmark.py'), '--sizes', '8:16', '--runs', '2', '--threads', '1',
-        '--out', str(out), '--only', 'LightGLEAN', 'LightGLEAN, folded, bfloat16',
-    ]  # fmt: skip
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    names = ['LightGLEAN', 'LightGLEAN, folded, bfloat16']
+    options = ['--sizes', '8:16', '--runs', '2', '--threads', '1', '--out', str(out), '--only', *names]
+    run_tool('benchmark', options, monkeypatch)
     text = out.read_text()
-    assert text in done.stdout and text.startswith('8 -> 16, batch 1, cpu, 1 threads')
+    assert text in capsys.readouterr().out and text.startswith('8 -> 16, batch 1, cpu, 1 threads')
     lines = [line.strip('|') for line in text.splitlines() if line.startswith('| L')]
     rows = [[cell.strip() for cell in line.split('|')] for line in lines]
-    assert [row[0] for row in rows] == command[-2:]
+    assert [row[0] for row in rows] == names
     plain, half = rows
     assert plain[2] == '1.00' and plain[7:9] == ['', ''] and 1e-4 < float(half[7]) < 0.1
     assert 100 > float(half[8].removesuffix(' dB')) > 35
@@ -130,5 +130,7 @@ def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
         with pytest.raises(SystemExit) as caught:
             tool.main()
         assert message in f'{caught.value} {capsys.readouterr().err}'
+    # Three workers that fail at once, each of which would otherwise import for seconds.
+    monkeypatch.setattr(compare.sys, 'executable', shutil.which('false'))
     with pytest.raises(BenchmarkError, match=r'MMagic RRDBNet \(4x\) ended with 1'):
-        compare.compare(['MMagic RRDBNet (4x)'], Setting(8, 32, device='nonsense'), 1)
+        compare.compare(['MMagic RRDBNet (4x)'], Setting(8, 32), 1)

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -31,7 +30,7 @@ from glean_plus.data.fit import fit_to
 from glean_plus.data.items import refuse_doubles, safe_name
 from glean_plus.data.readers.lfw import surname
 
-from conftest import CONFIGS, ROOT, load_tool
+from conftest import CONFIGS, forked, load_tool, run_tool
 from layouts import LAYOUTS, VAL, WNIDS, cat, encoded, imagenet, imagenet_val_flat, lfw, photo, put, put_lmdb
 
 
@@ -453,12 +452,15 @@ def test_labels_of_imagenet(tmp_path: Path) -> None:
 
 
 def test_the_command_itself(tmp_path: Path) -> None:
-    """As a process, with names that no terminal can show."""
+    """As a process, with names that no terminal can show, and so with an end of 1."""
     put(tmp_path / 'source' / os.fsdecode(b'\xff.jpg'), photo(64, 64))
     (tmp_path / 'source' / os.fsdecode(b'\xfe.jpg')).write_bytes(b'')
-    command = [sys.executable, 'tools/prepare_data.py', 'folder', tmp_path / 'source', tmp_path / 'out', '--size', '32']
-    environment = dict(os.environ, PYTHONPATH=str(ROOT))
-    result = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=ROOT, env=environment)
-    assert result.returncode == 1 and '1 unreadable' in result.stdout, result.stderr
-    assert '\\udcfe.jpg: unreadable: empty' in result.stdout
+    arguments = ['folder', str(tmp_path / 'source'), str(tmp_path / 'out'), '--size', '32']
+
+    def run() -> None:
+        with pytest.raises(AssertionError, match=': 1$'):
+            run_tool('prepare_data', arguments, pytest.MonkeyPatch())
+
+    said = forked(run, cwd=tmp_path)
+    assert '1 unreadable' in said and '\\udcfe.jpg: unreadable: empty' in said
     assert list(tree(tmp_path / 'out' / 'GT')) == ['%FF.png']

@@ -40,7 +40,7 @@ from glean_plus.models import GLEAN
 from glean_plus.models.banks import BANKS
 from glean_plus.weights import WeightsError, write_safetensors
 
-from conftest import CONFIGS, ROOT, launch, load_tool, shake
+from conftest import CONFIGS, load_tool, run_tool, shake
 
 CHANNELS = {4: 16, 8: 16, 16: 8, 32: 8}
 STYLE = dict(out_size=32, style_channels=8, num_mlps=2, channels=CHANNELS)
@@ -280,14 +280,17 @@ class Parsed(HTMLParser):
         return [attrs[attribute] or '' for name, attrs in self.tags if name == tag and attribute in attrs]
 
 
-def test_command_on_the_shipped_model(tiny_data: Path, tmp_path: Path) -> None:
+def test_command_on_the_shipped_model(
+    tiny_data: Path, no_scope: None, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The command as a user runs it; without the bank's features the picture is worse (Fig. 14)."""
+    monkeypatch.chdir(tmp_path)
     out = tmp_path / 'out'
-    text = launch([
-        sys.executable, str(ROOT / 'tools' / 'inspect_bank.py'), str(CONFIGS / 'lightglean_twemoji_4x.py'),
-        str(CONFIGS / 'weights' / 'lightglean_twemoji_4x.safetensors'), '--out', str(out), '--shown', '2',
-        '--cfg-options', f'test_dataloader.dataset.data_root={tiny_data}',
-    ], tmp_path)  # fmt: skip
+    run_tool('inspect_bank', [
+        str(CONFIGS / 'lightglean_twemoji_4x.py'), str(CONFIGS / 'weights' / 'lightglean_twemoji_4x.safetensors'),
+        '--out', str(out), '--shown', '2', '--cfg-options', f'test_dataloader.dataset.data_root={tiny_data}',
+    ], monkeypatch)  # fmt: skip
+    text = capsys.readouterr().out
     assert 'bank features off' in text and 'encoder features up to r does not apply: ' in text
 
     summary = json.loads((out / 'summary.json').read_text())

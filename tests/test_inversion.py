@@ -24,7 +24,7 @@ from glean_plus.inversion.spaces import geodesic
 from glean_plus.transforms import SquareResize
 from glean_plus.weights import WeightsError
 
-from conftest import ROOT, launch, load_tool, shake
+from conftest import load_tool, run_tool, shake
 
 STYLE = dict(out_size=32, style_channels=16, num_mlps=2, channels={4: 24, 8: 16, 16: 12, 32: 8})
 CLASSES = dict(
@@ -359,14 +359,18 @@ def test_errors_by_name(config: Any, small: Path) -> None:
         Inverter(dict(in_size=8, bank=dict(type='StyleGAN2Bank', **STYLE, pretrained=dict(checkpoint='nowhere.pth'))))
 
 
-def test_the_command_restores_photographs(tmp_path: Path) -> None:
-    """On the shipped bank, in a process of its own."""
+def test_the_command_restores_photographs(
+    no_scope: None, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the shipped bank."""
+    monkeypatch.chdir(tmp_path)
     (tmp_path / 'in').mkdir()
     for name, photograph in (('woman', data.astronaut()), ('coffee', data.coffee())):
         Image.fromarray(SquareResize(16).transform(dict(img=photograph))['img']).save(tmp_path / 'in' / f'{name}.png')
-    tool = [sys.executable, str(ROOT / 'tools' / 'invert.py'), 'glean_twemoji_4x.py']  # by its name
-    output = launch([*tool, 'in', 'out', '--steps', '15', '--lr', '0.3', '--restarts', '1'], tmp_path)
-    assert 'out: 2 pictures' in output and 'objective=' in output and '30/30' in output
+    arguments = ['glean_twemoji_4x.py', 'in', 'out', '--steps', '15', '--lr', '0.3', '--restarts', '1']  # by its name
+    run_tool('invert', arguments, monkeypatch)
+    said = capsys.readouterr()
+    assert 'out: 2 pictures' in said.out and 'objective=' in said.err and '30/30' in said.err
     assert {path.name for path in (tmp_path / 'out').iterdir()} == {'woman.png', 'coffee.png', 'report.csv'}
     for row in report(tmp_path / 'out'):
         assert float(row['lr_psnr']) > float(row['start_lr_psnr']) + 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import multiprocessing
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +35,7 @@ from glean_plus.imresize import matlab_resize
 from glean_plus.metrics.distribution import frechet_distance, kernel_distance
 from glean_plus.weights import WeightsError
 
-from conftest import CONFIGS, load_tool
+from conftest import CONFIGS, forked, load_tool
 
 Images = tuple[torch.Tensor, torch.Tensor]
 
@@ -423,17 +422,15 @@ def reported(config: Config, name: str) -> dict[str, float]:
     return metrics.values
 
 
-def work(rank: int, processes: int, config: Config, folder: Path) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=processes
-    )
-    (folder / f'{rank}.json').write_text(json.dumps(reported(config, f'rank{rank}')))
+def work(config: Config) -> None:
+    torch.distributed.init_process_group('gloo')
+    rank = torch.distributed.get_rank()
+    Path(f'{rank}.json').write_text(json.dumps(reported(config, f'rank{rank}')))
     torch.distributed.destroy_process_group()
 
 
 def test_two_processes_report_what_one_does(files: dict[str, Path], tiny_data: Path, tmp_path: Path) -> None:
-    """On three pictures, which two processes cannot share evenly. Forked, as to import MMagic takes ten seconds."""
+    """On three pictures, which two processes cannot share evenly."""
     config = Config.fromfile(CONFIGS / 'lightglean_twemoji_4x.py')
     config.test_dataloader.update(num_workers=0, persistent_workers=False)
     config.test_dataloader.dataset.update(data_root=str(tiny_data), indices=3)
@@ -448,14 +445,8 @@ def test_two_processes_report_what_one_does(files: dict[str, Path], tiny_data: P
     for key in ('val_dataloader', 'val_cfg', 'val_evaluator', 'train_dataloader', 'train_cfg', 'optim_wrapper',
                 'param_scheduler', 'custom_hooks'):  # fmt: skip
         config.pop(key, None)
-    context = multiprocessing.get_context('fork')
-    workers = [context.Process(target=work, args=(rank, 2, config, tmp_path)) for rank in (0, 1)]
-    for worker in workers:
-        worker.start()
+    forked(work, config, cwd=tmp_path, processes=2)
     one = reported(config, 'one')
-    for worker in workers:
-        worker.join(120)
-        assert worker.exitcode == 0
     # Each picture counts once, and both processes know the mean.
     two = [json.loads((tmp_path / f'{rank}.json').read_text()) for rank in (0, 1)]
     assert {*one} == {'LPIPS-alex', 'ID', 'lr/LR-PSNR'}

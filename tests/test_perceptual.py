@@ -28,11 +28,28 @@ from glean_plus.perceptual import STLPIPS
 from glean_plus.weights import WeightsError, fetch
 from glean_plus.weights.cards import hash_in_name
 
+from conftest import random_vgg16
+
 
 @pytest.fixture(autouse=True, scope='module')
 def _no_networks_left() -> Iterator[None]:
     yield
     shared.release()
+
+
+def trunk(name: str) -> torch.nn.Module:
+    """The features of torchvision's network, with random weights; the rest, which is most of it, is not made."""
+    with torch.device('meta'):
+        features = torchvision.models.get_model(name, weights=None).features
+    return features.to_empty(device='cpu').apply(
+        lambda layer: isinstance(layer, torch.nn.Conv2d) and layer.reset_parameters()
+    )
+
+
+def save_trunk(features: torch.nn.Module, path: Path) -> str:
+    """In the published form."""
+    torch.save({f'features.{key}': value for key, value in features.state_dict().items()}, path)
+    return str(path)
 
 
 @pytest.mark.parametrize('options', [
@@ -41,8 +58,8 @@ def _no_networks_left() -> Iterator[None]:
     dict(layer_weights={'4': 1.0}, norm_img=False, criterion='l1', use_input_norm=False),
 ])  # fmt: skip
 def test_vgg_loss_equals_mmagic(options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = torchvision.models.vgg16(weights=None)
-    torch.save(network.state_dict(), tmp_path / 'vgg.pth')
+    network = random_vgg16()
+    torch.save(network.state_dict() | {'classifier.0.weight': torch.zeros(2, 2)}, tmp_path / 'vgg.pth')
     monkeypatch.setattr(perceptual_loss.vgg, 'vgg16', lambda pretrained: copy.deepcopy(network))
     theirs = PerceptualLoss(
         vgg_type='vgg16', perceptual_weight=0.5, style_weight=0, pretrained='torchvision://vgg16', **options
@@ -68,14 +85,15 @@ def test_vgg_weights_that_are_missing_are_named(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize('net', ['alex', 'squeeze'])
 def test_lpips_takes_its_trunk_from_our_cache(net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = {'alex': 'alexnet', 'squeeze': 'squeezenet1_1'}[net]
-    network = torchvision.models.get_model(name, weights=None)
+    # The smaller of the two whole, as its own weights keep the scale over its many layers.
+    features = trunk(name) if net == 'alex' else torchvision.models.get_model(name, weights=None).features
     weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
     monkeypatch.setenv('GLEAN_PLUS_CACHE', str(tmp_path))
     monkeypatch.setattr(fetch, 'sha256', lambda path: hash_in_name(weights.url))
-    torch.save(network.state_dict(), tmp_path / Path(weights.url).name)
+    save_trunk(features, tmp_path / Path(weights.url).name)
     ours = perceptual.lpips(net).on('cpu').net
     x = torch.rand(1, 3, 64, 64)
-    torch.testing.assert_close(ours(x)[-1], network.features[:13 if net == 'squeeze' else 12](x))
+    torch.testing.assert_close(ours(x)[-1], features[:13 if net == 'squeeze' else 12](x))
 
 
 def test_vgg_loss_names_a_bad_criterion() -> None:
@@ -83,10 +101,9 @@ def test_vgg_loss_names_a_bad_criterion() -> None:
         VGGFeatureLoss({'21': 1.0}, criterion='huber')
 
 
-def test_vgg_loss_names_a_layer_that_is_not_there(tmp_path: Path) -> None:
-    torch.save(torchvision.models.vgg11(weights=None).state_dict(), tmp_path / 'vgg.pth')
+def test_vgg_loss_names_a_layer_that_is_not_there(vgg11: str) -> None:
     with pytest.raises(ValueError, match=r'\[99\]; vgg11 has 0 to 20'):
-        VGGFeatureLoss({'0': 1.0, '99': 1.0}, vgg_type='vgg11', weights=str(tmp_path / 'vgg.pth'))
+        VGGFeatureLoss({'0': 1.0, '99': 1.0}, vgg_type='vgg11', weights=vgg11)
 
 
 # Made once with stlpips-pytorch 0.0.2's own LPIPS(net, variant='shift_tolerant') on these pictures.
@@ -149,24 +166,14 @@ def test_metric_says_which_network_it_is_and_honours_the_order() -> None:
 @pytest.fixture(scope='module')
 def alex(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(1)
-    path = tmp_path_factory.mktemp('alex') / 'alex.pth'
-    torch.save({f'features.{key}': value for key, value in
-                torchvision.models.alexnet(weights=None).features.state_dict().items()}, path)  # fmt: skip
-    return str(path)
+    return save_trunk(trunk('alexnet'), tmp_path_factory.mktemp('alex') / 'alex.pth')
 
 
 @pytest.fixture(scope='module')
 def vgg11(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The features alone, which are all that is needed."""
     torch.manual_seed(1)
-    path = tmp_path_factory.mktemp('vgg') / 'vgg11.pth'
-    with torch.device('meta'):
-        trunk = torchvision.models.vgg11(weights=None).features
-    trunk.to_empty(device='cpu').apply(
-        lambda layer: isinstance(layer, torch.nn.Conv2d) and layer.reset_parameters()
-    )
-    torch.save({f'features.{key}': value for key, value in trunk.state_dict().items()}, path)
-    return str(path)
+    return save_trunk(trunk('vgg11'), tmp_path_factory.mktemp('vgg') / 'vgg11.pth')
 
 
 def test_a_loss_and_two_metrics_read_a_network_once(alex: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
+import runpy
 import sys
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.jobs import find_jobs
 from glean_plus.restore.network import Network
 
-from conftest import CONFIGS, ROOT
+from conftest import CONFIGS, ROOT, fork
 from small_restorers import generator_config, photo, write_checkpoint
 
 
@@ -162,13 +162,13 @@ def test_two_hundred_pictures_killed_and_repeated(
     for name in broken:
         (source / name).write_bytes((source / name).read_bytes()[:60])
     options = ['--device', 'cpu', '--model', str(light_checkpoint), '--batch', '1']
-    process = subprocess.Popen([sys.executable, '-m', 'glean_plus', 'restore', str(source), str(out), *options],
-                               cwd=tmp_path, stderr=subprocess.DEVNULL)  # fmt: skip
+    with open(os.devnull, 'w') as nowhere:
+        process = fork(main, ['restore', str(source), str(out), *options], cwd=tmp_path, output=nowhere.fileno())
     while len([*out.glob('*.png')]) < 60:
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.01)
     process.kill()
-    process.wait()
+    process.join()
     there = results(out)
     assert 60 <= len(there) < 195
     assert restore(source, out, '--batch', 1, '--json', tmp_path / 'report.json') == command.FAILED
@@ -286,6 +286,15 @@ def test_models_lists_what_has_a_name(capsys: Any, monkeypatch: pytest.MonkeyPat
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     shipped = {path.stem for path in (CONFIGS / 'weights').glob('*glean*.safetensors')}
     assert all('shipped' in lines[name] for name in shipped) and 'a download' in lines['glean_cat_8x']
+
+
+def test_the_package_as_a_module_is_the_command(capsys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`python -m glean_plus`."""
+    monkeypatch.setenv('GLEAN_PLUS_CACHE', str(tmp_path))
+    monkeypatch.setattr(sys, 'argv', ['__main__.py', 'models'])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module('glean_plus', run_name='__main__')
+    assert ended.value.code == 0 and 'lightglean_twemoji_4x' in capsys.readouterr().out
 
 
 def test_tools_are_run_under_the_command_s_name(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from glean_plus.models.restorer import GLEANRestorer
 from glean_plus.weights import WeightsError, write_safetensors
 from glean_plus.weights.mmagic_glean import from_mmagic
 
-from conftest import batch, shake
+from conftest import batch, random_vgg16, shake
 
 SMALL = {4: 12, 8: 10, 16: 8}
 GENERATOR = dict(
@@ -55,10 +55,9 @@ def small(n: int = 4, seed: int = 0) -> dict:
 @pytest.fixture
 def random_vgg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """MMagic downloads VGG16 when its loss is built; here both get the same random one."""
-    import torchvision
     from mmagic.models.losses import perceptual_loss
 
-    network = torchvision.models.vgg16(weights=None)
+    network = random_vgg16()
     torch.save(network.state_dict(), tmp_path / 'vgg16.pth')
     monkeypatch.setattr(perceptual_loss.vgg, 'vgg16', lambda pretrained: copy.deepcopy(network))
     return str(tmp_path / 'vgg16.pth')

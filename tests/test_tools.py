@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +31,26 @@ def run(*arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=None)
 
 
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """`run`, but in this process: one of its own takes some seconds to start, and each tool has one below."""
+
+    def call(*arguments: object) -> subprocess.CompletedProcess:
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(sys, 'argv', [*map(str, arguments)])
+        code = None
+        try:
+            runpy.run_path(sys.argv[0], run_name='__main__')
+        except SystemExit as ended:
+            code = ended.code
+        said = capsys.readouterr()
+        if isinstance(code, str):  # what Python prints, and ends with 1
+            return subprocess.CompletedProcess(sys.argv, 1, said.out, said.err + code)
+        return subprocess.CompletedProcess(sys.argv, int(code or 0), said.out, said.err)
+
+    return call
+
+
 def test_complexity_prints_the_paper_s_table_and_holds_its_tolerance() -> None:
     result = run('tools/complexity.py', 'configs/glean_face_16x.py', 'lightglean_face_16x', '--in-size', 64)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -40,15 +63,15 @@ def test_complexity_prints_the_paper_s_table_and_holds_its_tolerance() -> None:
     ]  # fmt: skip
 
 
-def test_complexity_fails_outside_the_tolerance(tmp_path: Path) -> None:
+def test_complexity_fails_outside_the_tolerance(here: Callable[..., Any], tmp_path: Path) -> None:
     config = tmp_path / 'small.py'
     config.write_text(
         f"_base_ = '{CONFIGS}/glean_face_16x.py'\nmodel = dict(generator=dict(encoder=dict(num_rrdbs=10)))\n"
     )
-    result = run('tools/complexity.py', config)
+    result = here('tools/complexity.py', config)
     assert result.returncode == 1
     assert 'MISSED: small: encoder: 127' in result.stdout and 'G FLOPs, not 277.5 G' in result.stdout
-    result = run('tools/complexity.py', 'configs/glean_cat_16x.py', '--in-size', 64)
+    result = here('tools/complexity.py', 'configs/glean_cat_16x.py', '--in-size', 64)
     assert result.returncode == 1 and 'input size 16, not 64' in result.stderr
 
 
@@ -157,7 +180,7 @@ def test_prepare_refuses_what_does_not_fit(tmp_path: Path) -> None:
     assert result.returncode == 1 and 'holds pictures of 128 px, not 64' in result.stderr
 
 
-def test_export_of_a_bank_and_of_a_restorer(tmp_path: Path) -> None:
+def test_export_of_a_bank_and_of_a_restorer(here: Callable[..., Any], tmp_path: Path) -> None:
     state = {
         'generator.a': torch.ones(2), 'generator.bank.b': torch.ones(3), 'generator_ema.a': torch.full((2,), 2.0),
         'generator_ema.module.a': torch.full((2,), 3.0), 'discriminator.c': torch.ones(1),
@@ -165,16 +188,16 @@ def test_export_of_a_bank_and_of_a_restorer(tmp_path: Path) -> None:
     }  # fmt: skip
     torch.save(dict(state_dict=state, meta=dict(iter=20)), tmp_path / 'a.pth')
     (tmp_path / 'metrics.json').write_text('{"PSNR": 20.5}')
-    for kind, expected in (
-        ('bank', {'generator_ema.a': 3.0, 'discriminator.c': 1.0}),
-        ('restorer', {'generator.a': 2.0, 'generator.bank.b': 1.0}),
+    for kind, start, expected in (
+        ('bank', run, {'generator_ema.a': 3.0, 'discriminator.c': 1.0}),
+        ('restorer', here, {'generator.a': 2.0, 'generator.bank.b': 1.0}),
     ):
         out = tmp_path / f'{kind}.safetensors'
         drop = {'bank': 'generator_ema.a', 'restorer': 'generator_ema.module.a'}[kind]
         torch.save(
             dict(state_dict={k: v for k, v in state.items() if k != drop}, meta=dict(iter=20)), tmp_path / 'a.pth'
         )
-        result = run(
+        result = start(
             'tools/export_weights.py',
             kind,
             tmp_path / 'a.pth',
@@ -241,7 +264,7 @@ def test_bank_samples_options_change_the_picture(tmp_path: Path, monkeypatch: py
         tool.main()
 
 
-def test_bank_samples_draws_a_row_of_each_class(tmp_path: Path) -> None:
+def test_bank_samples_draws_a_row_of_each_class(here: Callable[..., Any], tmp_path: Path) -> None:
     bank = MODELS.build(Config.fromfile(CONFIGS / 'biggan_twemoji_64px.py').model.generator.to_dict())
     state = {f'generator_ema.{key}': value for key, value in bank.state_dict().items()}
     torch.save(state, tmp_path / 'bank.pth')
@@ -252,7 +275,7 @@ def test_bank_samples_draws_a_row_of_each_class(tmp_path: Path) -> None:
         ('truncated', ['--classes', 2, '--truncation', 0.3, '--rows', 2]),
     ):
         out = tmp_path / f'{name}.png'
-        result = run('tools/bank_samples.py', tmp_path / 'bank.pth', out, '--columns', 2, *options)
+        result = here('tools/bank_samples.py', tmp_path / 'bank.pth', out, '--columns', 2, *options)
         assert result.returncode == 0, result.stderr
         pictures[name] = np.asarray(Image.open(out)).astype(int).reshape(-1, 64, 128, 3)  # by row
     assert [len(rows) for rows in pictures.values()] == [9, 2, 2]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 from mmagic.registry import MODELS
+from mmagic.structures import DataSample
 from mmengine.config import Config
+from mmengine.dist import get_rank, get_world_size
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_checkpoint
 from PIL import Image
@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 
 from glean_plus.weights.plain import load_plain
 
-from conftest import BANK_FILE, BIN, CONFIGS, ROOT, launch, load_tool
+from conftest import BANK_FILE, BIN, CONFIGS, ROOT, forked, launch, load_tool, random_vgg16, run_tool
 from killing import flat
 
 
@@ -37,7 +37,7 @@ def train(config: Config, name: str) -> Runner:
 @pytest.mark.parametrize('name', ['lightglean_twemoji_4x', 'glean_twemoji_8x'])
 def test_ten_and_ten_more_are_twenty(name: str, tiny_config: Any, tmp_path: Path) -> None:
     """Weights, average, optimisers, schedulers and step counter: bit for bit the same after a resume."""
-    options = {'default_hooks.checkpoint.interval': 10}
+    options = {'default_hooks.checkpoint.interval': 10, 'train_dataloader.batch_size': 2}
     train(tiny_config(name, tmp_path / 'once', **options, **{'train_cfg.max_iters': 20}), f'{name}-once')
     train(tiny_config(name, tmp_path / 'twice', **options, **{'train_cfg.max_iters': 10}), f'{name}-first')
     train(
@@ -57,11 +57,11 @@ def test_ten_and_ten_more_are_twenty(name: str, tiny_config: Any, tmp_path: Path
 @pytest.mark.parametrize('name', [f'{model}_twemoji_{task}' for model in ('glean', 'lightglean')
                                   for task in ('4x', '8x', 'blind')])  # fmt: skip
 def test_bank_is_the_shipped_one_before_and_after_training(name: str, tiny_config: Any, tmp_path: Path) -> None:
-    """Each config of the people's bank, as published: its tensors are the file's, and still are after ten steps."""
+    """Each config of the people's bank, as published: its tensors are the file's, and still are after three steps."""
     shipped = {key.removeprefix('generator_ema.'): value.float() for key, value in load_file(BANK_FILE).items()}
-    config = tiny_config(name, **{'train_cfg.max_iters': 10, 'default_hooks.checkpoint.interval': 10})
+    config = tiny_config(name, **{'train_cfg.max_iters': 3, 'default_hooks.checkpoint.interval': 3})
     config.experiment_name = f'bank-{name}'
-    config.train_dataloader.batch_size = 4
+    config.train_dataloader.batch_size = 2
     runner = Runner.from_cfg(config)
 
     def check() -> None:
@@ -84,72 +84,46 @@ def test_bank_is_the_shipped_one_before_and_after_training(name: str, tiny_confi
             assert 0 < float((code.detach() - mean).abs().max()) < 0.1
 
 
-def write_config(config: Config, path: Path) -> Path:
-    config.dump(path)
-    return path
+def probe(config: Config, folder: Path, launcher: str) -> None:
+    """Train, then give each process its part of the same joint batches, and write what comes out."""
+    config.launcher = launcher
+    runner = Runner.from_cfg(config)
+    runner.train()
+    rank, world = get_rank(), get_world_size()
+    torch.save(runner.model.state_dict(), folder / f'trained_{rank}.pth')
 
+    names = {p: name.replace('module.', '') for name, p in runner.model.named_parameters() if p.requires_grad}
+    for parameter in names:
+        generator = torch.Generator().manual_seed(parameter.numel())
+        width = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
+        parameter.data = torch.randn(parameter.shape, generator=generator) * width
+    gradients = {}
 
-PROBE = '''
-"""Trains, then gives each process its part of the same joint batches, and writes what comes out."""
-import os
-import sys
+    class Recorder(torch.optim.SGD):
+        """Keeps the gradients of what would be a step."""
 
-import torch
-from mmagic.structures import DataSample
-from mmengine.config import Config
-from mmengine.dist import get_rank, get_world_size
-from mmengine.runner import Runner
+        def step(self, closure: Any = None) -> None:
+            gradients.update({names[p]: p.grad.clone() for p in self.param_groups[0]['params'] if p.grad is not None})
 
-import glean_plus
-
-config = Config.fromfile(sys.argv[1])
-config.launcher = 'pytorch' if 'RANK' in os.environ else 'none'
-runner = Runner.from_cfg(config)
-runner.train()
-rank, world = get_rank(), get_world_size()
-torch.save(runner.model.state_dict(), f'{sys.argv[2]}/trained_{rank}.pth')
-
-names = {p: name.replace('module.', '') for name, p in runner.model.named_parameters() if p.requires_grad}
-for parameter in names:
-    generator = torch.Generator().manual_seed(parameter.numel())
-    width = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
-    parameter.data = torch.randn(parameter.shape, generator=generator) * width
-
-
-class Recorder(torch.optim.SGD):
-    """Keeps the gradients of what would be a step."""
-
-    def step(self, closure=None):
-        gradients.update({names[p]: p.grad.clone() for p in self.param_groups[0]['params'] if p.grad is not None})
-
-
-gradients = {}
-for wrapper in runner.optim_wrapper.values():
-    wrapper.optimizer = Recorder(wrapper.optimizer.param_groups[0]['params'], lr=1.0)
-    wrapper._accumulative_counts = 2
-    wrapper.initialize_count_status(runner.model, 0, 2)
-generator = torch.Generator().manual_seed(5)
-for _ in range(2):
-    lq = torch.randint(0, 256, (4, 3, 16, 16), generator=generator, dtype=torch.uint8).chunk(world)[rank]
-    gt = torch.randint(0, 256, (4, 3, 64, 64), generator=generator, dtype=torch.uint8).chunk(world)[rank]
-    samples = [DataSample(gt_img=image) for image in gt]
-    runner.model.train_step(dict(inputs=list(lq), data_samples=samples), optim_wrapper=runner.optim_wrapper)
-torch.save(gradients, f'{sys.argv[2]}/gradients_{rank}.pth')
-'''
+    for wrapper in runner.optim_wrapper.values():
+        wrapper.optimizer = Recorder(wrapper.optimizer.param_groups[0]['params'], lr=1.0)
+        wrapper._accumulative_counts = 2
+        wrapper.initialize_count_status(runner.model, 0, 2)
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(2):
+        lq = torch.randint(0, 256, (4, 3, 16, 16), generator=generator, dtype=torch.uint8).chunk(world)[rank]
+        gt = torch.randint(0, 256, (4, 3, 64, 64), generator=generator, dtype=torch.uint8).chunk(world)[rank]
+        samples = [DataSample(gt_img=image) for image in gt]
+        runner.model.train_step(dict(inputs=list(lq), data_samples=samples), optim_wrapper=runner.optim_wrapper)
+    torch.save(gradients, folder / f'gradients_{rank}.pth')
 
 
 def test_two_processes_hold_equal_weights_and_the_joint_gradient(tiny_config: Any, tmp_path: Path) -> None:
     config = tiny_config(**{'train_cfg.max_iters': 10})
     config.model.discriminator.mbstd_group = 1  # statistics over a batch would differ between halves and whole
-    path = write_config(config, tmp_path / 'config.py')
-    (tmp_path / 'probe.py').write_text(PROBE)
-    for folder, processes in (('two', 2), ('one', 0)):
+    for folder, processes, launcher in (('two', 2, 'pytorch'), ('one', 0, 'none')):
         (tmp_path / folder).mkdir()
-        launch(
-            [*([sys.executable] if not processes else []), 'probe.py', str(path), str(tmp_path / folder)],
-            tmp_path,
-            processes,
-        )
+        forked(probe, config, tmp_path / folder, launcher, cwd=tmp_path, processes=processes)
     first, second = (torch.load(tmp_path / 'two' / f'trained_{rank}.pth') for rank in (0, 1))
     shipped = load_file(BANK_FILE)
     for key, value in first.items():
@@ -166,19 +140,24 @@ def test_two_processes_hold_equal_weights_and_the_joint_gradient(tiny_config: An
             torch.testing.assert_close(split[key], value, rtol=1e-3, atol=1e-4 * float(value.abs().max()), msg=key)
 
 
+def train_by_two(folder: Path, *options: str) -> None:
+    """The tool with the config in the folder."""
+    arguments = [str(folder / 'config.py'), '--launcher', 'pytorch', *options]
+    forked(run_tool, 'train', arguments, pytest.MonkeyPatch(), cwd=folder, processes=2)
+
+
 def test_checkpoint_of_two_processes_is_that_of_one(tiny_config: Any, tmp_path: Path) -> None:
     """The tool trains in two processes, and resumes there; one process tests the result."""
     config = tiny_config('glean_twemoji_4x', tmp_path / 'work', **{'train_cfg.max_iters': 4})
     config.default_hooks.checkpoint.interval = 2
     config.env_cfg.dist_cfg.backend = 'nccl'  # as shipped; without a GPU it becomes gloo
-    path = write_config(config, tmp_path / 'config.py')
-    tool = [str(ROOT / 'tools' / 'train.py'), str(path), '--launcher', 'pytorch']
-    launch(tool, tmp_path, processes=2)
+    config.dump(tmp_path / 'config.py')
+    train_by_two(tmp_path)
     single = {*MODELS.build(config.model).state_dict()}
     once = torch.load(tmp_path / 'work' / 'iter_4.pth')['state_dict']
     assert {*once} == single
     (tmp_path / 'work' / 'iter_4.pth').unlink()
-    launch([*tool, '--resume', str(tmp_path / 'work' / 'iter_2.pth')], tmp_path, processes=2)
+    train_by_two(tmp_path, '--resume', str(tmp_path / 'work' / 'iter_2.pth'))
     twice = torch.load(tmp_path / 'work' / 'iter_4.pth')['state_dict']
     for key, value in once.items():
         assert torch.equal(value, twice[key]), key
@@ -200,10 +179,12 @@ def test_amp_makes_every_wrapper_bfloat16() -> None:
     assert single.optim_wrapper.type == 'BF16OptimWrapper' and single.optim_wrapper.optimizer.type == 'Adam'
 
 
-def test_resume_of_nothing_is_refused(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / 'tools' / 'train.py'), str(CONFIGS / 'lightglean_twemoji_4x.py'), '--resume']
-    result = subprocess.run([*command, '--work-dir', 'w'], cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode != 0 and 'no checkpoint in w' in result.stderr
+def test_resume_of_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    config = str(CONFIGS / 'lightglean_twemoji_4x.py')
+    with pytest.raises(AssertionError, match='no checkpoint in w '):
+        run_tool('train', [config, '--resume', '--work-dir', 'w'], monkeypatch)
 
 
 # ---- mim, on the installed package, from an empty folder
@@ -220,7 +201,7 @@ SHORT = ['--cfg-options', 'train_cfg.max_iters=4', 'train_cfg.val_interval=100',
          'default_hooks.logger.interval=2', 'train_dataloader.batch_size=4']  # fmt: skip
 
 
-def test_mim_trains_resumes_and_tests_from_an_empty_folder(empty: Path) -> None:
+def test_mim_trains_resumes_and_tests_from_an_empty_folder(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mim = str(BIN / 'mim')
     output = launch([mim, 'train', 'glean_plus', 'lightglean_twemoji_4x.py', '--work-dir', 'w', '--amp', *SHORT], empty)
     assert 'Training finished successfully' in output
@@ -249,10 +230,11 @@ def test_mim_trains_resumes_and_tests_from_an_empty_folder(empty: Path) -> None:
     truth = np.asarray(Image.open(empty / 'data' / 'twemoji' / 'GT' / first))
     assert (rows[:64, -64:] == truth).all() and (truth[..., 0] != truth[..., 2]).any()
 
+    monkeypatch.chdir(empty)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    other = str(CONFIGS / 'glean_twemoji_8x.py')
     with pytest.raises(AssertionError, match='does not fit this config|no key that starts|Other shape|does not fit'):
-        launch(
-            [mim, 'test', 'glean_plus', 'glean_twemoji_8x.py', '--checkpoint', 'w/iter_4.pth', '--work-dir', 't'], empty
-        )
+        run_tool('test', [other, 'w/iter_4.pth', '--work-dir', 't'], monkeypatch)
 
 
 def test_mmagic_s_own_entry_takes_our_config(empty: Path) -> None:
@@ -273,7 +255,7 @@ def readme_config() -> str:
 def test_mmagic_s_glean_config_becomes_lightglean(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lines of the README, run for two steps, with a bank in the published form and a random VGG."""
+    """The lines of the README, run for a step, with a bank in the published form and a random VGG."""
     from mmagic.models.losses import perceptual_loss
 
     from test_configs import fake_checkpoint
@@ -286,9 +268,7 @@ def test_mmagic_s_glean_config_becomes_lightglean(
     pretrained = model['generator']['bank']['pretrained']
     critic = {key: value for key, value in model['discriminator'].items() if key not in ('pretrained', 'init_cfg')}
     state = fake_checkpoint(pretrained['checkpoint'], model['generator']['bank'], critic, tmp_path / 'hub', monkeypatch)
-    monkeypatch.setattr(
-        perceptual_loss.vgg, 'vgg16', lambda pretrained: __import__('torchvision').models.vgg16(weights=None)
-    )
+    monkeypatch.setattr(perceptual_loss.vgg, 'vgg16', lambda pretrained: random_vgg16())
     config.model.discriminator.init_cfg = None
     config.work_dir = str(tmp_path / 'work')
     for name in ('val_dataloader', 'val_cfg', 'val_evaluator'):
@@ -302,8 +282,8 @@ def test_mmagic_s_glean_config_becomes_lightglean(
     names = ''.join(f'{picture.name} (256,256,3)\n' for picture in sorted((data / 'GT').iterdir()))
     (data / 'meta_info_LSUNcat_GT.txt').write_text(names)
     config.train_dataloader.dataset.data_root = str(data)
-    config.train_cfg.update(max_iters=2)
-    config.default_hooks.checkpoint.out_dir = str(tmp_path / 'work')
+    config.train_cfg.update(max_iters=1)
+    config.default_hooks.checkpoint = None  # it would take longer than the step
     config.custom_hooks = None
     config.env_cfg.dist_cfg.backend = 'gloo'
     runner = train(config, 'readme')
@@ -321,8 +301,8 @@ def test_bank_trains_in_two_processes(tiny_data: Path, tmp_path: Path) -> None:
     config.model.loss_config.r1_interval = 1
     config.train_cfg.max_iters = 3
     config.default_hooks.checkpoint.interval = 3
-    path = write_config(config, tmp_path / 'config.py')
-    launch([str(ROOT / 'tools' / 'train.py'), str(path), '--launcher', 'pytorch'], tmp_path, processes=2)
+    config.dump(tmp_path / 'config.py')
+    train_by_two(tmp_path)
     state = load_plain(tmp_path / 'work' / 'iter_3.pth')['state_dict']
     assert not torch.equal(
         state['generator.conv1.conv.weight_orig'], state['generator_ema.module.conv1.conv.weight_orig']

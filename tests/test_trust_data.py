@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import multiprocessing
+import json
 import os
 import re
 import struct
@@ -26,7 +26,7 @@ from glean_plus.data import DataError
 from glean_plus.engine import DataHook, TrainingError
 from glean_plus.transforms.seeded import NumberedIndex
 
-from conftest import load_tool, run_tool
+from conftest import forked, load_tool, run_tool
 from killing import small_config, train, write_data
 from layouts import photo, put
 from small_restorers import generator_config, write_checkpoint
@@ -345,9 +345,10 @@ def test_a_wrong_limit_is_named(limit: Any) -> None:
         DataHook(limit)
 
 
-def in_process(rank: int, port: int, results: Any) -> None:
+def in_process() -> None:
     """Each process meets a broken picture of its own and one that both meet; the third is one too many."""
-    torch.distributed.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+    torch.distributed.init_process_group('gloo')
+    rank = torch.distributed.get_rank()
     hook, lines = DataHook(limit=2), []
     runner = SimpleNamespace(iter=0, logger=SimpleNamespace(warning=lines.append))
     for texts in ([[], []], [['both'], ['both']], [['own 0'], []], [['both'], []], [[], ['own 1']]):
@@ -356,18 +357,12 @@ def in_process(rank: int, port: int, results: Any) -> None:
             hook.before_train_iter(runner, 0, dict(data_samples=[sample]))
         except TrainingError as error:
             lines.append(str(error))
-    results.put((rank, lines))
+    Path(f'{rank}.json').write_text(json.dumps(lines))
 
 
-def test_processes_count_together_and_end_together() -> None:
-    context = multiprocessing.get_context('fork')
-    results, port = context.Queue(), 20_000 + os.getpid() % 20_000
-    workers = [context.Process(target=in_process, args=(rank, port, results)) for rank in range(2)]
-    for worker in workers:
-        worker.start()
-    said = dict(results.get(timeout=100) for _ in workers)
-    for worker in workers:
-        worker.join()
+def test_processes_count_together_and_end_together(tmp_path: Path) -> None:
+    forked(in_process, cwd=tmp_path, processes=2)
+    said = [json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2)]
     assert said[0] == said[1] and len(said[0]) == 4
     assert [re.search('picture: (both|own .)', line).group(1) for line in said[0][:3]] == ['both', 'own 0', 'own 1']
     assert said[0][3].startswith('3 pictures of the training are broken, more than data.limit=2: both; own 0; own 1. ')

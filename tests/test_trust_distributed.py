@@ -6,9 +6,7 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +18,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from conftest import BIN, CONFIGS, ROOT, launch
+from conftest import BIN, CONFIGS, ROOT, forked, free_port, launch, run_tool
 from killing import small_config, write_data
 
 SHIPPED = CONFIGS / 'weights' / 'lightglean_twemoji_4x.safetensors'
@@ -94,14 +92,9 @@ def test_a_test_of_three_pictures_gives_the_numbers_and_pictures_of_one_process(
     path = tmp_path / 'config.py'
     config.dump(path)
     for folder, number in (('one', 0), ('more', processes)):
-        launch(
-            [
-                *([] if number else [sys.executable]), str(ROOT / 'tools' / 'test.py'), str(path), str(SHIPPED),
-                '--work-dir', folder, '--out', f'{folder}.json', *(['--launcher', 'pytorch'] if number else []),
-            ],
-            tmp_path,
-            number,
-        )  # fmt: skip
+        arguments = [str(path), str(SHIPPED), '--work-dir', folder, '--out', f'{folder}.json',
+                     '--launcher', 'pytorch' if number else 'none']  # fmt: skip
+        forked(run_tool, 'test', arguments, pytest.MonkeyPatch(), cwd=tmp_path, processes=number)
     one, more = (json.loads((tmp_path / f'{folder}.json').read_text()) for folder in ('one', 'more'))
     assert one.keys() == more.keys() and one == pytest.approx(more, rel=1e-5)
     names = [sorted(path.name for path in (tmp_path / folder / 'pictures').iterdir()) for folder in ('one', 'more')]
@@ -116,11 +109,6 @@ def documented(start: str) -> list[str]:
     text = (CONFIGS / 'TRAINING.md').read_text().replace('\\\n', ' ')
     (line,) = [line.strip() for line in text.splitlines() if line.strip().startswith(start)]
     return shlex.split(re.sub(r'(--nproc-per-node)=8', r'\1=2', line))
-
-
-def free_port() -> str:
-    with socket.create_server(('127.0.0.1', 0)) as server:
-        return str(server.getsockname()[1])
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import re
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,14 @@ from glean_plus.weights import WeightsError, read_state_dict
 from glean_plus.weights.plain import load_plain
 from glean_plus.weights.whole import damage
 
-from conftest import ROOT, launch, run_tool
+import killing
+from conftest import forked, run_tool
 from killing import differing_bytes, small_config, train, write_data
 
 
 def killed(folder: Path, kills: int, processes: int) -> dict[str, Any]:
-    arguments = [str(ROOT / 'tests' / 'killing.py'), str(folder), str(kills), '--processes', str(processes)]
-    output = launch([sys.executable, *arguments], ROOT)
+    arguments = [str(folder), str(kills), '--processes', str(processes)]
+    output = forked(killing.main, arguments, cwd=folder)
     return json.loads(next(line for line in output.splitlines() if line.startswith('{"kills"')))
 
 
