@@ -147,12 +147,13 @@ def train_by_two(folder: Path, *options: str) -> None:
 
 
 def test_checkpoint_of_two_processes_is_that_of_one(tiny_config: Any, tmp_path: Path) -> None:
-    """The tool trains in two processes, and resumes there; one process tests the result."""
+    """The tool trains in two processes that torchrun starts, and resumes in two; one process tests the result."""
     config = tiny_config('glean_twemoji_4x', tmp_path / 'work', **{'train_cfg.max_iters': 4})
     config.default_hooks.checkpoint.interval = 2
     config.env_cfg.dist_cfg.backend = 'nccl'  # as shipped; without a GPU it becomes gloo
     config.dump(tmp_path / 'config.py')
-    train_by_two(tmp_path)
+    tool = [str(ROOT / 'tools' / 'train.py'), str(tmp_path / 'config.py'), '--launcher', 'pytorch']
+    launch([str(BIN / 'torchrun'), '--standalone', '--nproc-per-node=2', *tool], tmp_path)
     single = {*MODELS.build(config.model).state_dict()}
     once = torch.load(tmp_path / 'work' / 'iter_4.pth')['state_dict']
     assert {*once} == single
