@@ -322,7 +322,7 @@ def test_two_results_are_never_one_file(
     for name in names:
         (tmp_path / 'in' / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new('RGB', (4, 4)).save(tmp_path / 'in' / name)
-    assert restore(tmp_path / 'in', tmp_path / 'out') == command.WRONG
+    assert restore(tmp_path / 'in', tmp_path / 'out', '--compare') == command.WRONG
     assert 'would both have the result' in capsys.readouterr().err and not (tmp_path / 'out').exists()
 
 

@@ -18,7 +18,7 @@ from glean_plus.restore import manifest
 from glean_plus.restore.base import PictureRestorer, Restored
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.failure import Assessor
-from glean_plus.restore.jobs import Job, Jobs
+from glean_plus.restore.jobs import Job, Jobs, refuse_doubles
 from glean_plus.restore.picture import WHITES, Picture
 from glean_plus.restore.png import PngWriter
 from glean_plus.restore.read import read
@@ -86,10 +86,12 @@ def restore_files(
         A record of each picture, and the content of the manifest.
 
     Raises:
-        RestoreError: If there are results of another run, or of none, an option is not for what is there, or nothing
-            can be written.
+        RestoreError: If there are results of another run, or of none, two inputs have one result, an option is not for
+            what is there, or nothing can be written.
     """
     crf = _video_quality(jobs, crf, compare or assessor is not None or restorer.keep_crops)
+    asked = dict(compare=compare, report=assessor is not None, faces=restorer.keep_crops)
+    refuse_doubles(jobs.jobs, **asked)
     options = ({} if jobs.single else dict(ending=_ending(jobs))) | ({} if crf is None else dict(crf=crf))
     content = manifest.manifest(restorer, options, command)
     where = manifest.path_of(jobs.out, jobs.single)
@@ -114,7 +116,7 @@ def restore_files(
         say(line)
     todo = []
     for job in jobs.jobs:
-        if goes_on and job.done(since, compare, assessor is not None, restorer.keep_crops):
+        if goes_on and job.done(job.results(**asked), since):
             records.append(Record(str(job.source), str(job.target), 'there'))
         else:
             todo.append(job)

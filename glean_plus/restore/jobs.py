@@ -44,23 +44,26 @@ class Job:
     def is_video(self) -> bool:
         return video.is_video(self.source)
 
-    def done(self, since: int, compare: bool, report: bool, faces: bool) -> bool:
-        """Whether its result, and what else is asked for, is there, not older than its source and the run's beginning.
+    def results(self, compare: bool = True, report: bool = True, faces: bool = True) -> list[Path]:
+        """The files that it writes: the result, and what is asked for; of a report the heat map comes first."""
+        asked = {self.compare: compare, self.report.with_suffix('.png'): report, self.report: report,
+                 self.faces / FACE_LIST: faces}  # fmt: skip
+        return [self.target, *(path for path, wanted in asked.items() if wanted)]
+
+    def done(self, results: Sequence[Path], since: int) -> bool:
+        """Whether these are there, not older than the source and the beginning of the run.
 
         A run that replaces another's results leaves these where it was interrupted, or failed.
 
         Args:
-            since: When the run was begun, in nanoseconds, as files have it.
-            compare, report, faces: What is asked for.
+            results: Of :meth:`results`; a heat map may be missing, as not every model has one.
+            since: In nanoseconds, as files have it.
         """
         since = max(since, self.source.stat().st_mtime_ns)
-        wanted = {self.target: True, self.compare: compare, self.report: report, self.faces / FACE_LIST: faces}
-        return all(path.is_file() and path.stat().st_mtime_ns >= since for path, asked in wanted.items() if asked)
-
-    @property
-    def results(self) -> tuple[Path, ...]:
-        """Everything that it may write, a folder as such."""
-        return self.target, self.compare, self.report, self.report.with_suffix('.png'), self.faces
+        heat_map = self.report.with_suffix('.png')
+        return all(
+            path.is_file() and path.stat().st_mtime_ns >= since for path in results if path != heat_map
+        )
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,8 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         ending: Of the pictures' results in a folder, ``.png`` if None.
 
     Raises:
-        RestoreError: If there is nothing, an input would be overwritten, two results would be one file, a result of a
-            folder would be outside of ``out`` or an input of the next run, or results cannot have this ending.
+        RestoreError: If there is nothing, an input would be overwritten, a result of a folder would be outside of
+            ``out`` or an input of the next run, or results cannot have this ending.
     """
     if ending is not None:
         check_ending(ending)
@@ -137,7 +140,6 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
     names_found = Path(given).name if glob.has_magic(given) else ''
     if inside == base.resolve() and any(fnmatch.fnmatch(job.target.name, names_found) for job in jobs):
         raise RestoreError(f'Results in {out} would be inputs of the next run: choose another folder for them.')
-    _refuse_doubles(jobs)
     return Jobs(jobs, refused, out, False, notes)
 
 
@@ -169,11 +171,16 @@ def _named(base: Path, names: Sequence[str], out: Path, ending: str) -> list[Job
     return jobs
 
 
-def _refuse_doubles(jobs: Sequence[Job]) -> None:
-    """Raise RestoreError if two inputs have one result, such as a.png.png of a.png and a.jpg, and of a.png.jpg."""
+def refuse_doubles(jobs: Sequence[Job], **asked: bool) -> None:
+    """Raise RestoreError if two inputs have one result, such as a.jpg.png of a.jpg beside a.png, and of a.jpg.png.
+
+    Args:
+        jobs: The inputs.
+        **asked: As :meth:`Job.results` takes them.
+    """
     owners: dict[str, Job] = {}
     for job in jobs:
-        for path in job.results:
+        for path in job.results(**asked):
             other = owners.setdefault(str(path).lower(), job)  # on many systems, names in capitals are the same
             if other is not job:
                 raise RestoreError(f'{other.source} and {job.source} would both have the result {path}: rename one.')
@@ -181,7 +188,7 @@ def _refuse_doubles(jobs: Sequence[Job]) -> None:
 
 def _inside(job: Job, out: Path) -> Job:
     """Refuse a result that a link in the folder of the results would lead out of it."""
-    for path in job.results:
+    for path in job.results():
         folder = path.parent.resolve()
         if out not in (folder, *folder.parents):
             raise RestoreError(f'The result of {job.source} would be {path}, outside of {out}: choose another place.')
