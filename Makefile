@@ -58,21 +58,21 @@ demo: setup
 	@echo '  shipped weights:        $(DEMO)/shipped/comparison.png'
 	@echo '  after 200 iterations:   $(DEMO)/trained/comparison.png'
 
-# Side by side, one thread each: most of the tests' time is single-threaded start-up of processes.
+# Side by side, on the CPU alone, one thread each: most of the tests' time is single-threaded start-up of processes.
 TEST_PROCESSES ?= 2
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 test-classic: classic
-	OMP_NUM_THREADS=1 $(CLASSIC)/bin/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(CLASSIC)/bin/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 # Lines of the package that the tests run, those of the processes that they start included.
 coverage: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal --cov=glean_plus
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal --cov=glean_plus
 
 # What takes minutes: a hundred kills, four processes, hundreds of skipped steps.
 soak: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak -s
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak -s
 
 lint: setup
 	$(BIN)/ruff check .

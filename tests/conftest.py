@@ -7,6 +7,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import random
 import re
 import runpy
 import socket
@@ -16,10 +17,12 @@ import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -43,6 +46,9 @@ torch.set_warn_always(True)
 @pytest.fixture(autouse=True)
 def _scope_and_seed() -> None:
     init_default_scope('mmagic')
+    torch.use_deterministic_algorithms(False)  # what a training of another test has switched on
+    random.seed(0)
+    np.random.seed(0)
     torch.manual_seed(0)
 
 
@@ -186,6 +192,8 @@ def launch(arguments: list[str], cwd: Path, **variables: str) -> str:
     """
     environment = {**os.environ, 'PYTHONWARNINGS': 'default', 'OMP_NUM_THREADS': '1', 'TORCH_HOME': str(cwd / 'hub'),
                    'PATH': f'{BIN}{os.pathsep}{os.environ["PATH"]}', **variables}  # fmt: skip
+    if Path(arguments[0]).name != 'mim':  # which looks for configs and tools in what is installed
+        environment['PYTHONPATH'] = str(ROOT)
     result = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
     output = result.stdout + result.stderr
     assert result.returncode == 0, output[-6000:]
@@ -237,6 +245,15 @@ def cost_of(generator: Mapping[str, Any]) -> Any:
     return _costs[key]
 
 
+def is_running(process: int | str) -> bool:
+    """Not so one that has ended and is not collected yet, as nobody does in some containers (Linux)."""
+    try:
+        state = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[0]
+    except OSError:
+        return False
+    return state not in 'ZX'
+
+
 def free_port() -> str:
     with socket.create_server(('127.0.0.1', 0)) as server:
         return str(server.getsockname()[1])
@@ -274,9 +291,10 @@ def forked(work: Callable[..., Any], *arguments: Any, cwd: Path, processes: int 
         for rank in range(processes or 1):
             ranks = dict(RANK=str(rank), LOCAL_RANK=str(rank)) if processes else {}
             workers.append(fork(work, *arguments, cwd=cwd, output=file.fileno(), **variables, **ranks))
-        for worker in workers:
-            worker.join(max(0, end - time.monotonic()))
-        for worker in workers:
+        running = {worker.sentinel for worker in workers}
+        while running and not any(worker.exitcode for worker in workers) and time.monotonic() < end:
+            running -= {*wait(running, timeout=1)}
+        for worker in workers:  # the others wait for one that has failed
             worker.kill()  # nothing if it has ended
             worker.join()
         file.seek(0)

@@ -29,6 +29,7 @@ import glean_plus.modules  # noqa: F401
 from glean_plus.engine import newest_whole
 from glean_plus.weights.plain import load_plain
 
+from conftest import free_port
 from small_restorers import PREPROCESSOR, generator_config
 
 ITERS = 24
@@ -81,7 +82,7 @@ def train(config: Config) -> Runner:
 
 def start(config: Config, processes: int) -> list[int]:
     """Forks; each process ends with 0 after a whole training."""
-    port, found = random.randint(20_000, 50_000), []
+    port, found = free_port(), []
     for rank in range(processes):
         child = os.fork()
         if child:
@@ -93,7 +94,7 @@ def start(config: Config, processes: int) -> list[int]:
             os.dup2(null, 1)
             if processes > 1:
                 os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes),
-                                  MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))  # fmt: skip
+                                  MASTER_ADDR='127.0.0.1', MASTER_PORT=port)  # fmt: skip
                 config.launcher = 'pytorch'
             train(config)
             code = 0

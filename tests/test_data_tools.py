@@ -30,7 +30,7 @@ from glean_plus.data.fit import fit_to
 from glean_plus.data.items import refuse_doubles, safe_name
 from glean_plus.data.readers.lfw import surname
 
-from conftest import CONFIGS, forked, load_tool, run_tool
+from conftest import CONFIGS, forked, is_running, load_tool, run_tool
 from layouts import LAYOUTS, VAL, WNIDS, cat, encoded, imagenet, imagenet_val_flat, lfw, photo, put, put_lmdb
 
 
@@ -390,8 +390,8 @@ def workers_of(group: int) -> list[str]:
     found = []
     for path in Path('/proc').glob('[0-9]*/stat'):
         with contextlib.suppress(OSError):  # ended meanwhile
-            state, _, its_group = path.read_text().rpartition(')')[2].split()[:3]
-            if int(its_group) == group and state not in 'ZX':
+            its_group = path.read_text().rpartition(')')[2].split()[2]
+            if int(its_group) == group and is_running(path.parent.name):
                 found.append(path.parent.name)
     return found
 

@@ -283,7 +283,7 @@ class Parsed(HTMLParser):
 def test_command_on_the_shipped_model(
     tiny_data: Path, no_scope: None, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command as a user runs it; without the bank's features the picture is worse (Fig. 14)."""
+    """The command; without the bank's features the picture is worse (Fig. 14)."""
     monkeypatch.chdir(tmp_path)
     out = tmp_path / 'out'
     run_tool('inspect_bank', [

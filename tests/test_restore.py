@@ -11,6 +11,7 @@ import torch
 from mmagic.registry import MODELS
 from mmengine.config import Config
 from PIL import Image, ImageCms
+from test_folded import needs_compiler
 
 from glean_plus import Restorer
 from glean_plus.color import rgb_to_lab
@@ -265,17 +266,18 @@ def test_tiles_of_a_whole_glean_share_the_picture_s_codes(restorers: dict[str, R
     assert np.abs(result - alone[:, :16].astype(int)).max() > 5
 
 
+@pytest.mark.parametrize('speed', ['folded', pytest.param('compiled', marks=needs_compiler)])
 @pytest.mark.parametrize('mode', ['tiles', 'direct'])
-def test_folded_and_batched_and_in_parts(mode: str, checkpoints: dict[str, Path]) -> None:
+def test_folded_and_batched_and_in_parts(mode: str, speed: str, checkpoints: dict[str, Path]) -> None:
     """None of them changes the picture but for rounding, or, in parts, near the seams."""
     image = photo('chelsea', *((72, 90) if mode == 'direct' else (40, 50)))
     expected = Restorer(checkpoints['light'], mode=mode, device='cpu')(image).astype(int)
-    folded = Restorer(checkpoints['light'], mode=mode, device='cpu', speed='folded')
+    folded = Restorer(checkpoints['light'], mode=mode, device='cpu', speed=speed)
     difference = np.abs(folded(image).astype(int) - expected)
-    # Its sides are padded to multiples of 4, not of 2: another end of the picture, where it is not one.
+    # Its sides are padded to multiples of 4 or more, not of 2: another end of the picture, where it is not one.
     assert difference.max() <= 1 if mode == 'tiles' else difference[:, :120].max() <= 1 and difference.mean() < 1
     if mode == 'tiles':
-        whole = [Restorer(checkpoints['whole'], device='cpu', speed=speed) for speed in ('exact', 'folded')]
+        whole = [Restorer(checkpoints['whole'], device='cpu', speed=each) for each in ('exact', speed)]
         np.testing.assert_allclose(*(each(image).astype(int) for each in whole), atol=1)  # codes are shared alike
     batched = Restorer(checkpoints['light'], mode=mode, device='cpu', batch=3)
     for result in batched([image, image, image]):

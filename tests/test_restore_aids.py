@@ -14,6 +14,7 @@ import torch
 from mmagic.evaluation.metrics.psnr import psnr
 from mmagic.registry import MODELS
 from PIL import Image
+from test_folded import needs_compiler
 
 from glean_plus import Restorer, command
 from glean_plus.command import main
@@ -93,6 +94,18 @@ def test_fidelity_in_every_mode_and_folded(name: str, mode: str, value: float) -
     )
     assert np.abs(exact - own).mean() > 0.5
     assert np.abs(exact - folded).mean() < 0.5
+
+
+@pytest.mark.parametrize('speed', ['exact', 'folded', pytest.param('compiled', marks=needs_compiler)])
+@pytest.mark.parametrize('name, mode', [(LIGHT, 'direct'), (LIGHT, 'tiles'), (GLEAN, 'tiles'), (GLEAN, 'fit')])
+def test_the_input_is_met_the_better_the_higher_the_fidelity(name: str, mode: str, speed: str) -> None:
+    picture, scores = Picture(photo('chelsea', 20, 24)), []
+    for value in (0, None, 1):
+        made = Restorer(name, device='cpu', mode=mode, speed=speed, fidelity=value).restoration([picture])
+        for _ in made:
+            pass
+        scores += made.scores
+    assert scores[0] < scores[1] < scores[2]
 
 
 def test_fidelity_1_is_consistent_and_below_the_middle_both_go_together() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from test_folded import needs_compiler
 
 import glean_plus
 from glean_plus import command
@@ -24,7 +25,7 @@ from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.jobs import find_jobs
 from glean_plus.restore.network import Network
 
-from conftest import CONFIGS, ROOT, fork
+from conftest import BIN, CONFIGS, ROOT, fork, launch
 from small_restorers import generator_config, photo, write_checkpoint
 
 
@@ -200,7 +201,8 @@ def test_one_of_a_batch_that_fails_is_the_only_one_lost(
 
 
 OPTIONS = [
-    ('--mode', 'tiles'), ('--mode', 'fit'), ('--precision', 'bf16'), ('--speed', 'folded'), ('--seed', '3'),
+    ('--mode', 'tiles'), ('--mode', 'fit'), ('--precision', 'bf16'), ('--speed', 'folded'),
+    pytest.param(('--speed', 'compiled'), marks=needs_compiler), ('--seed', '3'),
     ('--consistent',), ('--consistent', '1'), ('--fidelity', '0'), ('--fidelity', '0.8'), ('--max-memory', '1M'),
     ('--checkpoint', 'OTHER'),
 ]  # fmt: skip
@@ -278,6 +280,14 @@ def test_wrong_calls_are_sentences(
     said = capsys.readouterr().err
     assert words in said and 'Traceback' not in said
     assert not Path('out').exists()
+
+
+def test_the_command_itself(light_checkpoint: Path, tmp_path: Path) -> None:
+    """As it is installed, in a process that has imported nothing."""
+    Image.new('RGB', (16, 16), (200, 90, 30)).save(tmp_path / 'in.png')
+    options = ['--device', 'cpu', '--model', str(light_checkpoint)]
+    assert '1 restored' in launch([str(BIN / 'glean-plus'), 'restore', 'in.png', 'out.png', *options], tmp_path)
+    assert Image.open(tmp_path / 'out.png').size == (32, 32)
 
 
 def test_models_lists_what_has_a_name(capsys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from PIL import Image
 from glean_plus.study.definition import read_study
 from glean_plus.study.execute import launch_process
 
+from conftest import is_running
 from small_study import Launcher, study, write_study
 
 
@@ -43,9 +44,9 @@ def carried_out(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Si
     process.kill()
     process.join()
     end = time.monotonic() + 120
-    while any(Path(f'/proc/{child}').exists() for child in children) and time.monotonic() < end:
+    while any(map(is_running, children)) and time.monotonic() < end:
         time.sleep(0.05)
-    orphans = [child for child in children if Path(f'/proc/{child}').exists()]
+    orphans = [*filter(is_running, children)]
     for child in orphans:
         os.kill(int(child), signal.SIGKILL)
     killed_late = (first / 'train.json').exists()

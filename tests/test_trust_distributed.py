@@ -61,7 +61,8 @@ def test_processes_skip_together_stay_equal_and_end_together(processes: int, tmp
     (tmp_path / 'worker.py').write_text(WORKER)
     command = [str(BIN / 'torchrun'), '--standalone', f'--nproc-per-node={processes}',
                str(ROOT / 'tools' / 'train.py'), 'config.py', '--launcher', 'pytorch']  # fmt: skip
-    environment = os.environ | dict(OMP_NUM_THREADS='1', PYTHONPATH=str(tmp_path), PYTHONWARNINGS='ignore')
+    path = f'{tmp_path}{os.pathsep}{ROOT}'
+    environment = os.environ | dict(OMP_NUM_THREADS='1', PYTHONPATH=path, PYTHONWARNINGS='ignore')
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     seconds = time.time() - (tmp_path / 'weights_3_1.pth').stat().st_mtime
     output = result.stdout + result.stderr
