@@ -116,6 +116,13 @@ def test_memory_is_what_a_network_needs() -> None:
     assert len(kept) == 20_000_000
 
 
+def test_what_cannot_run_here_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tool, names = load_tool('benchmark'), ['GLEAN', 'GLEAN, folded', 'GLEAN, compiled', 'GLEAN, compiled, bfloat16']
+    assert tool.left_out(names, 'cuda') == names[2:]
+    monkeypatch.setenv('CXX', str(tmp_path / 'no compiler'))
+    assert tool.left_out(names, 'cpu') == names[2:]
+
+
 def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     tool = load_tool('benchmark')
     for options, message in (
@@ -124,6 +131,7 @@ def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
         (['--task', 'color', '--only', 'GLEAN'], "there is no contender 'GLEAN'; known are 'Color GLEAN'"),
         (['--device', 'nonsense'], 'The device nonsense cannot be used'),
         (['--runs', '0'], '--runs must be 1 or more'),
+        (['--sizes', '16:256', '32:256', '--plot', 'x.png'], 'of which two are the same'),
         (['--sizes', '12:16'], 'GLEAN cannot restore 12 to 16: in_size 12 does not fit the bank'),
     ):
         monkeypatch.setattr(sys, 'argv', ['benchmark.py', *options])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from mmagic.datasets import BasicImageDataset
 from mmagic.registry import DATA_SAMPLERS, TRANSFORMS
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import ConcatDataset, pseudo_collate
 from PIL import Image
 from scipy import ndimage, stats
 from torch.utils.data import DataLoader
@@ -119,6 +120,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index in range(5):
         Image.fromarray(np.roll(picture(), index * 7, axis=0)).save(root / f'{index}.png')
     return root
+
+
+def test_an_index_stays_numbered_in_one_of_several_data_sets() -> None:
+    """As MMEngine's wrappers hand it on: in the second of two, and in one that is repeated."""
+    several = SimpleNamespace(cumulative_sizes=[5, 9], full_init=None, _fully_initialized=True)
+    _, index = ConcatDataset._get_ori_dataset_idx(several, NumberedIndex(7, 3))
+    repeated = NumberedIndex(7, 3) % 5
+    assert (index, index.draw) == (2, 3) and (repeated, repeated.draw) == (2, 3)
 
 
 def stream(folder: Path, workers: int, count: int = 12, seed: int = 0) -> list[tuple[bytes, bytes, str]]:

@@ -474,6 +474,8 @@ def test_errors_name_what_is_wrong(
     with pytest.raises(InspectionError, match='There is no folder'):
         folder_source(plain, tmp_path / 'nowhere', tmp_path / 's')
     (tmp_path / 'empty').mkdir()
+    with pytest.raises(InspectionError, match='An? ESRGANPlus has no bank'):
+        folder_source(Config.fromfile(CONFIGS / 'esrganplus_twemoji_4x.py').to_dict(), pictures, tmp_path / 's')
     with pytest.raises(InspectionError, match='no pictures in'):
         folder_source(plain, tmp_path / 'empty', tmp_path / 's')
     with pytest.raises(InspectionError, match=r'pictures 0 to 2, but \[7\] are asked for'):

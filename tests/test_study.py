@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from glean_plus.study.execute import Progress, carry_out, only_one
 from glean_plus.study.runs import Run, plan
 from glean_plus.study.statistics import better_pairs, group_average, paired_test, seed_average, spread
 
-from conftest import BANK_FILE
+from conftest import BANK_FILE, CONFIGS
 from small_study import Done, Launcher, pretend, study, write_study
 
 
@@ -45,6 +46,40 @@ def test_what_changed_is_run_again_and_nothing_else(tiny_data: Path, tmp_path: P
     more = Launcher()
     assert study(path, out, more) == 0 and len(more.names) == 5
     assert times == [marker.stat().st_mtime_ns for marker in markers]
+
+
+def test_what_only_looks_at_a_training_is_no_part_of_it(tiny_data: Path, tmp_path: Path) -> None:
+    """Where the curves show all metrics, and one is added; where the held-out pictures are others."""
+    data = tmp_path / 'data'
+    data.symlink_to(tiny_data)
+    curves = ("val_metrics = [dict(type='PSNR')]\n", '')
+    metric = ("features='stlpips-alex')", "features='stlpips-alex'), dict(type='SSIM')")
+    runs = [plan(read_study(write_study(tmp_path, data, *changes)), tmp_path)[1]
+            for changes in ((curves,), (curves, metric))]  # fmt: skip
+    data.unlink()
+    shutil.copytree(tiny_data, data)
+    names = data / 'meta_info_Twemoji_people_test.txt'
+    names.write_text(''.join(names.read_text().splitlines(keepends=True)[1:]))
+    runs.append(plan(read_study(write_study(tmp_path, data, curves)), tmp_path)[1])
+    assert len({run.test_fingerprint for run in runs}) == 3
+    # Another path of the same pictures is another data_root, and so another training.
+    assert len({run.train_fingerprint for run in runs}) == 1
+
+
+def test_another_list_of_pictures_is_another_training(tiny_data: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(tiny_data, tmp_path / 'data'))
+    path = write_study(tmp_path, data)
+    before = plan(read_study(path), tmp_path)[1].train_fingerprint
+    names = data / 'meta_info_Twemoji_people_train.txt'
+    names.write_text(''.join(names.read_text().splitlines(keepends=True)[1:]))
+    assert plan(read_study(path), tmp_path)[1].train_fingerprint != before
+
+
+def test_a_short_budget_keeps_each_schedule(tmp_path: Path) -> None:
+    """A warm-up of a tenth, of five iterations."""
+    study = read_study(CONFIGS / 'studies' / 'twemoji_8x.py').select(budget=dict(iters=5))
+    warm_up, rest = plan(study, tmp_path)[1].config['param_scheduler']
+    assert (warm_up['begin'], warm_up['end']) == (0, 1) and (rest['begin'], rest['end'], rest['T_max']) == (0, 5, 4)
 
 
 def test_a_bank_that_is_trained_anew_is_another_bank(tiny_data: Path, tmp_path: Path) -> None:
@@ -100,6 +135,9 @@ def test_options_of_the_tool(tiny_data: Path, tmp_path: Path, capsys: Any) -> No
     launcher = Launcher()
     assert study(path, tmp_path / 'timed', launcher, '--rows', 'Light', '--budget', 'seconds=7', '--seeds', '0') == 0
     assert launcher.names == ['Light, seed 0', 'Light, seed 0']
+    timed = ('--rows', 'Light', '--budget', 'seconds=7', '--seeds')
+    another = Launcher()
+    assert study(path, tmp_path / 'timed', another, *timed, '1') == 0 and another.names == ['Light, seed 1']
     asked = [json.loads((tmp_path / 'timed' / part / 'run.json').read_text())
              for part in ('speed/Light', 'runs/Light/seed_0')]  # fmt: skip
     assert [each['iters'] for each in asked] == [12, 3]

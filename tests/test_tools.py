@@ -96,6 +96,8 @@ def test_complexity_counts_what_mmagic_s_glean_has() -> None:
 
     from glean_plus.analysis.complexity import complexity
 
+    with pytest.raises(ValueError, match='GLEANStyleGANv2 does not say its .*in_channels'):
+        complexity(dict(type='GLEANStyleGANv2', in_size=16, out_size=64, num_rrdbs=2))
     theirs = GLEANStyleGANv2(16, 64, num_rrdbs=2)
     count = lambda *modules: sum(p.numel() for module in modules for p in module.parameters())  # noqa: E731
     ours = complexity(

@@ -49,7 +49,25 @@ def parse_args() -> argparse.Namespace:
     for name in ('batch', 'runs', 'threads'):
         if getattr(args, name) < 1:
             parser.error(f'--{name} must be 1 or more, but is {getattr(args, name)}')
+    outputs = [out_size for _, out_size in args.sizes or ()]
+    if args.plot and len({*outputs}) < len(outputs):
+        parser.error(f'--plot draws over the size of the output, of which two are the same: {outputs}')
     return args
+
+
+def left_out(names: list[str], device: str) -> list[str]:
+    """Those that cannot run here: the compiled ones, on another device or without a compiler."""
+    from glean_plus.analysis.benchmark.contenders import CONTENDERS
+    from glean_plus.inference.compiler import CompilerError, compiler
+
+    try:
+        compiler()
+    except CompilerError:
+        pass
+    else:
+        if device == 'cpu':
+            return []
+    return [name for name in names if CONTENDERS[name].speed.startswith('compiled')]
 
 
 def main() -> None:
@@ -63,6 +81,9 @@ def main() -> None:
     known = [name for name, contender in CONTENDERS.items() if contender.task == args.task]
     if unknown := [name for name in args.only or () if name not in known]:
         sys.exit(f'benchmark: there is no contender {unknown[0]!r}; known are {", ".join(map(repr, known))}.')
+    if not args.only and (left := left_out(known, args.device)):
+        print(f'benchmark: left out, as they need a CPU and a C++ compiler: {", ".join(left)}', file=sys.stderr)
+        known = [name for name in known if name not in left]
     tables, by_size = [], {}
     try:
         usable_device(args.device)

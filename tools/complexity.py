@@ -78,7 +78,10 @@ def main() -> None:
         if args.in_size and generator['in_size'] != args.in_size:
             sys.exit(f'{path} has input size {generator["in_size"]}, not {args.in_size}.')
         published = published_column(generator)
-        result = complexity(generator)
+        try:
+            result = complexity(generator)
+        except ValueError as error:
+            sys.exit(f'{path} cannot be counted: {error}')
         table += [summary(path.stem, result)] if args.table else rows(path.stem, result, published)
         if published:
             failures += [f'{path.stem}: {miss}' for miss in misses(result, published)]

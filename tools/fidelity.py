@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from glean_plus.data.files import pictures_below
 from glean_plus.metrics import KIDMetric, LRConsistency, STLPIPSMetric
 from glean_plus.restore import RestoreError, Restorer
 from glean_plus.weights import WeightsError
@@ -56,10 +57,12 @@ def main() -> None:
     if args.names:
         names = [line.split()[0] for line in args.names.read_text().splitlines() if line.strip()]
     else:
-        names = sorted(path.name for path in args.lq.glob('*.png'))
+        names = [name for name in pictures_below(args.lq)[0] if '/' not in name]
     names = names[::max(args.every, 1)]
     if len(names) < 2:
         sys.exit(f'{args.lq} has {len(names)} such pictures, but a distance of two sets takes two or more of each.')
+    if missing := [path for folder in (args.lq, args.gt) for name in names if not (path := folder / name).is_file()]:
+        sys.exit(f'There is no {missing[0]}: an input and its truth have one name.')
     read: Any = lambda folder, name: np.array(Image.open(folder / name).convert('RGB'))  # noqa: E731
     pairs = [(read(args.lq, name), read(args.gt, name)) for name in names]
     print(f'| fidelity | {" | ".join(COLUMNS)} |\n|{"---|" * (1 + len(COLUMNS))}')

@@ -103,9 +103,14 @@ def complexity(generator: Mapping[str, Any]) -> Complexity:
 
     Args:
         generator: The generator of a config: GLEAN, or a network with ``in_size``, ``out_size`` and ``in_channels``.
+
+    Raises:
+        ValueError: If it is neither.
     """
     with torch.device('meta'):
         model: nn.Module = MODELS.build(dict(generator)).eval()
+        if missing := [name for name in ('in_size', 'out_size', 'in_channels') if not hasattr(model, name)]:
+            raise ValueError(f'A {type(model).__name__} does not say its {", ".join(missing)}.')
         lq = torch.zeros(1, model.in_channels, model.in_size, model.in_size)
     trained = _count(parameter for parameter in model.parameters() if parameter.requires_grad)
     # The counter cannot follow a module whose input is a parameter, as the constant of a bank that is trained.

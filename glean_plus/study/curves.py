@@ -71,6 +71,8 @@ def _draw(found: Mapping[tuple[str, int], Mapping[str, Curve]], names: Sequence[
     from matplotlib.figure import Figure
 
     panels = [name for name in names if any(name in curves for curves in found.values())]
+    if not panels:
+        return
     labels = list(dict.fromkeys(label for label, _ in found))
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)

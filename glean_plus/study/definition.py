@@ -131,7 +131,8 @@ def read_study(path: Path) -> Study:
     * ``same``: Keys whose values must be the same in every row; the test data always must be.
     * ``val_points``: How often each training is tested on the way, for the curves; 0 for never.
     * ``val_metrics``: Configs of the metrics that these tests have, of the same keys as the others; default: all.
-    * ``deterministic``: PyTorch's deterministic algorithms. Without them, a GPU does not give the same numbers twice.
+    * ``deterministic``: PyTorch's deterministic algorithms, where there are any; a log names those that have none.
+      Without them, a GPU does not give the same numbers twice.
     * ``better``: Metric's key -> ``higher`` or ``lower``, for metrics that are not known.
     * ``groups``: ``dict(file='x.csv', picture='column', group='column')``: pictures of one group are variants of one
       thing, and so no independent evidence. A second test then has one number a group.

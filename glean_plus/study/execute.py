@@ -47,6 +47,8 @@ def launch_process(run: Run, threads: int) -> Job:
         **os.environ,
         'PYTHONPATH': os.pathsep.join(filter(None, [package, os.environ.get('PYTHONPATH')])),
         **{f'{library}_NUM_THREADS': str(threads) for library in ('OMP', 'MKL', 'OPENBLAS')},
+        # Without it, cuBLAS has no deterministic algorithms.
+        'CUBLAS_WORKSPACE_CONFIG': os.environ.get('CUBLAS_WORKSPACE_CONFIG', ':4096:8'),
     }
     command = [sys.executable, '-m', 'glean_plus.study.worker', str(run.folder), '--die-with-parent']
     with (run.folder / 'log.txt').open('a') as log:

@@ -2,7 +2,7 @@
 
 A run's folder holds what was asked (``run.json``, ``config.py``), the training (checkpoints, logs, ``train.json`` once
 it is whole) and the test (``test.json`` once it is whole). A result counts only if its fingerprint is that of what is
-asked now; the fingerprint covers the config and the contents of the weights that it names.
+asked now; the fingerprint covers the config and the contents of the weights and lists that it names, not the pictures.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from glean_plus.weights.fetch import sha256
 # What a training depends on, and what a test does beside its weights.
 TRAIN_KEYS = (
     'model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'randomness', 'load_from',
-    'auto_scale_lr', 'custom_hooks', 'val_dataloader', 'val_cfg', 'val_evaluator',
+    'auto_scale_lr', 'custom_hooks',
 )  # fmt: skip
 TEST_KEYS = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator', 'load_from')
 # Keys of a learning-rate schedule that count iterations.
 ITERATIONS = ('begin', 'end', 'T_max', 'step_size', 'milestones', 'periods')
+LENGTHS = ('T_max', 'step_size', 'periods')  # which last for one at least
 # A checkpoint after each such share of a training.
 CHECKPOINTS = 10
 # Lines of the log of losses in a training, for the curves.
@@ -141,7 +142,7 @@ def measurements(study: Study, out: Path) -> list[Run]:
     for row in study.rows.values():
         if row.trained:
             folder = out / 'speed' / row.folder
-            run = _run(study, row, _base_config(study, row), study.row_seeds(row)[0], folder, MEASURED_ITERS, False)
+            run = _run(study, row, _base_config(study, row), 0, folder, MEASURED_ITERS, False)  # any seed is as fast
             runs.append(run)
     return runs
 
@@ -223,6 +224,9 @@ def _stretch(config: Config, iters: int) -> None:
     def scaled(value: Any) -> Any:
         return [scaled(each) for each in value] if isinstance(value, (list, tuple)) else round(value * iters / length)
 
+    def lasting(value: Any) -> Any:
+        return [lasting(each) for each in value] if isinstance(value, list) else max(value, 1)
+
     def walk(part: Any) -> None:
         if isinstance(part, (list, tuple)):
             for each in part:
@@ -230,6 +234,9 @@ def _stretch(config: Config, iters: int) -> None:
         elif isinstance(part, Mapping) and 'type' in part:
             if not part.get('by_epoch', True):
                 part.update({key: scaled(part[key]) for key in ITERATIONS if part.get(key) is not None})
+                part.update({key: lasting(part[key]) for key in LENGTHS if part.get(key) is not None})
+                if part.get('end') is not None:  # MMEngine refuses a schedule without an iteration
+                    part['end'] = max(part['end'], part.get('begin', 0) + 1)
         elif isinstance(part, Mapping):  # one for each optimiser
             for each in part.values():
                 walk(each)
@@ -266,14 +273,22 @@ def _canonical(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it; a file of weights by its content, wherever it is."""
+    """The value as JSON has it; a file of weights, and a data set's list, by its content, wherever it is."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        folder = Path(value['data_root']) if isinstance(value.get('data_root'), str) else None
+        return {str(key): _listed(folder, each) or _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
     if isinstance(value, str) and value.endswith(('.safetensors', '.pth', '.pt', '.pkl')) and Path(value).is_file():
         return f'sha256:{_file_hash(Path(value))}'
     return value if value is None or isinstance(value, (str, int, float, bool)) else repr(value)
+
+
+def _listed(folder: Path | None, value: Any) -> str | None:
+    """A list in a data set's folder, such as ``ann_file``, by its content."""
+    if folder is None or not isinstance(value, str) or not (folder / value).is_file():
+        return None
+    return f'sha256:{_file_hash(folder / value)}'
 
 
 def _file_hash(path: Path) -> str:

@@ -103,4 +103,5 @@ def spread(values: Sequence[float]) -> float | None:
 def _same_pictures(a: Mapping[str, float], b: Mapping[str, float]) -> None:
     if a.keys() != b.keys():
         odd = sorted(a.keys() ^ b.keys())
-        raise StudyError(f'Two runs tested different pictures: {len(odd)} are in one only, such as {odd[0]!r}.')
+        raise StudyError(f'Two runs tested different pictures: {len(odd)} are in one only, such as {odd[0]!r}. '
+                         'Delete test.json in the folder of the one that is out of date, and give the command again.')

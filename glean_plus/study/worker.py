@@ -54,7 +54,7 @@ def train(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
     if newest is not None:
         config.resume, config.load_from = True, str(newest)
     begin = time.perf_counter()
-    runner = Runner.from_cfg(config)
+    runner = _runner(config)
     stopwatch = Stopwatch(folder / 'progress.json')
     runner.register_hook(stopwatch)
     runner.train()
@@ -87,7 +87,7 @@ def test(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
             raise FileNotFoundError(f'{folder} has no checkpoint of its training: delete {folder / "train.json"}.')
         config.load_from = str(last)
     begin = time.perf_counter()
-    runner = Runner.from_cfg(config)
+    runner = _runner(config)
     per_picture = PerPicture()
     runner.register_hook(per_picture)
     runner.test()
@@ -104,14 +104,27 @@ def _config(folder: Path) -> Config:
     return config
 
 
+def _runner(config: Config) -> Runner:
+    runner = Runner.from_cfg(config)
+    if torch.are_deterministic_algorithms_enabled():
+        # On a GPU some have no such algorithm, as the backward pass of padding by reflection: it is said, and goes on.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return runner
+
+
 def _cost(runner: Runner) -> dict[str, Any]:
     model = runner.model
     network = getattr(model, 'generator', model)
     config = runner.cfg.model.get('generator', {})
+    try:
+        macs = complexity(config.to_dict()).macs if 'in_size' in config else None
+    except ValueError as error:
+        runner.logger.warning(f'No multiply-adds are counted: {error}')
+        macs = None
     return dict(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         trained=sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
-        macs=complexity(config.to_dict()).macs if 'in_size' in config else None,
+        macs=macs,
         seconds_per_image=_seconds_per_image(runner),
     )
 

@@ -19,7 +19,10 @@ from mmengine.dataset import InfiniteSampler
 
 
 class NumberedIndex(int):
-    """An index that knows its place in the sampler's stream; MMEngine's data sets hand it on as ``sample_idx``."""
+    """An index that knows its place in the sampler's stream; MMEngine's data sets hand it on as ``sample_idx``.
+
+    It still does as index of one of several data sets (``ConcatDataset``), or of one that is repeated.
+    """
 
     draw: int
 
@@ -27,6 +30,12 @@ class NumberedIndex(int):
         numbered = super().__new__(cls, index)
         numbered.draw = draw
         return numbered
+
+    def __sub__(self, other: int) -> NumberedIndex:
+        return NumberedIndex(int(self) - other, self.draw)
+
+    def __mod__(self, other: int) -> NumberedIndex:
+        return NumberedIndex(int(self) % other, self.draw)
 
     def __getnewargs__(self) -> tuple[int, int]:  # type: ignore[override]  # workers get their indices pickled
         return int(self), self.draw

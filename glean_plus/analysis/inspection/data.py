@@ -47,7 +47,7 @@ class Source:
             if place < len(dataset):
                 try:
                     return pseudo_collate([dataset[place]])
-                except (OSError, AttributeError) as error:  # OpenCV's None for a broken picture fails a step later
+                except (OSError, AttributeError, DataError) as error:  # MMagic's readers fail a step later, on None
                     raise InspectionError(f'{self.names[index]} cannot be loaded: {error}') from error
             place -= len(dataset)
         raise IndexError(index)
@@ -155,6 +155,8 @@ def folder_source(
     generator = config['model']['generator']
     if generator.get('given_class'):
         raise InspectionError("The model is given classes, which a folder's pictures lack: leave the folder out.")
+    if 'bank' not in generator:
+        raise InspectionError(f'A {generator.get("type")} has no bank: there is nothing to inspect.')
     in_size, out_size = generator['in_size'], generator['bank']['out_size']
     scale = out_size // in_size
     if prefixes == {'img', 'gt'} and (in_size * scale != out_size or bad_scales(out_size, [scale])):
