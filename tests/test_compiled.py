@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -167,63 +168,60 @@ def test_wrong_maps_are_refused() -> None:
         conv(torch.zeros(1, 4, 6, 6).permute(0, 2, 3, 1), torch.empty(1, 4, 4, 4), Workspace())
 
 
-def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+@pytest.fixture
+def unbuilt() -> Iterator[None]:
+    """The kernel is asked for anew, and what a test made of it is forgotten."""
     compiler.library.cache_clear()
-    try:
-        monkeypatch.setenv('CXX', 'no-such-compiler -O1')
-        with pytest.raises(CompilerError, match="no-such-compiler was not found. Install g.*'compiled'"):
-            build(True).fold(compiled=True)
-        monkeypatch.setenv('CXX', '')
-        monkeypatch.setenv('PATH', str(tmp_path))
-        with pytest.raises(CompilerError, match=r'neither g\+\+ nor clang\+\+ was not found'):
-            build(True).fold(compiled=True)
-        script = tmp_path / 'broken'
-        script.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho no space >&2\nexit 3\n')
-        script.chmod(0o755)
-        monkeypatch.setenv('CXX', str(script))
-        monkeypatch.setenv('PATH', '/usr/bin:/bin')
-        with pytest.raises(CompilerError, match=r"broken .* ended with 3:\nno space\n.* in CXX, or .* 'compiled'"):
-            build(True).fold(compiled=True)
-        assert not list((tmp_path / 'glean_plus').iterdir())  # nothing is half-written
-        script.write_bytes(b'no program')
-        with pytest.raises(CompilerError, match=r"broken .* cannot be run .* in CXX, or .* 'compiled'"):
-            build(True).fold(compiled=True)
-    finally:
-        compiler.library.cache_clear()
+    yield
+    compiler.library.cache_clear()
+
+
+def test_without_a_compiler(unbuilt: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    monkeypatch.setenv('CXX', 'no-such-compiler -O1')
+    with pytest.raises(CompilerError, match="no-such-compiler was not found. Install g.*'compiled'"):
+        build(True).fold(compiled=True)
+    monkeypatch.setenv('CXX', '')
+    monkeypatch.setenv('PATH', str(tmp_path))
+    with pytest.raises(CompilerError, match=r'neither g\+\+ nor clang\+\+ was not found'):
+        build(True).fold(compiled=True)
+    script = tmp_path / 'broken'
+    script.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho no space >&2\nexit 3\n')
+    script.chmod(0o755)
+    monkeypatch.setenv('CXX', str(script))
+    monkeypatch.setenv('PATH', '/usr/bin:/bin')
+    with pytest.raises(CompilerError, match=r"broken .* ended with 3:\nno space\n.* in CXX, or .* 'compiled'"):
+        build(True).fold(compiled=True)
+    assert not list((tmp_path / 'glean_plus').iterdir())  # nothing is half-written
+    script.write_bytes(b'no program')
+    with pytest.raises(CompilerError, match=r"broken .* cannot be run .* in CXX, or .* 'compiled'"):
+        build(True).fold(compiled=True)
 
 
 @needs_compiler
-def test_without_a_folder_for_the_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_folder_for_the_kernel(unbuilt: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
-    compiler.library.cache_clear()
-    try:
-        with pytest.raises(CompilerError, match="cannot be kept in .*file/glean_plus .* XDG_CACHE_HOME, or .*'compil"):
-            build(True).fold(compiled=True)
-        monkeypatch.delenv('XDG_CACHE_HOME')
-        monkeypatch.setattr(Path, 'home', Mock(side_effect=RuntimeError('no home')))
-        with pytest.raises(CompilerError, match=r"no folder to be kept in \(no home\). .* XDG_CACHE_HOME, or "):
-            build(True).fold(compiled=True)
-    finally:
-        compiler.library.cache_clear()
+    with pytest.raises(CompilerError, match="cannot be kept in .*file/glean_plus .* XDG_CACHE_HOME, or .*'compil"):
+        build(True).fold(compiled=True)
+    monkeypatch.delenv('XDG_CACHE_HOME')
+    monkeypatch.setattr(Path, 'home', Mock(side_effect=RuntimeError('no home')))
+    with pytest.raises(CompilerError, match=r"no folder to be kept in \(no home\). .* XDG_CACHE_HOME, or "):
+        build(True).fold(compiled=True)
 
 
 @needs_compiler
-def test_a_kernel_is_built_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_kernel_is_built_once(unbuilt: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     built = []
     monkeypatch.setattr(compiler, '_build', lambda command, path: (built.append(path), path.parent.mkdir(exist_ok=True),
                                                                     path.write_bytes(b'no library')))  # fmt: skip
-    try:
-        for _ in range(2):
-            compiler.library.cache_clear()
-            with pytest.raises(CompilerError, match='cannot be loaded .* Delete it'):
-                compiler.library()
-        assert len(built) == 1 and built[0].parent == tmp_path / 'glean_plus'
-        monkeypatch.setattr(compiler, 'FLAGS', (*compiler.FLAGS, '-DOTHER'))
-        with pytest.raises(CompilerError):
-            compiler.library()
-        assert len({*built}) == 2
-    finally:
+    for _ in range(2):
         compiler.library.cache_clear()
+        with pytest.raises(CompilerError, match='cannot be loaded .* Delete it'):
+            compiler.library()
+    assert len(built) == 1 and built[0].parent == tmp_path / 'glean_plus'
+    monkeypatch.setattr(compiler, 'FLAGS', (*compiler.FLAGS, '-DOTHER'))
+    with pytest.raises(CompilerError):
+        compiler.library()
+    assert len({*built}) == 2
