@@ -4,6 +4,7 @@
     python tools/prepare_data.py ffhq ~/ffhq data/ffhq --scales 16
     python tools/prepare_data.py folder ~/photos data/mine --size 512 --scales 8 16
     python tools/prepare_data.py imagenet-val ~/imagenet --check
+    python tools/prepare_data.py crops ~/photos data/photos --size 128 --per-image 150
 
 SOURCE is the folder into which the publisher's files were unpacked, or the folder of pictures in it. OUT gets
 
@@ -15,6 +16,12 @@ SOURCE is the folder into which the publisher's files were unpacked, or the fold
 
 Stopped and started again, it goes on where it was. With more problems than --allow-problems, the lists are not written
 and the exit code is 1: look at problems.csv, then mend the files, or run again with --allow-problems, which is quick.
+
+`crops` cuts squares at several scales out of large photographs, for training on any content. A photograph is on one
+side of the split, whole: OUT gets `train/` and `test/`, each as above, and crops.csv with the place of each crop, its
+source and its licence. Flat squares (mean difference of neighbouring pixels below 1.5 of 255) are replaced by others;
+a photograph that is there twice, also at another size, is taken once. A `sources.csv` in SOURCE (columns file, split,
+source, licence) says which photographs are held out; else --test-share of them is. Gray photographs are left out.
 
 Data sets, with a picture's place below SOURCE, side in pixels, scales, how many are taken, and the configs' OUT:
 
@@ -33,6 +40,8 @@ if TYPE_CHECKING:
     from glean_plus.data import Report
 
 SHOWN = 20
+CROPS_ONLY = ('per_image', 'test_share', 'test_size', 'seed')
+SETS_ONLY = ('names', 'limit', 'min_size', 'keep_gray', 'subset')
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     fits = '; '.join(f'{name}: {what}' for name, what in FITS.items())
     parser = argparse.ArgumentParser(
         description=__doc__ + table(), formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument('set', choices=list(SETS), metavar='SET', help='data set, see above')
+    parser.add_argument('set', choices=[*SETS, 'crops'], metavar='SET', help='data set, see above')
     parser.add_argument('source', type=Path, metavar='SOURCE', help='folder of the data set as it was unpacked')
     parser.add_argument('out', type=Path, nargs='?', metavar='OUT', help='folder to write to; not with --check')
     parser.add_argument('--size', type=int, help="side of the pictures (default: the set's)")
@@ -61,6 +70,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument('--subset', choices=('surname', 'name', 'all'),
                         help="lfw: people whose surname (the paper's words, the default) or name (LFW's own lfw-a.tgz) "
                              'starts with A, or all')
+    parser.add_argument('--per-image', type=int, metavar='N', help='crops: of each training photograph (default: 100)')
+    parser.add_argument('--test-share', type=float, metavar='X', help='crops: share that is held out (default: 0.1)')
+    parser.add_argument('--test-size', type=int, metavar='N', help='crops: side of the test images (default: 256)')
+    parser.add_argument('--seed', type=int, metavar='N', help='crops: of places and scales (default: 0)')
     parser.add_argument('--allow-problems', type=int, default=0, metavar='N', help='how many may be left out (default: 0)')
     parser.add_argument('--check', action='store_true', help='read every picture, report all problems, write nothing')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, metavar='N', help='processes')
@@ -77,6 +90,10 @@ def main(arguments: list[str] | None = None) -> int:
         command.error(f'--workers is {args.workers}, but must be positive')
     if args.check == (args.out is not None):
         command.error('--check writes nothing: leave OUT away' if args.check else 'OUT is missing')
+    if args.set == 'crops':
+        return crops(args, command)
+    if given := [name for name in CROPS_ONLY if getattr(args, name) is not None]:
+        command.error(f'--{given[0].replace("_", "-")} is for crops, not for {args.set}')
     try:
         settings = Settings.of(
             args.set, args.size, args.scales, args.fit, args.min_size, args.keep_gray, args.limit, args.names,
@@ -95,6 +112,42 @@ def main(arguments: list[str] | None = None) -> int:
         print('Interrupted; the same command goes on from here.', file=sys.stderr)
         return 130
     tell(report, args)
+    return int(len(report.problems) > args.allow_problems)
+
+
+def crops(args: argparse.Namespace, command: argparse.ArgumentParser) -> int:
+    """`prepare_data crops`: the exit code as for the other sets."""
+    from glean_plus.data import DataError, SettingsError
+    from glean_plus.data.crops import CROPS, SPLITS, CropSettings, prepare_crops
+
+    if given := [name for name in SETS_ONLY if getattr(args, name) is not None]:
+        command.error(f'--{given[0].replace("_", "-")} is not for crops')
+    if args.check or args.fit != 'crop':
+        command.error(f'--{"check" if args.check else "fit"} is not for crops')
+    chosen = {name: getattr(args, name) for name in ('size', *CROPS_ONLY) if getattr(args, name) is not None}
+    if args.scales is not None:
+        chosen['scales'] = tuple(dict.fromkeys(args.scales))
+    try:
+        settings = CropSettings(**chosen)
+    except SettingsError as error:
+        command.error(str(error))
+    try:
+        report = prepare_crops(args.source, args.out, settings, args.workers)
+    except (DataError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('Interrupted; the same command resumes.', file=sys.stderr)
+        return 130
+    for note in report.notes:
+        print(note)
+    for side in SPLITS:
+        print(f'{side}: {report.crops[side]} crops of {report.photos[side]} photographs in {args.out / side}')
+    for problem in report.problems[:SHOWN]:
+        print(f'  {problem.source}: {problem.kind}: {problem.detail}')
+    if report.problems:
+        print(f'{len(report.problems)} problems: all in {args.out / "problems.csv"}')
+    print(f'Sources and licences: {args.out / CROPS}')
     return int(len(report.problems) > args.allow_problems)
 
 
