@@ -41,8 +41,10 @@ class Fit:
         generator, critic = (unwrapped(part) if isinstance(part, nn.Module) else None for part in
                              (getattr(model, name, None) for name in ('generator', 'discriminator')))  # fmt: skip
         lq, out = getattr(generator, 'in_size', None), getattr(generator, 'out_size', None)
+        # A GLEAN is bound to its size, but for tests of one that takes any; the others are convolutions alone.
+        bound = hasattr(generator, 'forward_any') and (training or not generator.any_size)
         return cls(
-            lq if hasattr(generator, 'forward_any') else None,  # a GLEAN's call; the others are convolutions alone
+            lq if bound else None,
             getattr(critic, 'in_size', None) if training else None,
             out // lq if lq and out else None,
         )

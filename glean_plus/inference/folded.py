@@ -19,7 +19,7 @@ from glean_plus.inference.style import Scales, StyleBlock, StyleLayer
 from glean_plus.inference.winograd import TILE, Workspace
 from glean_plus.models.banks.stylegan2 import StyleGAN2Bank
 from glean_plus.models.codes import LearnedCodes, check_codes, codes_of
-from glean_plus.models.decoder import GLEANDecoder
+from glean_plus.models.decoder import GLEANDecoder, enlarged
 from glean_plus.models.encoder import GLEANEncoder
 from glean_plus.models.glean import GLEAN, check_any_size, check_label, check_size
 from glean_plus.models.ops import LRELU_SLOPE
@@ -83,6 +83,7 @@ class FoldedGLEAN(nn.Module):
         self.constant_codes = codes is not None
         self.start_res, self.resolutions, self.channels = bank.start_res, bank.resolutions, dict(bank.channels)
         self.joined = set(decoder.resolutions)
+        self.residual = decoder.wants_input
         if convolutions.compiled and type(model.encoder) is GLEANEncoder:
             self.encoder = FoldedEncoder(self.encoder, convolutions, self.workspace)
         self.first: StyleLayer | None = None
@@ -153,6 +154,8 @@ class FoldedGLEAN(nn.Module):
         for index, picture in enumerate(out):  # one at a time: the maps above the input's size are large
             only = slice(index, index + 1)
             self._above_input(maps[self.in_size][only], g[only], codes_of(codes, only), picture, origin)
+            if self.residual:
+                picture += enlarged(lq[only].float(), self.out_size // self.in_size)[0]
         return out
 
     def release(self) -> None:

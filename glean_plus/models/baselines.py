@@ -145,4 +145,5 @@ class BankFreeGLEAN(BaseModule):
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', s H, s W), both about -1 to 1."""
-        return self.decoder(self.encoder(lq)[self.in_size])
+        inputs = (lq,) if getattr(self.decoder, 'wants_input', False) else ()
+        return self.decoder(self.encoder(lq)[self.in_size], None, *inputs)

@@ -12,6 +12,11 @@ from torch import Tensor, nn
 from glean_plus.models.ops import LRELU_SLOPE
 
 
+def enlarged(lq: Tensor, scale: int) -> Tensor:
+    """The input enlarged by bicubic interpolation: what a residual decoder's output is added to."""
+    return nn.functional.interpolate(lq, scale_factor=scale, mode='bicubic', align_corners=False)
+
+
 @MODELS.register_module()
 class GLEANDecoder(nn.Module):
     """d_0 = D_0(f_0), d_i = D_i([d_{i-1}, g_{N-1+i}]): 3x3 convolutions, each followed by a pixel shuffle but the last.
@@ -27,6 +32,8 @@ class GLEANDecoder(nn.Module):
         last_channels: Width of a hidden layer before the output, as in MMagic's GLEAN; none if None, as in LightGLEAN.
         bank_resolutions: Resolutions at which the bank's feature joins d, all above ``in_size`` if None. Where it does
             not, d_i = D_i(d_{i-1}), and nothing of the bank's width is computed.
+        residual: Predict the difference to the bicubically enlarged input instead of the image. The paper's decoder
+            does not; with it, a short training keeps what the input shows.
 
     Raises:
         ValueError: If the output is not larger than the input, or the decoder has no such resolution.
@@ -41,8 +48,11 @@ class GLEANDecoder(nn.Module):
         width_ratio: float = 1.0,
         last_channels: int | None = 64,
         bank_resolutions: Sequence[int] | None = None,
+        residual: bool = False,
     ) -> None:
         super().__init__()
+        self.wants_input = residual
+        self.scale = out_size // in_size
         if out_size <= in_size:
             raise ValueError(
                 f'GLEANDecoder enlarges: out_size must be larger than in_size, but they are {out_size} and {in_size}. '
@@ -75,12 +85,15 @@ class GLEANDecoder(nn.Module):
                 nn.Conv2d(last_channels, out_channels, 3, 1, 1),
             )
 
-    def forward(self, f_0: Tensor, bank_features: Mapping[int, Tensor] | None = None) -> Tensor:
-        """f_0 (N, C, H, W) and the bank's features at :attr:`resolutions` -> the picture, about -1 to 1."""
+    def forward(
+        self, f_0: Tensor, bank_features: Mapping[int, Tensor] | None = None, lq: Tensor | None = None
+    ) -> Tensor:
+        """f_0 (N, C, H, W), the bank's features at :attr:`resolutions`, the input if residual -> image, about -1 to 1."""
         bank_features = bank_features or {}
         d = f_0
         for res, stage in zip(self.stage_resolutions, self.stages):
             d = stage(d)
             if res in self.resolutions:
                 d = torch.cat([d, bank_features[res]], dim=1)
-        return self.last(d)
+        image = self.last(d)
+        return image if lq is None else image + enlarged(lq, self.scale)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmagic.models.editors.srgan import SRGAN
 from mmagic.models.utils import set_requires_grad
 from mmagic.registry import MODELS
@@ -25,6 +26,16 @@ from glean_plus.models.speed import at_speed, speed_of
 from glean_plus.weights import select_prefix
 from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
 from glean_plus.weights.strict import check
+
+
+
+def restore_any(network: nn.Module, lq: Tensor, *labels: Tensor) -> Tensor:
+    """``network.forward_any`` of inputs (N, C, H, W) of any size, which are padded to its multiple and cropped back."""
+    height, width = lq.shape[-2:]
+    padding = (0, -width % network.multiple, 0, -height % network.multiple)
+    scale = network.out_size // network.in_size
+    return network.forward_any(F.pad(lq, padding, 'replicate'), *labels)[..., :scale * height, :scale * width]
+
 
 # Keys of a train_cfg: MMagic's SRGAN's, and ours.
 TRAIN_CFG = {'disc_steps', 'disc_repeat', 'disc_init_steps', 'channels_last', 'compiled', 'recompute'}
@@ -122,11 +133,15 @@ class GLEANRestorer(SRGAN):
         return self.generator_ema if self.with_ema else unwrapped(self.generator)
 
     def forward_tensor(self, inputs: Tensor, data_samples: Any = None, training: bool = False) -> Tensor:
-        """(N, C, H, W) -> pictures of the moving average, or of the generator in training or without one."""
+        """(N, C, H, W) -> images of the moving average, or of the generator in training or without one.
+
+        Outside of training, a network that takes any size takes inputs of other sizes than its nominal one.
+        """
         if training:
-            network = self.generator
-        else:
-            network = self.tested if self.speed == 'exact' else self._at_speed()
+            return self.generator(inputs, *self.labels(data_samples))
+        network = self.tested if self.speed == 'exact' else self._at_speed()
+        if getattr(network, 'any_size', False) and inputs.shape[-2:] != (network.in_size, network.in_size):
+            return restore_any(network, inputs, *self.labels(data_samples))
         return network(inputs, *self.labels(data_samples))
 
     def _at_speed(self) -> nn.Module:

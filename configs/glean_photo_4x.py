@@ -1,0 +1,63 @@
+# Photographs, 4x, trained on crops 16 -> 64. As LightGLEAN it takes inputs of any size. Losses are the pixels' and
+# ST-LPIPS: a discriminator costs fidelity that 4x does not need.
+_base_ = ['./_base_/glean.py', './_base_/photos.py']
+
+in_size, out_size = 16, 64
+checkpoint = '{{ fileDirname }}/weights/stylegan2_twemoji_64px.safetensors'
+channels = {4: 128, 8: 128, 16: 128, 32: 64, 64: 32}
+
+model = dict(
+    generator=dict(
+        in_size=in_size,
+        bank=dict(
+            out_size=out_size,
+            style_channels=128,
+            num_mlps=4,
+            channels=channels,
+            pretrained=dict(checkpoint=checkpoint, prefix='generator_ema')),
+        encoder=dict(num_rrdbs=4),
+        decoder=dict(residual=True)),
+    discriminator=None,
+    gan_loss=None,
+    perceptual_loss=dict(_delete_=True, type='STLPIPSLoss', net='alex', loss_weight=0.02),
+    ema=dict(decay=0.999),
+    train_cfg=dict(channels_last=True))
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=1,
+    dataset=dict(
+        metainfo=dict(dataset_type='photo', task_name='sisr'),
+        data_root='data/photos/train',
+        data_prefix=dict(img='BIx4_down'),
+        ann_file='meta_info_GT.txt',
+        pipeline=_base_.crop_pipeline))
+# 256 px: larger than a training crop, which only a model of any size can take.
+val_dataloader = dict(
+    num_workers=1,
+    dataset=dict(
+        metainfo=dict(dataset_type='photo', task_name='sisr'),
+        data_root='data/photos/test',
+        data_prefix=dict(img='BIx4_down'),
+        ann_file='meta_info_GT.txt'))
+test_dataloader = val_dataloader
+
+metrics = [
+    dict(type='PSNR'),
+    dict(type='SSIM'),
+    dict(type='STLPIPSMetric', net='vgg'),
+    dict(type='PSNR', pred_key='bicubic_img', prefix='bicubic'),
+    dict(type='SSIM', pred_key='bicubic_img', prefix='bicubic'),
+    dict(type='STLPIPSMetric', net='vgg', pred_key='bicubic_img', prefix='bicubic'),
+]
+val_evaluator = dict(metrics=metrics)
+test_evaluator = dict(metrics=metrics)
+
+train_cfg = dict(max_iters=20_000, val_interval=5000)
+optim_wrapper = dict(_delete_=True, constructor='MultiOptimWrapperConstructor', generator=dict(
+    type='BF16OptimWrapper', optimizer=dict(type='Adam', lr=1e-3, betas=(0.9, 0.99))))
+param_scheduler = [
+    dict(type='LinearLR', by_epoch=False, start_factor=0.01, end=200),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=200, T_max=19_800, end=20_000, eta_min=1e-6),
+]
+default_hooks = dict(checkpoint=dict(interval=1000))
