@@ -1,5 +1,5 @@
-# Photographs, 4x, trained on crops 16 -> 64. As LightGLEAN it takes inputs of any size. Losses are the pixels' and
-# ST-LPIPS: a discriminator costs fidelity that 4x does not need.
+# Photographs, 4x, trained on crops 16 -> 64. Losses are the pixels' and ST-LPIPS: a discriminator costs fidelity that
+# 4x does not need.
 _base_ = ['./_base_/glean.py', './_base_/photos.py']
 
 in_size, out_size = 16, 64
@@ -32,14 +32,15 @@ train_dataloader = dict(
         data_prefix=dict(img='BIx4_down'),
         ann_file='meta_info_GT.txt',
         pipeline=_base_.crop_pipeline))
-# 256 px: larger than a training crop, which only a model of any size can take.
+# GLEAN is bound to its size: the middle of the test images, which have 256 px.
 val_dataloader = dict(
     num_workers=1,
     dataset=dict(
         metainfo=dict(dataset_type='photo', task_name='sisr'),
         data_root='data/photos/test',
         data_prefix=dict(img='BIx4_down'),
-        ann_file='meta_info_GT.txt'))
+        ann_file='meta_info_GT.txt',
+        pipeline=_base_.middle_pipeline))
 test_dataloader = val_dataloader
 
 metrics = [

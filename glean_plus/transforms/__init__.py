@@ -1,10 +1,12 @@
-from glean_plus.transforms.degradation import BlindBlur, BlindDownsample, BlindJPEG, BlindNoise, Shuffled
+from glean_plus.transforms.degradation import (
+    BlindBlur, BlindDownsample, BlindJPEG, BlindNoise, BlindResample, Quantize, Shuffled, Sometimes,
+)  # fmt: skip
 from glean_plus.transforms.lightness import LabLightness
 from glean_plus.transforms.load import LoadPicture
 from glean_plus.transforms.seeded import NumberedSampler, SeededTransforms
 from glean_plus.transforms.square import SquareResize
 
 __all__ = [
-    'BlindBlur', 'BlindDownsample', 'BlindJPEG', 'BlindNoise', 'LabLightness', 'LoadPicture', 'NumberedSampler',
-    'SeededTransforms', 'Shuffled', 'SquareResize',
+    'BlindBlur', 'BlindDownsample', 'BlindJPEG', 'BlindNoise', 'BlindResample', 'LabLightness', 'LoadPicture',
+    'NumberedSampler', 'Quantize', 'SeededTransforms', 'Shuffled', 'Sometimes', 'SquareResize',
 ]  # fmt: skip

@@ -107,6 +107,16 @@ class BlindDownsample(DegradationStep):
 
 
 @TRANSFORMS.register_module()
+class BlindResample(BlindDownsample):
+    """Shrinks by the factor r as :class:`BlindDownsample` and enlarges again: an image that once was smaller."""
+
+    def apply(self, image: np.ndarray, value: float, channel_order: str) -> np.ndarray:
+        height, width, channels = image.shape
+        small = super().apply(image, value, channel_order)
+        return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, channels)
+
+
+@TRANSFORMS.register_module()
 class BlindNoise(DegradationStep):
     """White Gaussian noise of standard deviation delta, in levels of 255, independent in each pixel and channel."""
 
@@ -146,6 +156,43 @@ class BlindJPEG(DegradationStep):
             raise RuntimeError(f'OpenCV cannot write a picture of shape {image.shape} as JPEG.')
         decoded = cv2.imdecode(code, cv2.IMREAD_UNCHANGED).reshape(image.shape)
         return np.ascontiguousarray(decoded[:, :, ::step])
+
+
+@TRANSFORMS.register_module()
+class Quantize(BaseTransform):
+    """Rounds and clips an image (H, W, C), 0 to 255, to uint8, as a file stores it."""
+
+    def __init__(self, key: str = 'img') -> None:
+        self.key = key
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        results[self.key] = np.asarray(results[self.key]).round().clip(0, 255).astype(np.uint8)
+        return results
+
+
+@TRANSFORMS.register_module()
+class Sometimes(BaseTransform):
+    """Runs transforms with a probability, else none of them: what photographs have gone through differs.
+
+    Args:
+        transforms: Configs of the transforms.
+        probability: 0 to 1.
+
+    Raises:
+        ValueError: On another probability.
+    """
+
+    def __init__(self, transforms: Sequence[Mapping[str, Any]], probability: float) -> None:
+        if not 0 <= probability <= 1:
+            raise ValueError(f'Sometimes: probability must be within 0 to 1, but is {probability}.')
+        self.transforms = [TRANSFORMS.build(dict(each)) for each in transforms]
+        self.probability = probability
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        if np.random.uniform() < self.probability:
+            for each in self.transforms:
+                results = each(results)
+        return results
 
 
 @TRANSFORMS.register_module()
