@@ -49,8 +49,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--degrade', nargs='+', default=['clean'], choices=DEGRADATIONS, metavar='NAME',
                         help=f'{", ".join(DEGRADATIONS)} (default: clean)')
     parser.add_argument('--seed', type=int, default=0, help='of the degradations (default: %(default)s)')
-    parser.add_argument('--entries', nargs='+', default=[*ENTRIES], choices=ENTRIES, metavar='NAME',
-                        help=f'{", ".join(ENTRIES)} (default: all)')
+    parser.add_argument('--entries', nargs='+', choices=ENTRIES, metavar='NAME',
+                        help=f'{", ".join(ENTRIES)} (default: all that have the scale)')
     parser.add_argument('--models', nargs='+', default=[], metavar='[TITLE=]MODEL', help='ours: names or checkpoints')
     parser.add_argument('--speed', default='exact', help='of ours: exact, folded or compiled (default: %(default)s)')
     parser.add_argument('--threads', type=positive, default=os.cpu_count(), help='(default: %(default)s)')
@@ -69,6 +69,16 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def check_output(path: Path) -> None:
+    """Raises PeersError where no file can be written, before hours of computation."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PeersError(f'{path} cannot be written: {error.strerror}.') from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise PeersError(f'{path} cannot be written: {"it is a folder" if path.is_dir() else "no permission"}.')
+
+
 def main() -> None:
     args = parse_args()
     from glean_plus.analysis.peers.compare import Setting, compare
@@ -77,6 +87,8 @@ def main() -> None:
     from glean_plus.data.pictures import save, save_text
 
     try:
+        for path in filter(None, (args.out, args.json, args.out_images)):
+            check_output(path)
         names = names_of(args.gt, args.meta, args.limit)
         if wrong := [index for index in args.images if not 0 <= index < len(names)]:
             raise PeersError(f'There is no image {wrong[0]}: the {len(names)} images have indices from 0.')

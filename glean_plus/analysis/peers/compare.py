@@ -118,7 +118,8 @@ class Process:
             site = str(install(entry.packages, peers))
             environment['PYTHONPATH'] = os.pathsep.join(filter(None, [site, os.environ.get('PYTHONPATH')]))
         order = dict(runner=entry.runner, scale=scale, threads=threads, options=dict(entry.options))
-        command = [sys.executable, '-m', 'glean_plus.analysis.peers.worker', json.dumps(order)]
+        worker = 'glean_plus.analysis.peers.worker'
+        command = [sys.executable, '-W', 'ignore::FutureWarning', '-m', worker, json.dumps(order)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding='utf-8', env=environment
         )
@@ -178,6 +179,8 @@ def compare(setting: Setting, entries: Sequence[Entry], peers: Path, shown: Coll
     Raises:
         PeersError: If an entry or image cannot be used.
     """
+    for _ in ground_truths(setting.folder, setting.names, setting.scale, setting.crop):
+        pass  # an image that cannot be used is an error before anything is computed, not after hours
     comparison = Comparison(setting, entries)
     scorer = Scorer()
     processes: dict[str, Process] = {}

@@ -46,7 +46,7 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     'jpeg90': _jpeg(90),
     'noise10': Degradation('Gaussian noise of sigma 10 (of 255)', after=[dict(type='BlindNoise', limits=(10, 10))]),
     'blur': Degradation('Gaussian blur of sigma 1 pixel', after=[dict(type='BlindBlur', limits=(1, 1))]),
-    # Second order, as in Real-ESRGAN's training (Wang et al., 2021) but milder: blur, downsampling, noise and JPEG, twice.
+    # Second order, as in Real-ESRGAN's training (Wang et al., 2021), but milder, and without its sinc filters.
     'blind': Degradation(
         'blur, downsampling, noise and JPEG, twice, of random strengths',
         before=[

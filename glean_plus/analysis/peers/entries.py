@@ -57,12 +57,18 @@ def own_entry(model: str, speed: str) -> Entry:
     return Entry(title, f'{RUNNERS}:own', options=dict(model=rest, speed=speed))
 
 
-def choose(names: Sequence[str], models: Sequence[str], speed: str, scale: int) -> list[Entry]:
-    """The baseline, and the entries of these names and models.
+def at_scale(scale: int) -> list[str]:
+    """Names of :data:`ENTRIES` that have a scale."""
+    return [name for name, entry in ENTRIES.items() if entry.scales is None or scale in entry.scales]
+
+
+def choose(names: Sequence[str] | None, models: Sequence[str], speed: str, scale: int) -> list[Entry]:
+    """The baseline, and the entries of these names and models; without names, all that have the scale.
 
     Raises:
         PeersError: If there is no such entry, one has no such scale, or two have one title.
     """
+    names = at_scale(scale) if names is None else names
     if unknown := [name for name in names if name not in ENTRIES]:
         raise PeersError(f'There is no entry {unknown[0]!r}; known are {", ".join(ENTRIES)}.')
     entries = [ENTRIES[name] for name in dict.fromkeys([BASELINE, *names])]
@@ -70,10 +76,10 @@ def choose(names: Sequence[str], models: Sequence[str], speed: str, scale: int) 
         if entry.scales is not None and scale not in entry.scales:
             raise PeersError(
                 f'{entry.title} has no scale {scale}, only {", ".join(map(str, entry.scales))}: '
-                'name the others with --entries.'
+                f'--entries {" ".join(at_scale(scale))}.'
             )
     entries += [own_entry(model, speed) for model in models]
     titles = [entry.title for entry in entries]
     if double := [title for title in titles if titles.count(title) > 1]:
-        raise PeersError(f'Two entries are called {double[0]!r}: name one TITLE={double[0]}.')
+        raise PeersError(f'Two entries are called {double[0]!r}: give one another title, TITLE=MODEL.')
     return entries

@@ -54,9 +54,11 @@ def install(packages: Sequence[str], folder: Path) -> Path:
             lines = [line for line in result.stderr.splitlines() if line.strip()] or ['it does not say why']
             errors = [line for line in lines if line.startswith('ERROR')] or lines
             raise PeersError(
-                f'{", ".join(packages)} cannot be installed into {site}. pip: {errors[-1]}\n'
-                f'Where the package index can be reached: {shown(command, partial, site)}\n'
-                'Then name that folder with --peers, or leave the entry out with --entries.'
+                f'{" and ".join(packages)} cannot be installed into {site}; pip says: {errors[-1]}\n'
+                'If the package index cannot be reached from here, install them where it can, with the same Python:\n'
+                f'    {shown(command, partial, site)}\n'
+                f'and bring that folder here, below --peers ({folder}). Or leave the entry out: name others with '
+                '--entries.'
             )
         partial.chmod(0o755)
         try:

@@ -33,12 +33,14 @@ def markdown(comparison: Comparison) -> str:
     parts += [_table(comparison, degradation) for degradation in setting.degradations]
     peers = [f'{entry.title}: {" ".join(entry.packages)} ({entry.licence})'
              for entry in comparison.entries if entry.packages]  # fmt: skip
+    lower = ' and '.join(name for name, score in SCORES.items() if score.lower_is_better)
     parts.append(
-        'Inputs: ground truth shrunk by MATLAB\'s bicubic, then as each heading says. PSNR and SSIM: RGB, whole images '
-        f'(at most {MOST_DB:g} dB). ST-LPIPS: VGG. LR-PSNR: the result, shrunk by MATLAB\'s bicubic, against the input. '
-        'Arrows point to the better side. In brackets: 95 % interval of the mean difference to bicubic, bootstrap over '
-        f'images ({RESAMPLES:,} resamples, percentiles). Seconds: median over images of one pass, 8 bits in, 8 bits '
-        'out; the entries take turns, each in a process of its own.' + ''.join(f' {peer}.' for peer in peers)
+        "Inputs: ground truths shrunk by MATLAB's bicubic, then as each heading says. PSNR and SSIM: RGB, whole "
+        f'images, PSNR at most {MOST_DB:g} dB. ST-LPIPS: VGG. LR-PSNR: the result, shrunk by MATLAB\'s bicubic, to the '
+        f'input. Lower is better of {lower}, higher of the others. In brackets: 95 % interval of the mean difference '
+        f'to bicubic, percentile bootstrap over images ({RESAMPLES:,} resamples). s/image: median over images of one '
+        'pass, 8 bits in, 8 bits out; the entries take turns, each in a process of its own.'
+        + ''.join(f' {peer}.' for peer in peers)
     )
     return '\n\n'.join(parts) + '\n'
 
@@ -46,8 +48,7 @@ def markdown(comparison: Comparison) -> str:
 def _table(comparison: Comparison, degradation: str) -> str:
     head = ['', 'parameters', 's/image']
     for name, score in SCORES.items():
-        head.append(f'{name} {"↓" if score.lower_is_better else "↑"}')
-        head += ['- bicubic'] * score.compared
+        head += [name, *([f'{name} - bicubic'] if score.compared else [])]
     lines = [f'### {degradation}: {DEGRADATIONS[degradation].about}', '', _row(head), '|---' * len(head) + '|']
     notes = []
     for title, measured in comparison.measured[degradation].items():
@@ -125,8 +126,9 @@ def draw(comparison: Comparison) -> Image.Image:
     """
     if not comparison.shown:
         raise PeersError('There are no results to show.')
-    titles = ['input', *(entry.title for entry in comparison.entries), 'ground truth']
     rows = list(comparison.shown.items())
+    titles = ['input', *(entry.title for entry in comparison.entries), 'ground truth']
+    titles = [title for title in titles if any(title in row for _, row in rows)]
     heights = [row['ground truth'].shape[0] for _, row in rows]
     column = max(row['ground truth'].shape[1] for _, row in rows)
     width = GAP + len(titles) * (column + GAP)

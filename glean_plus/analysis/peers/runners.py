@@ -120,10 +120,14 @@ def own(scale: int, threads: int, **options: Any) -> Runner:
     import torch
 
     from glean_plus.analysis.complexity import complexity
-    from glean_plus.restore import Restorer
+    from glean_plus.restore import RestoreError, Restorer
+    from glean_plus.weights import WeightsError
 
     torch.set_num_threads(threads)
-    restorer = Restorer(device='cpu', **options)
+    try:
+        restorer = Restorer(device='cpu', **options)
+    except (RestoreError, WeightsError) as error:
+        raise PeersError(str(error)) from error
     if restorer.scale != scale:
         raise PeersError(f'It enlarges {restorer.scale} times, not {scale}: compare at --scale {restorer.scale}.')
     parameters = sum(complexity(restorer.source.model['generator']).kept.values())

@@ -9,17 +9,17 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 
 import numpy as np
 
 from glean_plus.analysis.peers.errors import PeersError
-from glean_plus.restore.errors import RestoreError
-from glean_plus.weights.errors import WeightsError
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends this one
     # What libraries print goes to the standard error.
     answers = os.fdopen(os.dup(1), 'w', encoding='utf-8', buffering=1)
     os.dup2(2, 1)
@@ -37,7 +37,7 @@ def main() -> None:
             seconds = time.perf_counter() - begin
             np.save(target, result)
             print(json.dumps(dict(seconds=seconds)), file=answers)
-    except (PeersError, RestoreError, WeightsError, ImportError) as error:
+    except (PeersError, ImportError) as error:
         print(json.dumps(dict(error=str(error))), file=answers)
 
 
