@@ -79,6 +79,7 @@ class Comparison:
         entries: What was compared.
         parameters: Title of an entry -> its parameters.
         measured: Degradation -> title -> what it has reached.
+        load: Mean number of processes that wanted to run in the minute before; None where the system does not say.
         shown: (degradation, index) -> name of a column -> (H, W, 3) uint8; see :func:`compare`.
     """
 
@@ -86,6 +87,7 @@ class Comparison:
     entries: Sequence[Entry]
     parameters: dict[str, int] = field(default_factory=dict)
     measured: dict[str, dict[str, Measured]] = field(default_factory=dict)
+    load: float | None = None
     shown: dict[tuple[str, int], dict[str, np.ndarray]] = field(default_factory=dict)
 
     def difference(self, degradation: str, title: str, score: str) -> PairedTest | None:
@@ -181,7 +183,7 @@ def compare(setting: Setting, entries: Sequence[Entry], peers: Path, shown: Coll
     """
     for _ in ground_truths(setting.folder, setting.names, setting.scale, setting.crop):
         pass  # an image that cannot be used is an error before anything is computed, not after hours
-    comparison = Comparison(setting, entries)
+    comparison = Comparison(setting, entries, load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else None)
     scorer = Scorer()
     processes: dict[str, Process] = {}
     total = len(setting.degradations) * len(setting.names)

@@ -26,9 +26,10 @@ def markdown(comparison: Comparison) -> str:
     """Tables, one for each degradation, with what the numbers mean."""
     setting = comparison.setting
     size = f'the centre of {setting.crop} px' if setting.crop else f'cropped to multiples of {setting.scale}'
+    load = '' if comparison.load is None else f', load average {comparison.load:.1f} at the start'
     parts = [
         f'{len(setting.names)} images of {setting.folder}, {size}, {setting.scale}x, seed {setting.seed}; '
-        f'CPU, {setting.threads} threads, PyTorch {torch.__version__}, glean_plus {__version__}.'
+        f'CPU, {setting.threads} threads{load}, PyTorch {torch.__version__}, glean_plus {__version__}.'
     ]
     parts += [_table(comparison, degradation) for degradation in setting.degradations]
     peers = [f'{entry.title}: {" ".join(entry.packages)} ({entry.licence})'
@@ -82,7 +83,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     return dict(
         settings=dict(
             folder=str(setting.folder), scale=setting.scale, crop=setting.crop, seed=setting.seed,
-            threads=setting.threads, baseline=ENTRIES[BASELINE].title, glean_plus=__version__,
+            threads=setting.threads, load=comparison.load, baseline=ENTRIES[BASELINE].title, glean_plus=__version__,
             torch=torch.__version__, opencv=cv2.__version__, python=platform.python_version(),
             machine=platform.machine(),
         ),
