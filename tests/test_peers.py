@@ -345,6 +345,12 @@ def test_bilateral_filter_takes_noise_and_leaves_edges() -> None:
     assert psnr(bilateral(noisy), clean) > psnr(bicubic(noisy), clean) + 3
 
 
+def test_results_are_rounded_and_clipped() -> None:
+    values = np.array([-0.2, 0.4, 0.6, 254.6, 300], np.float32) / 255
+    image = runners.to_uint8(np.stack([values[None]] * 3))
+    assert image.shape == (1, 5, 3) and image[0, :, 1].tolist() == [0, 0, 1, 255, 255]
+
+
 def test_parameters_of_an_ncnn_file() -> None:
     text = '7767517\n3 3\nInput a 0 1 data\nConvolution b 1 1 data x 0=64 1=3 4=1 5=1 6=1728\n'
     text += 'Convolution c 1 1 x y 0=8 1=1 6=512 -23310=1,2.000000e-01\nConcat d 2 1 x y z\n'

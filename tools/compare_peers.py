@@ -21,9 +21,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from mmengine.logging import MMLogger
 
 import glean_plus  # noqa: F401
 from glean_plus.analysis.peers.degradations import DEGRADATIONS
@@ -69,6 +74,20 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@contextmanager
+def log_on_stderr() -> Iterator[None]:
+    """Keeps MMEngine's log, which goes to the standard output, apart from the tables."""
+    log = MMLogger.get_current_instance()
+    moved = [each for each in log.handlers if isinstance(each, logging.StreamHandler) and each.stream is sys.stdout]
+    for handler in moved:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler in moved:
+            handler.setStream(sys.stdout)
+
+
 def check_output(path: Path) -> None:
     """Raises PeersError where no file can be written, before hours of computation."""
     try:
@@ -95,7 +114,8 @@ def main() -> None:
         entries = choose(args.entries, args.models, args.speed, args.scale)
         degradations = [*dict.fromkeys(args.degrade)]
         setting = Setting(args.gt, names, degradations, args.scale, args.crop, args.seed, args.threads)
-        comparison = compare(setting, entries, args.peers or default_folder(), args.images)
+        with log_on_stderr():
+            comparison = compare(setting, entries, args.peers or default_folder(), args.images)
     except PeersError as error:
         sys.exit(f'compare_peers: {error}')
     if args.json:
