@@ -1,0 +1,225 @@
+"""Every entry on every image under every degradation, each in a process of its own, taking turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from glean_plus.analysis.peers.degradations import DEGRADATIONS, degrade
+from glean_plus.analysis.peers.entries import BASELINE, ENTRIES, Entry
+from glean_plus.analysis.peers.errors import PeersError
+from glean_plus.analysis.peers.images import ground_truths
+from glean_plus.analysis.peers.install import install
+from glean_plus.analysis.peers.scores import SCORES, Scorer
+from glean_plus.study.statistics import PairedTest, paired_test
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is compared on.
+
+    Attributes:
+        folder: Of the ground truths.
+        names: Of the images in it.
+        degradations: Of :data:`DEGRADATIONS`.
+        scale: How many times larger results are.
+        crop: Side of the centre that is taken; None for whole images.
+        seed: Of the degradations.
+        threads: Of each entry.
+    """
+
+    folder: Path
+    names: Sequence[str]
+    degradations: Sequence[str] = ('clean',)
+    scale: int = 4
+    crop: int | None = None
+    seed: int = 0
+    threads: int = 2
+
+
+@dataclass
+class Measured:
+    """What an entry has reached under one degradation.
+
+    Attributes:
+        scores: Score -> number of each image, in their order.
+        seconds: Of each image.
+    """
+
+    scores: dict[str, list[float | None]] = field(default_factory=lambda: {name: [] for name in SCORES})
+    seconds: list[float] = field(default_factory=list)
+
+    def mean(self, score: str) -> float | None:
+        """Over the images that have one."""
+        numbers = [number for number in self.scores[score] if number is not None]
+        return statistics.fmean(numbers) if numbers else None
+
+    @property
+    def median_seconds(self) -> float:
+        return statistics.median(self.seconds)
+
+
+@dataclass
+class Comparison:
+    """All results.
+
+    Attributes:
+        setting: What was asked for.
+        entries: What was compared.
+        parameters: Title of an entry -> its parameters.
+        measured: Degradation -> title -> what it has reached.
+        load: Mean number of processes that wanted to run in the minute before; None where the system does not say.
+        shown: (degradation, index) -> name of a column -> (H, W, 3) uint8; see :func:`compare`.
+    """
+
+    setting: Setting
+    entries: Sequence[Entry]
+    parameters: dict[str, int] = field(default_factory=dict)
+    measured: dict[str, dict[str, Measured]] = field(default_factory=dict)
+    load: float | None = None
+    shown: dict[tuple[str, int], dict[str, np.ndarray]] = field(default_factory=dict)
+
+    def difference(self, degradation: str, title: str, score: str) -> PairedTest | None:
+        """To the baseline, image by image; None for the baseline itself, or with a single image."""
+        names, baseline = self.setting.names, ENTRIES[BASELINE].title
+        if title == baseline or len(names) < 2:
+            return None
+        found = self.measured[degradation]
+        row, reference = (dict(zip(names, found[each].scores[score])) for each in (title, baseline))
+        return paired_test(row, reference)  # type: ignore[arg-type]
+
+
+class Process:
+    """The process of an entry.
+
+    Args:
+        entry: What it runs.
+        scale: How many times larger results are.
+        threads: It may use.
+        peers: Folder of the entries' packages.
+
+    Raises:
+        PeersError: If its packages cannot be installed.
+    """
+
+    def __init__(self, entry: Entry, scale: int, threads: int, peers: Path) -> None:
+        self.entry, self.scale = entry, scale
+        environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
+        if entry.packages:
+            site = str(install(entry.packages, peers))
+            environment['PYTHONPATH'] = os.pathsep.join(filter(None, [site, os.environ.get('PYTHONPATH')]))
+        order = dict(runner=entry.runner, scale=scale, threads=threads, options=dict(entry.options))
+        worker = 'glean_plus.analysis.peers.worker'
+        command = [sys.executable, '-W', 'ignore::FutureWarning', '-m', worker, json.dumps(order)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding='utf-8', env=environment
+        )
+
+    def answer(self) -> dict[str, Any]:
+        """Its next line.
+
+        Raises:
+            PeersError: If it cannot go on.
+        """
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise PeersError(f'{self.entry.title} has ended with {self.process.wait()}; its error is above.')
+        answer: dict[str, Any] = json.loads(line)
+        if 'error' in answer:
+            raise PeersError(f'{self.entry.title} cannot be used: {answer["error"]}')
+        return answer
+
+    def restore(self, source: Path, image: np.ndarray) -> tuple[np.ndarray, float]:
+        """The result of ``image``, which is in the file ``source``, and the seconds that it took.
+
+        Raises:
+            PeersError: If there is none, or it is no image of the right size.
+        """
+        assert self.process.stdin is not None
+        target = source.with_name('result.npy')
+        try:
+            self.process.stdin.write(json.dumps([str(source), str(target)]) + '\n')
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the missing answer tells
+        seconds = self.answer()['seconds']
+        result = np.load(target)
+        shape = (self.scale * image.shape[0], self.scale * image.shape[1], 3)
+        if result.shape != shape or result.dtype != np.uint8:
+            raise PeersError(f'{self.entry.title} has made {result.shape} of {result.dtype}, not {shape} of uint8.')
+        return result, seconds
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def compare(setting: Setting, entries: Sequence[Entry], peers: Path, shown: Collection[int] = ()) -> Comparison:
+    """Restore and measure.
+
+    Each process restores the first image once before anything is timed; then the entries take turns, each image begins
+    with another one.
+
+    Args:
+        setting: The images.
+        entries: With the baseline.
+        peers: Folder of the entries' packages.
+        shown: Indices of images whose results are kept.
+
+    Raises:
+        PeersError: If an entry or image cannot be used.
+    """
+    for _ in ground_truths(setting.folder, setting.names, setting.scale, setting.crop):
+        pass  # an image that cannot be used is an error before anything is computed, not after hours
+    comparison = Comparison(setting, entries, load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else None)
+    scorer = Scorer()
+    processes: dict[str, Process] = {}
+    total = len(setting.degradations) * len(setting.names)
+    try:
+        for entry in entries:
+            processes[entry.title] = Process(entry, setting.scale, setting.threads, peers)
+        for title, process in processes.items():
+            comparison.parameters[title] = process.answer()['parameters']
+        with tempfile.TemporaryDirectory() as folder, tqdm(total=total, unit='image', disable=None) as progress:
+            source = Path(folder) / 'image.npy'
+            warm = False
+            for degradation in setting.degradations:
+                what = DEGRADATIONS[degradation]
+                active = [entry.title for entry in entries if what.degrades or not entry.degraded_only]
+                found = comparison.measured[degradation] = {title: Measured() for title in active}
+                truths = ground_truths(setting.folder, setting.names, setting.scale, setting.crop)
+                for index, (name, gt) in enumerate(zip(setting.names, truths)):
+                    lq = degrade(gt, setting.scale, what, name, setting.seed)
+                    np.save(source, lq)
+                    if not warm:
+                        for process in processes.values():
+                            process.restore(source, lq)
+                        warm = True
+                    turn = index % len(active)
+                    results = {}
+                    for title in active[turn:] + active[:turn]:
+                        results[title], seconds = processes[title].restore(source, lq)
+                        found[title].seconds.append(seconds)
+                    for title in active:
+                        for score, number in scorer(lq, results[title], gt).items():
+                            found[title].scores[score].append(number)
+                    if index in shown:
+                        row = {title: results[title] for title in active}
+                        comparison.shown[degradation, index] = {'input': lq, **row, 'ground truth': gt}
+                    progress.update()
+    finally:
+        for process in processes.values():
+            process.close()
+    return comparison

@@ -1,0 +1,93 @@
+"""What the low-resolution images go through, as data; the same seed gives the same images."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from glean_plus.data.pictures import shrink
+from glean_plus.imresize import matlab_resize
+from glean_plus.transforms.seeded import SeededTransforms
+
+Steps = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """Steps on the ground truth, MATLAB's bicubic to the low resolution, and steps on the result of that.
+
+    Attributes:
+        about: In a few words.
+        before, after: Configs of transforms, of :mod:`glean_plus.transforms.degradation`.
+    """
+
+    about: str
+    before: Steps = ()
+    after: Steps = ()
+
+    @property
+    def degrades(self) -> bool:
+        return bool(self.before or self.after)
+
+
+def _jpeg(quality: int) -> Degradation:
+    return Degradation(f'JPEG of quality {quality}', after=[dict(type='BlindJPEG', limits=(quality, quality))])
+
+
+DEGRADATIONS: Mapping[str, Degradation] = {
+    'clean': Degradation('nothing more'),
+    'jpeg50': _jpeg(50),
+    'jpeg75': _jpeg(75),
+    'jpeg90': _jpeg(90),
+    'noise10': Degradation('Gaussian noise of sigma 10 (of 255)', after=[dict(type='BlindNoise', limits=(10, 10))]),
+    'blur': Degradation('Gaussian blur of sigma 1 pixel', after=[dict(type='BlindBlur', limits=(1, 1))]),
+    # Second order, as in Real-ESRGAN's training (Wang et al., 2021), but milder, and without its sinc filters.
+    'blind': Degradation(
+        'blur, downsampling, noise and JPEG, twice, of random strengths',
+        before=[
+            dict(type='BlindBlur', limits=(0.2, 2)),
+            dict(type='BlindDownsample', limits=(1, 2)),
+            dict(type='BlindNoise', limits=(0, 15)),
+            dict(type='BlindJPEG', limits=(50, 95)),
+            dict(type='BlindBlur', limits=(0.2, 1.2)),
+        ],
+        after=[dict(type='BlindNoise', limits=(0, 10)), dict(type='BlindJPEG', limits=(50, 95))],
+    ),
+}
+
+
+def degrade(gt: np.ndarray, scale: int, degradation: Degradation, name: str, seed: int = 0) -> np.ndarray:
+    """The low-resolution counterpart of an image.
+
+    Args:
+        gt: (H, W, 3) uint8 RGB, sides multiples of ``scale``.
+        scale: How many times it is shrunk.
+        degradation: What else is done.
+        name: Of the image: with the seed it decides what is sampled, whatever other images there are.
+        seed: Not negative.
+
+    Returns:
+        (H / scale, W / scale, 3) uint8 RGB.
+    """
+    image = gt
+    if degradation.before:
+        image = _run(degradation.before, image, name, seed, 0)
+        size = gt.shape[0] // scale, gt.shape[1] // scale
+        small = matlab_resize(torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1), size)
+        image = small.permute(1, 2, 0).numpy()
+    else:
+        image = shrink(image, scale)
+    if degradation.after:
+        image = _run(degradation.after, image, name, seed, 1)
+    return np.ascontiguousarray(image.round().clip(0, 255).astype(np.uint8))
+
+
+def _run(steps: Steps, image: np.ndarray, name: str, seed: int, stage: int) -> np.ndarray:
+    index = zlib.crc32(name.encode('utf-8', errors='surrogateescape')) + (stage << 32)
+    results = SeededTransforms(steps, seed, fixed=True)(dict(img=image, img_channel_order='rgb', sample_idx=index))
+    return results['img']

