@@ -42,7 +42,7 @@ CALLS = dict(
 # What these take by its name out of **kwargs.
 BY_NAME = dict(dist_cfg={'timeout'})
 # Plain dictionaries whose keys are the config's own: names in the log or of a result, layers, parameters.
-OWN_NAMES = {'layer_weights', 'losses', 'constant_ab', 'filename_tmpl', 'custom_keys'}
+OWN_NAMES = {'dictionary', 'layer_weights', 'losses', 'constant_ab', 'filename_tmpl', 'custom_keys'}
 DEFAULT_HOOKS = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'numbers', 'data'}
 
 

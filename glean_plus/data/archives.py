@@ -35,7 +35,7 @@ def members(archive: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
             tar.seek(0)
             with tarfile.open(fileobj=tar) as files:
                 for member in files:
-                    name = member.name.removeprefix('./') if hasattr(str, 'removeprefix') else member.name.lstrip('./')
+                    name = member.name.removeprefix('./')
                     if name in wanted and member.isfile():
                         content = files.extractfile(member)
                         if content is not None:
@@ -43,7 +43,8 @@ def members(archive: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
     except FileNotFoundError as error:
         raise DataError(f'{error.filename}: not found. Debian packages are opened by dpkg-deb.') from error
     except subprocess.CalledProcessError as error:
-        raise DataError(f'{archive} is not a Debian package: {error.stderr.decode(errors="replace").strip()}') from error
+        reason = error.stderr.decode(errors='replace').strip()
+        raise DataError(f'{archive} is not a Debian package: {reason}') from error
     except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise DataError(f'{archive} cannot be read: {error}') from error
 
@@ -51,8 +52,8 @@ def members(archive: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
 def embedded(content: bytes) -> list[bytes]:
     """The WebP and JPEG files inside a resource file, in order, with a shorter side of at least :data:`SMALLEST`.
 
-    Qt's resource compiler (.rcc) and EFL's edje (.edj) store images as they are, one after another. A JPEG has no length
-    in its header, so that its bytes run on to the end of the resource file, which decoders ignore.
+    Qt's resource compiler (.rcc) and EFL's edje (.edj) store images as they are, one after another. A JPEG's header
+    has no length: its bytes run on to the end of the resource file, which decoders ignore.
     """
     found, start = [], 0
     while True:

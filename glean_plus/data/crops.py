@@ -28,7 +28,7 @@ SOURCES = 'sources.csv'
 SPLITS = ('train', 'test')
 TRIES = 20          # positions tried for one crop before the photograph counts as used up
 FLAT = 1.5          # mean absolute difference of neighbouring pixels' luma, 0 to 255, below which a crop is flat
-SAME = 0.995        # correlation of two thumbnails above which the photographs are the same one
+SAME = 0.98         # correlation of two thumbnails above which the photographs are the same one
 THUMBNAIL = 24      # side of the thumbnails
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -189,10 +189,10 @@ def crops_of(
 ) -> tuple[list[Crop], list[Problem]]:
     """Write the crops of one photograph that are not there yet.
 
-    A training crop is a square whose side is distributed log-uniformly from ``size`` to half of the photograph's
-    shorter side (all of it where that is smaller), at a uniform place, shrunk to ``size`` by MATLAB's bicubic. A square that is
-    flat (:data:`FLAT`) once shrunk is replaced by another. Of a test photograph, the middle square of half the shorter
-    side (at least ``test_size``) becomes one image of ``test_size``.
+    A training crop is a square at a uniform place whose side is distributed log-uniformly from ``size`` to half of
+    the photograph's shorter side, shrunk to ``size`` by MATLAB's bicubic. A square that is flat (:data:`FLAT`) once
+    shrunk is replaced by another. Of a test photograph, the middle square of half the shorter
+    side (at least ``test_size``) becomes one image of ``test_size``; where that is flat, the photograph is left out.
     """
     item = photo.item
     try:
@@ -208,7 +208,7 @@ def crops_of(
         return [], [Problem(item.source, error.kind, error.detail)]
     crops: list[Crop] = []
     generator = np.random.default_rng(np.frombuffer(rank(item.name, settings.seed), np.uint32))
-    largest = max(size, min(height, width) // 2) if test else max(size, min(height, width) // 2)
+    largest = max(size, min(height, width) // 2)
     for number in range(1 if test else settings.per_image):
         for _ in range(TRIES):
             if test:
@@ -218,11 +218,11 @@ def crops_of(
                 side = int(round(size * (largest / size) ** generator.random()))
                 left, top = (int(generator.integers(0, extent - side + 1)) for extent in (width, height))
             pixels = resized(image[top:top + side, left:left + side], size)
-            if test or flatness(pixels) >= FLAT:
+            if flatness(pixels) >= FLAT:
                 break
         else:
-            missing = settings.per_image - number
-            return crops, [Problem(item.source, 'flat', f'{missing} of {settings.per_image} crops were not found')]
+            wanted = 1 if test else settings.per_image
+            return crops, [Problem(item.source, 'flat', f'{wanted - number} of {wanted} crops were not found')]
         name = item.name if test else f'{item.name}_{number:04d}'
         for scale in (*settings.scales, 1):
             place = f'{photo.split}/' + ('GT' if scale == 1 else f'BIx{scale}_down') + f'/{name}.png'
@@ -246,8 +246,8 @@ def prepare_crops(source: Path, out: Path, settings: CropSettings, workers: int 
 
     No photograph is on both sides. One that shows the same as a larger one is left out, also where the two differ in
     size and compression, and named in ``problems.csv``; a different cut-out of the same scene is not recognized.
-    ``sources.csv`` in the source folder, with the columns file, split, source, licence, may assign photographs to a
-    side; ``crops.csv`` repeats source and licence for each crop. Started again, it does what is missing.
+    ``sources.csv`` in the source folder, with the columns file, split, source, licence, may assign photographs to
+    a side; ``crops.csv`` repeats source and licence for each crop. Started again, it does what is missing.
 
     Raises:
         DataError: If there is no photograph, ``out`` and ``source`` lie in each other, ``out`` was made with other

@@ -88,7 +88,7 @@ class GLEANDecoder(nn.Module):
     def forward(
         self, f_0: Tensor, bank_features: Mapping[int, Tensor] | None = None, lq: Tensor | None = None
     ) -> Tensor:
-        """f_0 (N, C, H, W), the bank's features at :attr:`resolutions`, the input if residual -> image, about -1 to 1."""
+        """f_0 (N, C, H, W), the bank's features at :attr:`resolutions`, the input if residual -> image, -1 to 1."""
         bank_features = bank_features or {}
         d = f_0
         for res, stage in zip(self.stage_resolutions, self.stages):

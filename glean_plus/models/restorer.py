@@ -28,7 +28,6 @@ from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
 from glean_plus.weights.strict import check
 
 
-
 def restore_any(network: nn.Module, lq: Tensor, *labels: Tensor) -> Tensor:
     """``network.forward_any`` of inputs (N, C, H, W) of any size, which are padded to its multiple and cropped back."""
     height, width = lq.shape[-2:]

@@ -1,5 +1,12 @@
 from glean_plus.transforms.degradation import (
-    BlindBlur, BlindDownsample, BlindJPEG, BlindNoise, BlindResample, Quantize, Shuffled, Sometimes,
+    BlindBlur,
+    BlindDownsample,
+    BlindJPEG,
+    BlindNoise,
+    BlindResample,
+    Quantize,
+    Shuffled,
+    Sometimes,
 )  # fmt: skip
 from glean_plus.transforms.lightness import LabLightness
 from glean_plus.transforms.load import LoadPicture
