@@ -1,0 +1,7 @@
+"""The error of image files, before a caller gives it its own kind."""
+
+from __future__ import annotations
+
+
+class ImageFileError(Exception):
+    """An image file that cannot be used; the text follows the name of the file: ``it is cut short``."""
