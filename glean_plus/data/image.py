@@ -110,7 +110,7 @@ def _load(data: bytes, several: bool, deep: bool) -> Loaded:
     size = bits(image, data)
     if not deep and (size > 8 or image.mode.startswith(('I', 'F'))):
         raise ImageFileError(f'mode {image.mode}, {size} bits: more than 8 bits a channel')
-    if image.format == 'TIFF' and (image.mode in ('I', 'F') or (size == 16 and image.mode != 'CMYK')):
+    if image.format == 'TIFF' and _beyond_pil(image, size):
         return _tiff(data, several, deep)
     white = _white(image, data, size)
     if white is None:
@@ -123,6 +123,17 @@ def _load(data: bytes, several: bool, deep: bool) -> Loaded:
     if white != 65535:
         array = (array.astype(np.float64) * (65535 / white)).round().clip(0, 65535).astype(np.uint16)
     return _loaded(array if array.ndim == 3 else array[..., None], image.info, _orientation(image))
+
+
+def _beyond_pil(image: Image.Image, size: int) -> bool:
+    """Whether PIL would cut a TIFF to 8 bits, or mixes it up: channel after channel, but for some that libtiff reads."""
+    tags = image.tag_v2
+    if image.mode in ('I', 'F') or (size == 16 and image.mode != 'CMYK'):
+        return True
+    if tags.get(tiff.PLANES) != 2 or tags.get(tiff.PHOTOMETRIC) not in tiff.COLOURS:
+        return False
+    whole = image.mode in ('RGB', 'RGBA') and tags.get(tiff.SAMPLES) == len(image.mode)
+    return image.info.get('compression') == 'raw' or not whole
 
 
 def _white(image: Image.Image, data: bytes, size: int) -> int | None:

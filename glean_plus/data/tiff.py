@@ -25,7 +25,7 @@ PREMULTIPLIED, OPACITY = 1, 2  # kinds of extra channels; 0 is unspecified
 COREL = 999  # Corel Draw's number for opacity
 KINDS = {1: 'unsigned integers', 2: 'signed integers', 3: 'floats', 5: 'complex integers', 6: 'complex floats'}
 CONTIGUOUS = 1
-ORIENTATION, PROFILE, XMP = 274, 34675, 700
+PHOTOMETRIC, ORIENTATION, SAMPLES, PLANES, PROFILE, XMP = 262, 274, 277, 284, 34675, 700
 RESOLUTION, UNIT = (282, 283), 296
 UNITS = {2: 1.0, 3: 2.54}  # inches and centimetres
 MOST_SAMPLES = 4  # of an image of as many pixels as are taken at most
@@ -116,7 +116,8 @@ def _samples(page: TiffPage, data: bytes) -> np.ndarray:
         if 'imagecodecs' not in str(error):
             raise
         # A compression that tifffile needs another package for, as LZW: OpenCV knows it, but not every layout.
-        if page.planarconfig != CONTIGUOUS or page.samplesperpixel not in (1, 3, 4):
+        known = page.samplesperpixel in ((3, 4) if int(page.photometric) == RGB else (1,))
+        if page.planarconfig != CONTIGUOUS or not known:
             name = getattr(page.compression, 'name', page.compression)
             raise ImageFileError(f'it is a TIFF with {page.samplesperpixel} channels that are compressed by {name}: '
                                  'save it without compression') from error  # fmt: skip
