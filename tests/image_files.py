@@ -201,7 +201,7 @@ MAKERS = {'PNG': png, 'TIFF': tiff, 'BMP': bmp}
 def kinds() -> Iterator[Kind]:
     """Every bit depth and colour type of each format, opaque and in each way in which it can be transparent."""
     depths = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-    for colour, depth in ((colour, depth) for colour in depths for depth in depths[colour]):
+    for colour, depth in [(number, depth) for number, some in depths.items() for depth in some]:
         for transparent, interlaced in itertools.product((False, True)[:1 if colour >= 4 else 2], (False, True)):
             name = f'colour {colour}, {depth} bits{", tRNS" * transparent}{", interlaced" * interlaced}'
             yield Kind('PNG', name, dict(colour=colour, depth=depth, transparent=transparent, interlaced=interlaced))
@@ -217,9 +217,10 @@ def kinds() -> Iterator[Kind]:
                     if more.get('said') is False and len(extra) != 1:
                         continue
                     name = f'photometric {photometric}, {depth} bits, extra {extra}, {order} {more}'
-                    yield Kind('TIFF', name, dict(photometric=photometric, depth=depth, extras=extra, order=order, **more))
-    for mode, compression in (('1', 'group4'), ('1', 'packbits'), ('L', 'tiff_lzw'), ('RGB', 'jpeg'), ('RGB', 'packbits'),
-                              ('RGBA', 'tiff_lzw'), ('CMYK', 'raw'), ('CMYK', 'tiff_lzw')):  # fmt: skip
+                    options = dict(photometric=photometric, depth=depth, extras=extra, order=order, **more)
+                    yield Kind('TIFF', name, options)
+    for mode, compression in (('1', 'group4'), ('1', 'packbits'), ('L', 'tiff_lzw'), ('RGB', 'jpeg'),
+                              ('RGB', 'packbits'), ('RGBA', 'tiff_lzw'), ('CMYK', 'raw'), ('CMYK', 'tiff_lzw')):
         yield Kind('TIFF', f'{mode} {compression}', dict(form='TIFF', mode=mode, compression=compression))
     for mode, options in (('L', {}), ('RGB', dict(subsampling=0)), ('RGB', dict(subsampling=2)),
                           ('RGB', dict(progressive=True)), ('CMYK', {})):  # fmt: skip

@@ -120,7 +120,8 @@ def check(some: Iterable[Case]) -> str:
         if why and known(case, why):
             refused[case.kind.name] += 1
         elif why:
-            faults.append(f'{case.kind.form} {case.kind.name}, orientation {case.orientation}, {case.profile} profile: {why}')
+            name = f'{case.kind.form} {case.kind.name}, orientation {case.orientation}, {case.profile} profile'
+            faults.append(f'{name}: {why}')
     assert not faults, f'{len(faults)} of {tried.total()}: ' + '\n'.join(faults[:9])
     return f'{dict(tried)}: {tried.total()} files, 0 differ, {refused.total()} refused: {sorted(refused)}'
 

@@ -126,7 +126,7 @@ def _load(data: bytes, several: bool, deep: bool) -> Loaded:
 
 
 def _beyond_pil(image: Image.Image, size: int) -> bool:
-    """Whether PIL would cut a TIFF to 8 bits, or mixes it up: channel after channel, but for some that libtiff reads."""
+    """Whether PIL would cut a TIFF to 8 bits, or mixes it up: one plane for each channel, mostly."""
     tags = image.tag_v2
     if image.mode in ('I', 'F') or (size == 16 and image.mode != 'CMYK'):
         return True
@@ -205,6 +205,8 @@ def from_pil(image: Image.Image) -> Loaded:
             if key not in (png.XMP, *png.RAW_EXIF)}  # fmt: skip
     if image.format == 'TIFF':
         info['exif'] = None  # the file's own structure, which the result has for itself
+        if tiff.RESOLUTION[0] not in image.tag_v2:
+            info['dpi'] = None  # PIL says 1
     elif not info.get('exif'):
         info['exif'] = _exif_of(image)
     return _loaded(array, info, _orientation(image), notes, text)
