@@ -106,13 +106,14 @@ class _Reader:
         self.found: Directory = {}
         self.lost: list[int] = []
         self.cut = False
-        self._bytes_left, self._tags_left = len(data), MOST_TAGS
+        self._bytes_left, self._tags_left, self._places = len(data), MOST_TAGS, set[int]()
         if self.order:
             self.found = self._directory(self._number(data[4:8]))
 
     def _directory(self, at: int, where: int = 0) -> Directory:
         """That at a byte; ``where`` is the tag that leads to it."""
         found: Directory = {}
+        self._places.add(at)
         if at + 2 > len(self.data):
             self.cut = True
             return found
@@ -134,7 +135,7 @@ class _Reader:
             value = self.data[start:start + size]
             if tag not in BELOW.get(where, ()):
                 found[tag] = kind, value
-            elif kind not in (LONG, IFD) or number != 1:
+            elif kind not in (LONG, IFD) or number != 1 or self._number(value) in self._places:
                 self.lost.append(tag)
             elif below := self._directory(self._number(value), tag):
                 found[tag] = below

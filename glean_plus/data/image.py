@@ -33,6 +33,7 @@ PNM = re.compile(rb'P[56]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^
 FEW_BITS = {'1': 255, 'L;2': 85, 'L;4': 17}
 SCAN, END, TEM, RESTARTS = 0xDA, 0xD9, 0x01, range(0xD0, 0xD9)  # markers of JPEG
 APPLICATION, ADOBE, COMMENT = range(0xE1, 0xF0), 0xEE, 0xFE
+ADOBE_SIZE = 16  # bytes of its segment
 
 
 @dataclass(frozen=True)
@@ -81,18 +82,16 @@ def load(data: bytes, several: bool = False, deep: bool = True) -> Loaded:
             return _png(data, several, deep)
         try:
             return _load(data, several, deep)
-        except (ImageFileError, MemoryError, Image.DecompressionBombError):
+        except (MemoryError, Image.DecompressionBombError):
             raise
-        except Exception:
+        except Exception as error:
             bare = _jpeg_alone(data)
             if bare is None:
                 raise
             try:
                 found = _load(bare, several, deep)
-            except Exception:
-                found = None
-            if found is None:
-                raise
+            except Exception:  # not the metadata's fault
+                raise error from None
             return replace(found, notes=('its metadata are broken and left out', *found.notes))
 
 
@@ -191,11 +190,13 @@ def from_pil(image: Image.Image) -> Loaded:
     """
     refuse_several(image)
     scale = FEW_BITS.get(_unpacking(image), 255 if image.mode == '1' else 1)
+    wrong = image.info.get('xmp')
     if image.format == 'TIFF':
         _bare_tiff(image)
     image.load()
     level = image.info.get('transparency') if image.mode in ('1', 'L', 'I;16', 'RGB') else None
     info = dict(image.info)
+    info.setdefault('xmp', wrong)
     array, notes = _pixels(image)
     if isinstance(level, (int, tuple)):
         array = _transparent(array, tuple(scale * each for each in ([level] if isinstance(level, int) else level)))
@@ -233,6 +234,8 @@ def _bare_tiff(image: Image.Image) -> None:
     for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop):
         if tag in exif:
             del exif[tag]
+    if not isinstance(image.info.get('xmp', b''), (bytes, str)):
+        del image.info['xmp']
 
 
 def _pixels(image: Image.Image) -> tuple[np.ndarray, list[str]]:
@@ -288,20 +291,28 @@ def _loaded(
     text: Mapping[str, str] | None = None,
 ) -> Loaded:  # fmt: skip
     """Turned, by what PIL or else the metadata say."""
-    xmp = _bytes(info.get('xmp') or info.get(png.XMP))
-    if orientation is None and info.get('exif'):
-        orientation = orientation_of(info['exif'])
+    notes = [*notes]
+    icc, exif, xmp = (
+        _bytes(value, what, notes) for value, what in (
+            (info.get('icc_profile'), 'colour profile'), (info.get('exif'), 'EXIF data'),
+            (info.get('xmp') or info.get(png.XMP), 'XMP'),
+        )
+    )  # fmt: skip
+    if orientation is None and exif:
+        orientation = orientation_of(exif)
     if orientation is None and xmp and (match := XMP_ORIENTATION.search(xmp)):
         orientation = int(match.group(1) or match.group(2))
-    raw = Meta(info.get('icc_profile') or None, info.get('exif') or None, xmp, metadata.resolution(info.get('dpi')),
-               text or {})  # fmt: skip
+    raw = Meta(icc, exif, xmp, metadata.resolution(info.get('dpi')), text or {})
     return Loaded(np.ascontiguousarray(_turned(array, orientation or 1)), raw, tuple(notes))
 
 
-def _bytes(value: Any) -> bytes | None:
-    """XMP as a file holds it; None of what is of a wrong type."""
+def _bytes(value: Any, what: str, notes: list[str]) -> bytes | None:
+    """Metadata as a file holds them; None of what is empty, or of a wrong type, which is noted."""
     value = value.encode() if isinstance(value, str) else value
-    return value if isinstance(value, bytes) and value else None
+    if isinstance(value, bytes) or value is None:
+        return value or None
+    notes.append(f'its {what} has the wrong type {type(value).__name__}: left out')
+    return None
 
 
 def _turned(array: np.ndarray, orientation: int) -> np.ndarray:
@@ -316,7 +327,7 @@ def _turned(array: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _jpeg_alone(data: bytes) -> bytes | None:
-    """A JPEG without metadata but what its colours need (JFIF, Adobe); None of other files."""
+    """A JPEG without metadata but what its colours need (Adobe's marker, if it is whole); None of other files."""
     if not data.startswith(b'\xff\xd8'):
         return None
     parts, at = [data[:2]], 2
@@ -325,7 +336,8 @@ def _jpeg_alone(data: bytes) -> bytes | None:
         if marker in (SCAN, END, TEM) or marker in RESTARTS:
             break
         end = at + 2 + int.from_bytes(data[at + 2:at + 4], 'big')
-        dropped = (marker in APPLICATION and marker != ADOBE) or marker == COMMENT
+        needed = marker == ADOBE and end - at >= ADOBE_SIZE
+        dropped = (marker in APPLICATION and not needed) or marker == COMMENT
         if not dropped:
             parts.append(data[at:end])
         at = end

@@ -71,7 +71,7 @@ def read_tiff(data: bytes, several: bool = False) -> TiffFile:
             _check(page)
             image = _upright(_samples(page, data), page)
             tags = {tag.code: tag.value for tag in page.tags}
-    except TiffFileError as error:
+    except (TiffFileError, struct.error) as error:
         raise ImageFileError(f'it is a TIFF that is broken: {error}') from error
     turn = tags.get(ORIENTATION)
     icc, xmp = (value if isinstance(value := tags.get(code), bytes) else None for code in (PROFILE, XMP))
