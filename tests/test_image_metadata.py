@@ -153,14 +153,12 @@ WRONG: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize('ending', ENDINGS)
+@pytest.mark.parametrize('ending', ['.png', '.jpg', '.webp'])
 @pytest.mark.parametrize('name', WRONG)
 def test_a_wrong_tag_costs_itself(name: str, ending: str, tmp_path: Path) -> None:
     """The image is upright, the other tags are kept, and PIL reads those of the result and writes them again."""
     data, named = WRONG[name]
     path = tmp_path / f'x{ending}'
-    if ending == '.tif':
-        pytest.skip('a TIFF is tags itself')
     save(path, quality=95, **({} if ending == '.png' else dict(exif=data)))
     if ending == '.png':
         path.write_bytes(with_chunks(chunk(b'eXIf', data[6:]), data=path.read_bytes()))

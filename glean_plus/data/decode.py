@@ -129,6 +129,12 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
         raise PictureError(error.kind, error.detail, os.fspath(path)) from error
 
 
+def read_profile(path: str | os.PathLike[str]) -> bytes | None:
+    """Colour profile of a file that :func:`read_picture` reads; None of what is gray, as it does not fit RGB."""
+    loaded = load(read_file(path), several=True, deep=False)
+    return loaded.metadata()[0].icc if loaded.image.shape[2] >= 3 else None
+
+
 def is_gray(image: np.ndarray) -> bool:
     """Whether the channels of (H, W, 3) uint8 are the same, to within the rounding of a JPEG file."""
     return bool((image.max(axis=2) - image.min(axis=2)).max() <= GRAY_TOLERANCE)

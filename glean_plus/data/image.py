@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from glean_plus.data import metadata, png, tiff
 from glean_plus.data.depth import bits
-from glean_plus.data.errors import ImageFileError
+from glean_plus.data.errors import ImageFileError, UnknownFormatError
 from glean_plus.data.exif import orientation_of, sound_exif
 from glean_plus.data.formats import KNOWN
 from glean_plus.data.metadata import Meta
@@ -95,15 +96,44 @@ def load(data: bytes, several: bool = False, deep: bool = True) -> Loaded:
             return replace(found, notes=('its metadata are broken and left out', *found.notes))
 
 
+def header_size(data: bytes) -> tuple[int, int]:
+    """Width and height that the header of an image file tells; nothing else of it is decoded.
+
+    Raises:
+        ImageFileError: If it is no image.
+        Exception: Whatever PIL raises on one that is broken.
+    """
+    if data.startswith(png.SIGNATURE):
+        width, height = struct.unpack_from('>II', data, len(png.SIGNATURE) + 8)
+        return width, height
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        for each in (data, _jpeg_alone(data)):
+            try:
+                if each:
+                    return Image.open(io.BytesIO(each), formats=KNOWN).size
+            except (UnidentifiedImageError, LookupError, ValueError):  # of metadata, perhaps
+                continue
+    if data.startswith(tiff.MAGIC):
+        return tiff.header_size(data)
+    raise _unknown(data)
+
+
+def _unknown(data: bytes) -> ImageFileError:
+    """What a file is of which PIL knows nothing."""
+    name = next((name for magic, name in MAGICS if data.startswith(magic)), None)
+    if name is None:
+        return UnknownFormatError('it is no picture in a known format')
+    return ImageFileError(f'it is a {name} whose header is broken')
+
+
 def _load(data: bytes, several: bool, deep: bool) -> Loaded:
     try:
         image = Image.open(io.BytesIO(data), formats=KNOWN)
     except UnidentifiedImageError as error:
         if data.startswith(tiff.MAGIC):
             return _tiff(data, several, deep)
-        name = next((name for magic, name in MAGICS if data.startswith(magic)), None)
-        what = f'it is a {name} whose header is broken' if name else 'it is no picture in a known format'
-        raise ImageFileError(what) from error
+        raise _unknown(data) from error
     if not several:
         refuse_several(image)
     size = bits(image, data)

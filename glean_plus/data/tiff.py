@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,23 +61,39 @@ def read_tiff(data: bytes, several: bool = False) -> TiffFile:
     Raises:
         ImageFileError: If it is of another kind, which is named, or has pages.
     """
+    with _first_page(data) as page:
+        count = len(page.parent.pages)
+        if count > 1 and not several:
+            raise ImageFileError(f'it has {count} pages: take it apart into single images first')
+        _check(page)
+        image = _upright(_samples(page, data), page)
+        tags = {tag.code: tag.value for tag in page.tags}
+    turn = tags.get(ORIENTATION)
+    icc, xmp = (value if isinstance(value := tags.get(code), bytes) else None for code in (PROFILE, XMP))
+    return TiffFile(image, turn if turn in range(1, 9) else 1, icc, xmp, _dpi(tags))
+
+
+def header_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the first page.
+
+    Raises:
+        ImageFileError: If there is none.
+    """
+    with _first_page(data) as page:
+        return page.imagewidth, page.imagelength
+
+
+@contextmanager
+def _first_page(data: bytes) -> Iterator[TiffPage]:
     from tifffile import TiffFile as Reader
     from tifffile import TiffFileError
 
     logging.getLogger('tifffile').addHandler(logging.NullHandler())  # what is wrong is said here
     try:
         with Reader(io.BytesIO(data)) as file:
-            page = file.pages[0]
-            if len(file.pages) > 1 and not several:
-                raise ImageFileError(f'it has {len(file.pages)} pages: take it apart into single images first')
-            _check(page)
-            image = _upright(_samples(page, data), page)
-            tags = {tag.code: tag.value for tag in page.tags}
+            yield file.pages[0]
     except (TiffFileError, struct.error) as error:
         raise ImageFileError(f'it is a TIFF that is broken: {error}') from error
-    turn = tags.get(ORIENTATION)
-    icc, xmp = (value if isinstance(value := tags.get(code), bytes) else None for code in (PROFILE, XMP))
-    return TiffFile(image, turn if turn in range(1, 9) else 1, icc, xmp, _dpi(tags))
 
 
 def _dpi(tags: dict[int, Any]) -> tuple[float, float] | None:
