@@ -19,6 +19,7 @@ from glean_plus.restore.read import read
 from glean_plus.restore.write import write
 
 from hostile_bytes import CANARY, Rng, mutated, outcome
+from image_files import tiff
 
 
 @functools.lru_cache
@@ -52,6 +53,8 @@ def pictures() -> dict[str, bytes]:
     add('ppm', colours, 'PPM')
     add('tga', colours, 'TGA', compression='tga_rle')
     add('jp2', colours, 'JPEG2000')
+    for name, options in (('opacity.tif', dict(extras=(2,))), ('planes.tif', dict(extras=(0, 1), planes=True))):
+        found[name] = tiff(values, 1, 16, **options)  # which PIL does not know
     found['deep.ppm'] = b'P5 24 20 65535\n' + values.bytes(960)
     found['eps'] = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 24 20\n%%EndComments\nshowpage\n'
     return found

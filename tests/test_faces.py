@@ -32,6 +32,7 @@ from glean_plus.restore.picture import Picture
 from glean_plus.weights import WeightsError
 from glean_plus.weights.fetch import sha256
 
+from image_files import SRGB
 from small_restorers import generator_config, photo, write_checkpoint
 
 # Where the faces of `group` are: middle, size of the square around each in pixels, and angle in degrees.
@@ -463,7 +464,7 @@ def test_missing_weights_and_packages_are_sentences(
 
 @pytest.fixture
 def restore(checkpoint: Path, tmp_path: Path, group: np.ndarray) -> Callable[..., np.ndarray]:
-    Image.fromarray(group).save(tmp_path / 'in.png')
+    Image.fromarray(group).save(tmp_path / 'in.png', icc_profile=SRGB)
 
     def run(name: str, *options: str, faces: bool = True) -> np.ndarray:
         arguments = ['restore', str(tmp_path / 'in.png'), str(tmp_path / name), '--model', str(checkpoint)]
@@ -546,6 +547,8 @@ def test_faces_are_saved_and_compared(
         left, top, right, bottom = map(round, face['box'])
         mean = group[max(top, 0):bottom, left:right].mean(axis=(0, 1))
         np.testing.assert_allclose(before[5:13, 5:11].mean(axis=(0, 1)), mean, atol=40)
+    for path in (tmp_path / 'out.png', tmp_path / 'out.compare.png', *folder.glob('*.png')):
+        assert Image.open(path).info['icc_profile'] == SRGB, path
     both = np.asarray(Image.open(tmp_path / 'out.compare.png'))
     np.testing.assert_array_equal(both[:, 1200:], result)
     restore('out.png', '--save-faces', '--compare')

@@ -25,6 +25,7 @@ from glean_plus.transforms import SquareResize
 from glean_plus.weights import WeightsError
 
 from conftest import load_tool, run_tool, shake
+from image_files import SRGB
 
 STYLE = dict(out_size=32, style_channels=16, num_mlps=2, channels={4: 24, 8: 16, 16: 12, 32: 8})
 CLASSES = dict(
@@ -279,6 +280,15 @@ def test_flags(config: Any, small: Path, capsys: pytest.CaptureFixture[str]) -> 
     run('listed', '--ann-file', small / 'list.txt', source='lq')
     assert [Path(row['file']).name for row in report(small / 'listed')] == ['woman.png']
     assert not (small / 'listed' / 'animals').exists()
+
+
+def test_results_have_the_profiles_of_their_inputs(config: Any, small: Path) -> None:
+    with Image.open(small / 'lq' / 'woman.png') as image:
+        image.save(small / 'lq' / 'woman.png', icc_profile=SRGB)
+        image.convert('L').save(small / 'lq' / 'animals' / 'cat.png', icc_profile=SRGB)
+    invert(config(), small / 'lq', small / 'out', '--steps', 1)
+    profiles = [Image.open(small / 'out' / f'{name}.png').info.get('icc_profile') for name in ('woman', 'animals/cat')]
+    assert profiles == [SRGB, None]
 
 
 def test_report_s_psnr_is_that_of_the_written_picture(config: Any, small: Path) -> None:

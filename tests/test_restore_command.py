@@ -26,6 +26,7 @@ from glean_plus.restore.jobs import find_jobs
 from glean_plus.restore.network import Network
 
 from conftest import BIN, CONFIGS, ROOT, fork, launch
+from image_files import SRGB
 from small_restorers import generator_config, photo, write_checkpoint
 
 
@@ -248,6 +249,37 @@ def test_batch_format_and_comparison(
         both = np.asarray(Image.open(tmp_path / 'one' / 'compare' / f'{i}.png'))
         np.testing.assert_array_equal(both[::2, :40:2], photo('astronaut', 16, 20, 10 * i))
         np.testing.assert_allclose(both[:, 40:].astype(int), result, atol=1)
+
+
+@pytest.mark.parametrize('ending', ['png', 'jpg', 'webp', 'tif'])
+def test_results_and_comparisons_have_the_profile(ending: str, restore: Callable[..., int], tmp_path: Path) -> None:
+    """A gray one's comparison is gray, as its profile is."""
+    gray = SRGB[:16] + b'GRAY' + SRGB[20:]
+    image = Image.fromarray(photo('astronaut', 16, 20))
+    (tmp_path / 'in').mkdir()
+    for name in ('a.png', 'b.jpg', 'c.tif', 'd.webp'):
+        image.save(tmp_path / 'in' / name, icc_profile=SRGB)
+    image.convert('L').save(tmp_path / 'in' / 'gray.png', icc_profile=gray)
+    image.convert('CMYK').save(tmp_path / 'in' / 'inks.jpg', icc_profile=SRGB)
+    assert restore(tmp_path / 'in', tmp_path / 'out', '--format', ending, '--compare') == 0
+    for name, profile in (*((name, SRGB) for name in 'abcd'), ('gray', gray), ('inks', None)):
+        for path in (tmp_path / 'out' / f'{name}.{ending}', tmp_path / 'out' / 'compare' / f'{name}.png'):
+            assert Image.open(path).info.get('icc_profile') == profile, path
+    both = np.asarray(Image.open(tmp_path / 'out' / 'compare' / 'gray.png'))
+    np.testing.assert_array_equal(both[::2, :40:2], np.asarray(image.convert('L')))
+    if ending == 'png':
+        np.testing.assert_array_equal(both[:, 40:], np.asarray(Image.open(tmp_path / 'out' / 'gray.png')))
+
+
+def test_what_is_left_out_of_a_file_is_said(restore: Callable[..., int], capsys: Any, tmp_path: Path) -> None:
+    source, report = tmp_path / 'in.jpg', tmp_path / 'report.json'
+    Image.fromarray(photo('astronaut', 16, 20)).save(source, exif=b'Exif\0\0nonsense', icc_profile=SRGB)
+    assert restore(source, tmp_path / 'out.bmp', '--json', report) == 0
+    said = capsys.readouterr().err
+    (record,) = json.loads(report.read_text())['pictures']
+    assert record['state'] == 'restored' and len(record['notes']) == 2
+    for note, words in zip(record['notes'], ('EXIF data are broken', 'colour profile of 588 bytes is left out: BMP')):
+        assert words in note and f'{source}: {note}' in said
 
 
 def test_comparison_of_a_transparent_picture_is_on_white(restore: Callable[..., int], tmp_path: Path) -> None:

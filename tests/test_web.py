@@ -44,6 +44,7 @@ from glean_plus.web.settings import Settings
 from glean_plus.web.store import Store
 
 from conftest import ROOT
+from image_files import SRGB, tiff
 from small_restorers import generator_config, photo, write_checkpoint
 
 SMALL = dict(device='cpu', max_upload=2**20, max_pixels=100_000, concurrency=2, queue=3)
@@ -536,6 +537,32 @@ def test_header_is_believed_before_anything_is_decoded(tmp_path: Path) -> None:
         assert look(tmp_path / name, 600) == (30, 20)
         with pytest.raises(RestoreError, match='30 x 20 pixels, and at most 599'):
             look(tmp_path / name, 599)
+
+
+def test_size_of_what_is_damaged_beside_the_pixels(tmp_path: Path) -> None:
+    Image.new('RGB', (30, 20)).save(tmp_path / 'x.png', dpi=(72, 72))
+    data = bytearray((tmp_path / 'x.png').read_bytes())
+    data[data.index(b'pHYs') + 13] ^= 0xFF
+    opacity = tiff(np.random.default_rng(0), 1, 16, (2,))  # which PIL does not know
+    for content, size in ((data, (30, 20)), (opacity, (9, 6))):
+        (tmp_path / 'x').write_bytes(content)
+        assert look(tmp_path / 'x', 600) == size
+    for content in (data[:20], b'II*\0', b'\xff\xd8\xff'):
+        (tmp_path / 'x').write_bytes(content)
+        with pytest.raises(RestoreError, match='The picture (cannot be read|is broken)'):
+            look(tmp_path / 'x', 600)
+
+
+def test_what_is_shown_and_downloaded_has_the_profile(page: Page, tmp_path: Path) -> None:
+    Image.fromarray(photo('astronaut', 24, 30)).save(tmp_path / 'in.jpg', icc_profile=SRGB)
+    facts = page.restore(tmp_path / 'in.jpg')
+    before = facts['files']['png'].replace('result.png', 'before.png')
+    for path in (before, *facts['files'].values()):
+        assert Image.open(io.BytesIO(page.client.get(path).content)).info['icc_profile'] == SRGB, path
+    assert facts['notes'] == []
+    Image.fromarray(photo('astronaut', 24, 30)).save(tmp_path / 'in.jpg', icc_profile=b'none')
+    html, facts = page.outcome(page.call(page.picture(tmp_path / 'in.jpg')))
+    assert 'Its colour profile is broken' in html and 'profile is broken' in facts['notes'][0]
 
 
 def test_a_server_that_is_ended_leaves_nothing(

@@ -6,15 +6,14 @@ import functools
 import io
 import math
 import os
-import warnings
 import zipfile
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from glean_plus.data.depth import bits
-from glean_plus.data.formats import KNOWN
+from glean_plus.data.errors import ImageFileError
+from glean_plus.data.image import load
 from glean_plus.data.items import Item
 from glean_plus.files import read_file
 
@@ -61,26 +60,24 @@ def decode(data: bytes) -> np.ndarray:
     try:
         if data[:6] == b'\x93NUMPY' or data[:2] == b'PK':
             return from_numpy(data)
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data), formats=KNOWN)
-        if (deep := bits(picture, data)) > 8 or picture.mode.startswith(('I', 'F')):
-            raise PictureError('unreadable', f'mode {picture.mode}, {deep} bits: more than 8 bits a channel')
-        picture.load()
-        picture = ImageOps.exif_transpose(picture)
-        if picture.mode in ('LA', 'PA', 'RGBA', 'RGBa') or 'transparency' in picture.info:
-            picture = picture.convert('RGBA')
-            picture = Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture)
-        return np.array(picture.convert('RGB'))  # writable
+        return on_white(load(data, several=True, deep=False).image)
     except (PictureError, MemoryError):
         raise
-    except UnidentifiedImageError as error:  # its text has an address in memory
-        raise PictureError('unreadable', 'no picture in a known format') from error
+    except ImageFileError as error:
+        raise PictureError('unreadable', str(error)) from error
     except Image.DecompressionBombError as error:
         raise PictureError('unreadable', ' '.join(str(error).split())) from error
     except Exception as error:  # broken files make decoders raise anything
         kind = 'truncated' if 'truncated' in str(error).lower() else 'unreadable'
         raise PictureError(kind, f'{type(error).__name__}: {" ".join(str(error).split())}') from error
+
+
+def on_white(image: np.ndarray) -> np.ndarray:
+    """(H, W, 1 to 4) uint8, gray or RGB, the last of two or four opacity -> (H, W, 3) RGB."""
+    if image.shape[2] in (2, 4):
+        picture = Image.fromarray(image).convert('RGBA')
+        image = np.asarray(Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture).convert('RGB'))
+    return np.array(np.broadcast_to(image, (*image.shape[:2], 3)))  # writable
 
 
 def from_numpy(data: bytes) -> np.ndarray:
@@ -130,6 +127,12 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
         return read(Item('', '', os.fspath(path)))
     except PictureError as error:
         raise PictureError(error.kind, error.detail, os.fspath(path)) from error
+
+
+def read_profile(path: str | os.PathLike[str]) -> bytes | None:
+    """Colour profile of a file that :func:`read_picture` reads; None of what is gray, as it does not fit RGB."""
+    loaded = load(read_file(path), several=True, deep=False)
+    return loaded.metadata()[0].icc if loaded.image.shape[2] >= 3 else None
 
 
 def is_gray(image: np.ndarray) -> bool:

@@ -27,12 +27,12 @@ def shrink(image: np.ndarray, scale: int) -> np.ndarray:
     return small.round().byte().permute(1, 2, 0).numpy()
 
 
-def save(image: np.ndarray, path: Path) -> None:
-    """Write a PNG whole or not at all."""
+def save(image: np.ndarray, path: Path, icc: bytes | None = None) -> None:
+    """Write a PNG whole or not at all, with a colour profile if there is one."""
     from PIL import Image
 
     with whole_or_not_at_all(path) as file:
-        Image.fromarray(image).save(file, format='PNG')
+        Image.fromarray(image).save(file, format='PNG', icc_profile=icc)
 
 
 def save_text(text: str, path: Path) -> None:

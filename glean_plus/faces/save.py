@@ -12,11 +12,21 @@ from glean_plus.data.pictures import save_text
 from glean_plus.faces.find import Face
 from glean_plus.restore.jobs import FACE_LIST
 from glean_plus.restore.picture import Meta
-from glean_plus.restore.write import write
+from glean_plus.restore.write import fitting, write
 
 
-def save_faces(folder: Path, faces: Sequence[Face], crops: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Each face as it was cut out and as it was restored, numbered from 1, and what is known of them."""
+def save_faces(
+    folder: Path, faces: Sequence[Face], crops: Sequence[tuple[np.ndarray, np.ndarray]], meta: Meta | None = None
+) -> None:
+    """Each face as it was cut out and as it was restored, numbered from 1, and what is known of them.
+
+    Args:
+        folder: Is emptied of older ones.
+        faces: Of a photo.
+        crops: Of each face.
+        meta: Of the photo, whose colour profile the files get.
+    """
+    profile, _ = fitting('.png', Meta(icc=meta.icc if meta else None))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FACE_LIST).unlink(missing_ok=True)
     for old in folder.glob('*.png'):
@@ -24,5 +34,5 @@ def save_faces(folder: Path, faces: Sequence[Face], crops: Sequence[tuple[np.nda
     for number, (before, after) in enumerate(crops, 1):
         for name, image in ((f'{number}.input.png', before), (f'{number}.png', after)):
             height, width, channels = image.shape
-            write(folder / name, [image], (height, width, channels), image.dtype.name, Meta())
+            write(folder / name, [image], (height, width, channels), image.dtype.name, profile)
     save_text(json.dumps([face.content() for face in faces], indent=2) + '\n', folder / FACE_LIST)

@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from glean_plus.data.decode import PictureError, decode
+from glean_plus.data.decode import PictureError, decode, read_profile
 from glean_plus.data.files import pictures_below
+from glean_plus.data.metadata import Meta
 from glean_plus.data.pictures import save, save_text
 from glean_plus.engine.pictures import to_array
 from glean_plus.inversion.errors import InversionError
 from glean_plus.inversion.restorer import Inverter
 from glean_plus.inversion.scores import Scores
+from glean_plus.restore.write import fitting
 
 REPORT = 'report.csv'
 
@@ -133,6 +135,11 @@ def _write_report(rows: list[Report], path: Path) -> None:
     save_text(text.getvalue(), path)
 
 
+def _profile(path: Path) -> bytes | None:
+    """Colour profile of an input, which its result gets, if a PNG has room for it."""
+    return fitting('.png', Meta(icc=read_profile(path)))[0].icc
+
+
 def invert_folder(
     inverter: Inverter,
     source: Path,
@@ -188,7 +195,7 @@ def invert_folder(
             for index, name in enumerate(part):
                 result = to_array(255 * found.pictures[index])
                 targets[name].parent.mkdir(parents=True, exist_ok=True)
-                save(result, targets[name])
+                save(result, targets[name], _profile(names[name]))
                 rows.append(Report(
                     str(names[name]), found.steps, found.seconds, float(found.objective[index]),
                     float(found.psnr[index]), float(found.start_psnr[index]), found.limited,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from glean_plus.restore.layers import Layers
 from glean_plus.restore.picture import Picture, in_file
 from glean_plus.restore.read import read
 from glean_plus.restore.source import PathLike
+
+LOG = logging.getLogger('glean_plus.restore')
 
 
 class Restored(Protocol):
@@ -122,7 +125,10 @@ class PictureRestorer(ABC):
         (result,) = self.restore([picture])
         image = in_file(result)
         height, width, channels = image.shape
-        write(Path(result_out_dir), [image], (height, width, channels), image.dtype.name, picture.kept(channels))
+        kept = picture.kept(channels)
+        notes = write(Path(result_out_dir), [image], (height, width, channels), image.dtype.name, kept)
+        for note in notes:
+            LOG.warning('%s: %s', result_out_dir, note)
         return back([(result, picture)]), None
 
     @staticmethod
@@ -130,9 +136,12 @@ class PictureRestorer(ABC):
         """What a call is given, but for lists -> pictures, and what turns their results into the same kind."""
         if isinstance(given, (str, os.PathLike)):
             try:
-                return [read(Path(given))], lambda results: to_pil(*results[0])
+                picture = read(Path(given))
             except RestoreError as error:
                 raise RestoreError(f'{os.fspath(given)}: {error}') from error
+            for note in picture.notes:
+                LOG.warning('%s: %s', os.fspath(given), note)
+            return [picture], lambda results: to_pil(*results[0])
         return accept(given)
 
     def restore(self, pictures: Sequence[Picture]) -> list[np.ndarray]:

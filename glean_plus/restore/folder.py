@@ -19,11 +19,11 @@ from glean_plus.restore.base import PictureRestorer, Restored
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.failure import Assessor
 from glean_plus.restore.jobs import Job, Jobs, refuse_doubles
-from glean_plus.restore.picture import WHITES, Picture
+from glean_plus.restore.picture import WHITES, Meta, Picture
 from glean_plus.restore.png import PngWriter
 from glean_plus.restore.read import read
 from glean_plus.restore.video import CRF, check_crf, frame_count, restore_video
-from glean_plus.restore.write import sweep, write
+from glean_plus.restore.write import fitting, sweep, write
 
 
 @dataclass
@@ -40,6 +40,7 @@ class Record:
         failure: Its :class:`glean_plus.restore.failure.Failure`, where a report is asked for.
         faces: Box, score and landmarks of each face that was restored; None where none are looked for.
         frames, sound: Of a video, see :class:`glean_plus.restore.video.Clip`.
+        notes: What of the file was left out, or is not exact, a sentence each.
     """
 
     input: str
@@ -54,6 +55,7 @@ class Record:
     faces: list[dict] | None = None
     frames: int | None = None
     sound: str | None = None
+    notes: Sequence[str] = ()
 
 
 def restore_files(
@@ -194,17 +196,19 @@ def _restore_group(
     start = time.perf_counter()
     restoration = restorer.restoration([picture for _, picture in group], assess=assessor is not None)
     failures: list[dict | None] = [None] * len(group)
+    notes = [[*picture.notes] for _, picture in group]
     try:
         if len(group) == 1:
             job, picture = group[0]
-            _write(job, picture, (part[0] for part in restoration), restoration, compare)
+            notes[0] += _write(job, picture, (part[0] for part in restoration), restoration, compare)
         else:
             parts = list(restoration)
             for i, (job, picture) in enumerate(group):
-                _write(job, picture, iter([part[i] for part in parts]), restoration, compare)
+                notes[i] += _write(job, picture, iter([part[i] for part in parts]), restoration, compare)
         if restorer.keep_crops:
-            for i, (job, _) in enumerate(group):
-                save_faces(job.faces, (restoration.faces or [])[i], restoration.crops[i])
+            for i, (job, picture) in enumerate(group):
+                kept = picture.kept(restoration.shape[2])
+                save_faces(job.faces, (restoration.faces or [])[i], restoration.crops[i], kept)
         if assessor is not None:
             failures = [
                 _report(assessor, job, picture, scores)
@@ -219,15 +223,17 @@ def _restore_group(
         return
     seconds = (time.perf_counter() - start) / len(group)
     faces: Sequence[list | None] = [None] * len(group) if restoration.faces is None else restoration.faces
-    for (job, picture), score, failure, found in zip(group, restoration.scores, failures, faces):
+    for (job, picture), score, failure, found, said in zip(group, restoration.scores, failures, faces, notes):
         size, result_size = picture.image.shape[:2], restoration.shape[:2]
         finite = None if score is None or score == float('inf') else score
         content = None if found is None else [face.content() for face in found]
         if content == []:
             say(f'{job.source}: no face was found; the photo is enlarged only')
+        for note in said:
+            say(f'{job.source}: {note}')
         records.append(Record(
             str(job.source), str(job.target), 'restored', size, result_size, seconds, finite, failure=failure,
-            faces=content,
+            faces=content, notes=said,
         ))  # fmt: skip
         bar.update()
 
@@ -259,38 +265,44 @@ def _report(assessor: Assessor, job: Job, picture: Picture, scores: tuple[float,
     return failure
 
 
-def _write(job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored, compare: bool) -> None:
+def _write(job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored, compare: bool) -> list[str]:
+    """Returns what the format of the result has no room for."""
     if compare:
         rows = compared(rows, picture, made, job.compare)
-    write(job.target, rows, made.shape, made.kind, picture.kept(made.shape[2]))
+    return write(job.target, rows, made.shape, made.kind, picture.kept(made.shape[2]))
 
 
 def compared(
     rows: Iterator[np.ndarray], picture: Picture, made: Restored, path: Path
 ) -> Iterator[np.ndarray]:
-    """The same rows; on their way they are written to ``path``, right of the input, enlarged without smoothing."""
+    """The same rows; on their way they are written to ``path``, right of the input, enlarged without smoothing.
+
+    It has the colour profile of both, and so is gray where both are.
+    """
     scale = made.restorer.scale
-    height, width = made.shape[:2]
+    height, width, channels = made.shape
+    colours = 1 if channels < 3 else 3
+    meta, _ = fitting('.png', Meta(icc=picture.kept(channels).icc))
     with whole_or_not_at_all(path) as file:
-        writer, top = PngWriter(file, height, 2 * width, 3), 0
+        writer, top = PngWriter(file, height, 2 * width, colours, meta=meta), 0
         for part in rows:
             first = top // scale
             last = -(-(top + len(part)) // scale)
-            given = np.repeat(np.repeat(_shown(picture.image[first:last]), scale, axis=0), scale, axis=1)
+            given = np.repeat(np.repeat(_shown(picture.image[first:last], colours), scale, axis=0), scale, axis=1)
             given = given[top - first * scale:][:len(part)]
-            writer.write(np.concatenate([given, _shown(part)], axis=1))
+            writer.write(np.concatenate([given, _shown(part, colours)], axis=1))
             top += len(part)
             yield part
         writer.close()
 
 
-def _shown(image: np.ndarray) -> np.ndarray:
-    """(H, W, K) of any type -> (H, W, 3) uint8, on white where it is transparent."""
+def _shown(image: np.ndarray, colours: int) -> np.ndarray:
+    """(H, W, K) of any type -> (H, W, colours) uint8, on white where it is transparent."""
     image = image / np.float32(WHITES[image.dtype.name])
     opacity = image[..., -1:] if image.shape[2] in (2, 4) else 1
     colour = image[..., :1 if image.shape[2] < 3 else 3]
     shown = (255 * (colour * opacity + (1 - opacity))).round().astype(np.uint8)
-    return np.broadcast_to(shown, (*image.shape[:2], 3))
+    return np.broadcast_to(shown, (*image.shape[:2], colours))
 
 
 def report(records: Sequence[Record], content: dict, seconds: float) -> dict:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
 import numpy as np
 from torch import Tensor
 
+from glean_plus.data.metadata import Meta
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.layers import Layers
 
@@ -18,27 +19,13 @@ WHITES: Mapping[str, float] = {'uint8': 255, 'uint16': 65535, 'float32': 1, 'flo
 
 
 @dataclass(frozen=True)
-class Meta:
-    """What a file says beside its levels.
-
-    Attributes:
-        icc: Colour profile of the levels.
-        exif: Without the orientation, which is applied, and without a preview.
-        xmp: Adobe's.
-        dpi: Across and down.
-        text: Of a PNG.
-    """
-
-    icc: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    text: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Picture:
     """Levels (H, W, K): gray or RGB, and opacity if it has any; uint8, uint16, or floats of 0 to 1.
+
+    Attributes:
+        image: The levels.
+        meta: What its file says beside them.
+        notes: What of the file has been left out, or is not exact.
 
     Raises:
         RestoreError: On another shape or type, no pixels, or floats beyond 0 to 1.
@@ -46,6 +33,7 @@ class Picture:
 
     image: np.ndarray
     meta: Meta = field(default_factory=Meta)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape, kind = self.image.shape, self.image.dtype.name
@@ -67,10 +55,7 @@ class Picture:
 
     def kept(self, channels: int) -> Meta:
         """What a result of so many channels keeps of the file: a profile of grays does not fit colours."""
-        meta = self.meta
-        if self.layers.gray and channels >= 3:
-            return Meta(None, meta.exif, meta.xmp, meta.dpi, meta.text)
-        return meta
+        return replace(self.meta, icc=None) if self.layers.gray and channels >= 3 else self.meta
 
     @property
     def kind(self) -> tuple[Any, ...]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
+from glean_plus.data.exif import resized
 from glean_plus.files import partial_name, whole_or_not_at_all
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.picture import Meta
@@ -26,8 +28,18 @@ FORMATS = {
     '.bmp': ('BMP', False, 2**31 - 1),
 }
 QUALITY = 95
-# Bytes that one segment of a JPEG holds; before XMP there is its name.
-MOST_IN_JPEG = {'EXIF data': 65_533, 'XMP': 65_533 - len(b'http://ns.adobe.com/xap/1.0/\0')}
+WHAT = {'icc': 'colour profile', 'exif': 'EXIF data', 'xmp': 'XMP'}
+# Most bytes of metadata that a format holds, and common readers take: PIL refuses a whole PNG for a profile of 1 MiB,
+# libpng a chunk beyond 8 MB. A segment of a JPEG has 65,533 bytes; before XMP there is its name; a profile has 255
+# segments, each with 14 bytes before it.
+MOST_TEXT = 7_900_000
+MOST: Mapping[str, Mapping[str, int]] = {
+    'PNG': {'icc': 2**20 - 1, 'exif': 8_000_000, 'xmp': MOST_TEXT},
+    'JPEG': {'icc': 255 * (65_533 - 14), 'exif': 65_533, 'xmp': 65_533 - len(b'http://ns.adobe.com/xap/1.0/\0')},
+    'WEBP': {},
+    'TIFF': {},
+    'BMP': {'icc': 0},
+}
 
 
 def check_ending(ending: str) -> None:
@@ -36,7 +48,7 @@ def check_ending(ending: str) -> None:
         raise RestoreError(f'A result ends in one of {", ".join(FORMATS)}, not in {ending!r}.')
 
 
-def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], kind: str, meta: Meta) -> None:
+def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], kind: str, meta: Meta) -> list[str]:
     """Write a picture from its rows, through a temporary file beside it.
 
     A PNG is written as the rows come; the other formats take the whole picture.
@@ -48,6 +60,9 @@ def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], k
         kind: Type of the levels, uint8 or uint16.
         meta: What is kept of the input's file.
 
+    Returns:
+        What of ``meta`` the format has no room for, a note each.
+
     Raises:
         RestoreError: If the format cannot hold such a picture.
     """
@@ -56,9 +71,9 @@ def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], k
     name, opacity, longest = FORMATS[ending]
     if kind not in ('uint8', 'uint16'):
         raise RestoreError(f'levels in a file are uint8 or uint16, not {kind}')
-    meta = Meta(meta.icc, _with_size(meta.exif, shape), meta.xmp, meta.dpi, meta.text)
-    if why := obstacle(ending, shape, kind, meta):
+    if why := obstacle(ending, shape, kind):
         raise RestoreError(f'{why}: take .png')
+    meta, notes = fitting(ending, replace(meta, exif=meta.exif and resized(meta.exif, *shape[:2])))
     with whole_or_not_at_all(path) as file:
         if name == 'PNG':
             writer = PngWriter(file, *shape, deep=kind == 'uint16', meta=meta)
@@ -69,9 +84,10 @@ def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], k
             whole = np.concatenate(list(rows))
             image = Image.fromarray(whole[..., 0] if shape[2] == 1 else whole)
             image.save(file, format=name, **_options(name, meta))
+    return notes
 
 
-def obstacle(ending: str, shape: tuple[int, int, int], kind: str, meta: Meta) -> str | None:
+def obstacle(ending: str, shape: tuple[int, int, int], kind: str) -> str | None:
     """What keeps such a picture from a format, for people; None if nothing does."""
     name, opacity, longest = FORMATS[ending]
     if kind == 'uint16' and name != 'PNG':
@@ -80,11 +96,23 @@ def obstacle(ending: str, shape: tuple[int, int, int], kind: str, meta: Meta) ->
         return f'{name} has no transparency'
     if max(shape[:2]) > longest:
         return f'{name} has {longest} pixels a side at most, the result {max(shape[:2])}'
-    if name == 'JPEG':
-        for what, data in (('EXIF data', meta.exif), ('XMP', meta.xmp)):
-            if data is not None and len(data) > MOST_IN_JPEG[what]:
-                return f'{name} has room for {MOST_IN_JPEG[what]} bytes of {what}, the picture {len(data)}'
     return None
+
+
+def fitting(ending: str, meta: Meta) -> tuple[Meta, list[str]]:
+    """The metadata that a format has room for, and a note on each part that it has none for."""
+    name = FORMATS[ending][0]
+    notes = []
+    for part, most in MOST[name].items():
+        data = getattr(meta, part)
+        if data is not None and len(data) > most:
+            room = f'for {most:,} bytes at most' if most else 'for none'
+            notes.append(f'its {WHAT[part]} of {len(data):,} bytes is left out: {name} has room {room}')
+            meta = replace(meta, **{part: None})
+    if name == 'PNG' and (long := [key for key, text in meta.text.items() if len(text.encode()) > MOST_TEXT]):
+        notes.append(f'its text {", ".join(long)} is left out: {name} has room for {MOST_TEXT:,} bytes of each')
+        meta = replace(meta, text={key: text for key, text in meta.text.items() if key not in long})
+    return meta, notes
 
 
 def sweep(path: Path) -> None:
@@ -110,19 +138,3 @@ def _options(name: str, meta: Meta) -> dict[str, Any]:
     if name in ('JPEG', 'TIFF', 'BMP') and meta.dpi:
         options.update(dpi=meta.dpi)
     return options
-
-
-def _with_size(exif: bytes | None, shape: tuple[int, int, int]) -> bytes | None:
-    """EXIF data that tell the size of the result, where they tell one."""
-    if exif is None:
-        return None
-    data = Image.Exif()
-    data.load(exif)
-    facts = data.get_ifd(ExifTags.IFD.Exif)
-    for key, value in ((ExifTags.Base.ExifImageWidth, shape[1]), (ExifTags.Base.ExifImageHeight, shape[0])):
-        if key in facts:
-            facts[key] = value
-    for key, value in ((ExifTags.Base.ImageWidth, shape[1]), (ExifTags.Base.ImageLength, shape[0])):
-        if key in data:
-            data[key] = value
-    return data.tobytes()

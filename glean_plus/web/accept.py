@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from glean_plus.data.formats import KNOWN
+from glean_plus.data.errors import ImageFileError, UnknownFormatError
+from glean_plus.data.image import header_size
+from glean_plus.files import read_file
 from glean_plus.restore.errors import RestoreError
 from glean_plus.web.settings import shown_pixels
 
@@ -19,12 +20,11 @@ def look(path: Path, max_pixels: int) -> tuple[int, int]:
         RestoreError: If it is no picture of a known format, or too large.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-            with Image.open(path, formats=KNOWN) as image:
-                width, height = image.size
-    except UnidentifiedImageError as error:
+        width, height = header_size(read_file(path))
+    except UnknownFormatError as error:
         raise RestoreError('This is no picture in a known format: take PNG, JPEG, WebP, TIFF or BMP.') from error
+    except ImageFileError as error:
+        raise RestoreError(f'The picture cannot be read: {error}.') from error
     except Image.DecompressionBombError as error:
         raise RestoreError(f'The picture is too large: at most {shown_pixels(max_pixels)} pixels.') from error
     except Exception as error:  # broken files make decoders raise anything

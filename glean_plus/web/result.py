@@ -64,7 +64,8 @@ def _downloads(result: Result, place: str) -> str:
         f'<a class="gp-button" href="{place}/result{ending}?save=true" download>{LABELS[ending]}</a>'
         for ending in result.endings
     )
-    lost = f'<small>{escape(" ".join(result.lost))}</small>' if result.lost else ''
+    said = (*result.lost, *result.notes)
+    lost = f'<small>{escape(" ".join(said))}</small>' if said else ''
     return f'<p class="gp-downloads"><span>Download</span>{links}{lost}</p>'
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from glean_plus.restore.base import PictureRestorer
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.failure import Assessor
-from glean_plus.restore.picture import Meta, Picture
+from glean_plus.restore.picture import Picture
 from glean_plus.restore.read import read
 from glean_plus.restore.restorer import Restorer
 from glean_plus.restore.write import obstacle, write
@@ -38,6 +38,7 @@ class Result:
         faces: How many were found; None where none were looked for.
         report: What :class:`glean_plus.restore.failure.Failure` says, if it was asked for.
         heat: Whether there is a heat map.
+        notes: What of the file was left out, or is not exact, a sentence each.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Result:
     faces: int | None = None
     report: dict[str, Any] = field(default_factory=dict)
     heat: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def restore(store: Store, restorers: Restorers, key: str, choice: Choice, report: bool) -> Result:
@@ -90,21 +92,22 @@ def _restored(
     made = restorer.restoration([picture], assess=assessor is not None)
     height, width, channels = picture.image.shape
     write(folder / BEFORE, [picture.image], (height, width, channels), made.kind, picture.meta)
-    write(folder / RESULT, (part[0] for part in made), made.shape, made.kind, picture.kept(made.shape[2]))
+    notes = write(folder / RESULT, (part[0] for part in made), made.shape, made.kind, picture.kept(made.shape[2]))
     failure: dict[str, Any] = {}
     if assessor is not None:
         failure = assessor(picture, *made.own_scores[0], heat_map=folder / HEAT).content()
     score, faces = made.scores[0], None if made.faces is None else len(made.faces[0])
-    endings, lost = _formats(made.shape, made.kind, picture.kept(made.shape[2]))
+    endings, lost = _formats(made.shape, made.kind)
     return Result(
         key, stem, choice.model, (height, width), made.shape[:2], time.perf_counter() - start, endings, lost,
         None if score is None or score == float('inf') else score, faces, failure, (folder / HEAT).is_file(),
+        tuple(f'{note[:1].upper()}{note[1:]}.' for note in (*picture.notes, *notes)),
     )  # fmt: skip
 
 
-def _formats(shape: tuple[int, int, int], kind: str, meta: Meta) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _formats(shape: tuple[int, int, int], kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Endings of the formats that can hold a result, and what keeps the others from it."""
-    found = {ending: obstacle(ending, shape, kind, meta) for ending in DOWNLOADS}
+    found = {ending: obstacle(ending, shape, kind) for ending in DOWNLOADS}
     return tuple(ending for ending in DOWNLOADS if not found[ending]), tuple(f'{why}.' for why in found.values() if why)
 
 

@@ -1,0 +1,11 @@
+"""Errors of image files, before a caller gives them its own kind."""
+
+from __future__ import annotations
+
+
+class ImageFileError(Exception):
+    """An image file that cannot be used; the text follows the name of the file: ``it is cut short``."""
+
+
+class UnknownFormatError(ImageFileError):
+    """A file of no format that is opened here."""
