@@ -260,8 +260,10 @@ def prepare_crops(source: Path, out: Path, settings: CropSettings, workers: int 
         raise DataError(f'{out} and {source} lie in each other: the results would be taken for sources.')
     listing = folder.read(source)
     known = read_sources(source / SOURCES)
-    photos = [Photo(item, **{key: (known.get(item.source, {}).get(key) or '') for key in ('split', 'source', 'licence')})
-              for item in listing.items]  # fmt: skip
+    photos = []
+    for item in listing.items:
+        said = known.get(item.source, {})
+        photos.append(Photo(item, *(said.get(key) or '' for key in ('split', 'source', 'licence'))))
     if not photos:
         raise DataError(f'No image below {source}. ' + ' '.join(listing.notes))
     out.mkdir(parents=True, exist_ok=True)
