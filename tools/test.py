@@ -13,7 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from glean_plus.cli import add_common_arguments, load_config, refusals
+from glean_plus.cli import add_common_arguments, check_checkpoint, load_config, refusals, runner_class
 
 SUFFIXES = ('.json', '.yaml', '.yml', '.pkl')
 
@@ -41,11 +41,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    check_checkpoint(args.checkpoint, '--checkpoint')
     config = load_config(args)
     config.load_from = args.checkpoint
     metrics = Metrics()
     with refusals('test'):
-        runner = Runner.from_cfg(config)
+        runner = runner_class(args).from_cfg(config)
         runner.register_hook(metrics)
         runner.test()
     if args.out and is_main_process():
