@@ -70,7 +70,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE',
                         help='override keys of the config, e.g. train_cfg.max_iters=20')
     parser.add_argument('--verbose', action='store_true',
-                        help='show all that the log file has: the environment, the config, the hooks, notes of libraries')
+                        help='show all that the log file has: environment, config, hooks, notes of libraries')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torchrun sets the environment variable, torch.distributed.launch passes the option.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -96,8 +96,8 @@ def load_config(args: argparse.Namespace) -> Config:
         if config.get('default_hooks', {}).get(name, ...) is None:
             del config.default_hooks[name]
     visualizer = config.get('visualizer') or {}
-    if isinstance(visualizer.get('vis_backends'), list):
-        visualizer.vis_backends = [dict(type=each) if isinstance(each, str) else each for each in visualizer.vis_backends]
+    if isinstance(backends := visualizer.get('vis_backends'), list):
+        visualizer.vis_backends = [dict(type=each) if isinstance(each, str) else each for each in backends]
     for part in ('train', 'val', 'test'):
         loaders = config.get(f'{part}_dataloader')
         for loader in loaders if isinstance(loaders, list) else [loaders]:
@@ -121,11 +121,10 @@ def check_loops(config: Config) -> None:
         missing = [key for key in keys if config.get(key) is None]
         if missing and len(missing) < len(keys):
             present = [key for key in keys if key not in missing]
-            lacks = f'{" and ".join(missing)} {"is" if len(missing) == 1 else "are"} None or missing'
+            lack, have = (f'{" and ".join(each)} {"is" if len(each) == 1 else "are"}' for each in (missing, present))
             sys.exit(
-                f'{lacks}, but {" and ".join(present)} {"is" if len(present) == 1 else "are"} not: a run has all three of '
-                f'{", ".join(keys)} or none. To leave them out, add --cfg-options '
-                f'{" ".join(f"{key}=None" for key in present)}.'
+                f'{lack} None or missing, but {have} not: a run has all three of {", ".join(keys)} or none. To leave '
+                f'them out, add --cfg-options {" ".join(f"{key}=None" for key in present)}.'
             )
 
 

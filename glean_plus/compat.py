@@ -72,7 +72,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _at_least(found: str, wanted: str) -> bool:
-    """Whether a version is another or later; one before or after a release, or of another build, counts as that release."""
+    """Whether a version is another or later; what is before or after a release counts as the release."""
     return Version(Version(found).base_version) >= Version(wanted)
 
 

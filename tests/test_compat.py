@@ -119,7 +119,7 @@ def test_a_config_stands_on_one_of_ours(base: str, tmp_path: Path, monkeypatch: 
 def test_a_base_that_is_not_ours_is_named_and_mmagic_s_still_works(tmp_path: Path) -> None:
     path = tmp_path / 'mine.py'
     path.write_text("_base_ = 'glean_plus::lightglean_twemoji_4.py'")
-    with pytest.raises(FileNotFoundError, match="no config 'lightglean_twemoji_4.py' in glean_plus; try lightglean_twe"):
+    with pytest.raises(FileNotFoundError, match="'lightglean_twemoji_4.py' in glean_plus; try lightglean_twemoji"):
         Config.fromfile(path)
     with pytest.raises(SystemExit, match='no config .* in glean_plus; try'):
         read_config(path)

@@ -18,7 +18,8 @@ env_cfg = dict(
     # Processes that wait for one that does not answer give up after so many seconds.
     dist_cfg=dict(backend='nccl', timeout=1800))
 
-# `--cfg-options "vis_backends=[LocalVisBackend,TensorboardVisBackend]"` adds another; Weights & Biases' is WandbVisBackend.
+# `--cfg-options "vis_backends=[LocalVisBackend,TensorboardVisBackend]"` adds TensorBoard; Weights & Biases is
+# WandbVisBackend.
 visualizer = dict(type='mmengine.Visualizer', vis_backends=[dict(type='LocalVisBackend')])
 
 log_level = 'INFO'
