@@ -44,11 +44,11 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 metrics = [
-    dict(type='PSNR'),
-    dict(type='SSIM'),
+    dict(type='PSNRMetric'),
+    dict(type='SSIMMetric'),
     dict(type='STLPIPSMetric', net='vgg'),
-    dict(type='PSNR', pred_key='bicubic_img', prefix='bicubic'),
-    dict(type='SSIM', pred_key='bicubic_img', prefix='bicubic'),
+    dict(type='PSNRMetric', pred_key='bicubic_img', prefix='bicubic'),
+    dict(type='SSIMMetric', pred_key='bicubic_img', prefix='bicubic'),
     dict(type='STLPIPSMetric', net='vgg', pred_key='bicubic_img', prefix='bicubic'),
 ]
 val_evaluator = dict(metrics=metrics)

@@ -39,7 +39,7 @@ test_dataloader = val_dataloader
 metrics = [
     dict(**metric, **whose)
     for whose in [{}, *(dict(pred_key=f'{name}_img', prefix=name) for name in ('bicubic', 'median', 'bilateral'))]
-    for metric in (dict(type='PSNR'), dict(type='SSIM'), dict(type='STLPIPSMetric', net='vgg'))
+    for metric in (dict(type='PSNRMetric'), dict(type='SSIMMetric'), dict(type='STLPIPSMetric', net='vgg'))
 ]
 val_evaluator = dict(metrics=metrics)
 test_evaluator = dict(metrics=metrics)

@@ -42,7 +42,7 @@ test_dataloader = val_dataloader
 metrics = [
     dict(**metric, **whose)
     for whose in ({}, dict(pred_key='gray_img', prefix='gray'), dict(pred_key='mean_img', prefix='mean'))
-    for metric in (dict(type='PSNR'), dict(type='SSIM'), dict(type='STLPIPSMetric', net='vgg'))
+    for metric in (dict(type='PSNRMetric'), dict(type='SSIMMetric'), dict(type='STLPIPSMetric', net='vgg'))
 ]
 val_evaluator = dict(metrics=metrics)
 test_evaluator = dict(metrics=metrics)

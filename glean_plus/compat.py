@@ -9,6 +9,7 @@ Nothing else in the package knows about versions. :func:`install` runs when ``gl
 * **mmengine's ``--launcher pytorch`` and ``slurm``** select a CUDA device even where there is none. Without one,
   processes talk over gloo.
 * **A stack that cannot work** is refused with the versions found and wanted, in place of an assertion of MMagic's.
+* **MMEngine's configs** take a ``_base_`` of OpenMMLab's own packages alone, as ``mmagic::...``; here also of this one.
 * **Registration is lazy**: importing MMagic's models takes ten seconds, so this package only tells MMagic's registries
   where its own modules are; the first look-up imports them.
 """
@@ -28,6 +29,8 @@ import types
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
+
+from packaging.version import Version
 
 # Distribution -> lowest version that works, first version that does not (None: none known).
 WANTED: dict[str, tuple[str, str | None]] = {
@@ -54,6 +57,7 @@ def install() -> None:
     stand_in_for_mmcv_ops()
     allow_mmengine_checkpoints()
     allow_launchers_without_gpu()
+    find_own_base_configs()
     register_lazily()
 
 
@@ -67,15 +71,16 @@ def _version(distribution: str) -> str | None:
     return None
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    """'2.14.1+cpu' -> (2, 14, 1)."""
-    numbers = []
-    for part in version.split('+')[0].split('.'):
-        digits = ''.join(c for c in part if c.isdigit())
-        if not digits or not part[0].isdigit():
-            break
-        numbers.append(int(digits))
-    return tuple(numbers)
+def _at_least(found: str, wanted: str) -> bool:
+    """Whether a version is another or later; what is before or after a release counts as the release."""
+    return Version(Version(found).base_version) >= Version(wanted)
+
+
+def torch_at_least(wanted: str) -> bool:
+    """Whether this PyTorch is of a version such as ``2.6``, or later."""
+    import torch
+
+    return _at_least(torch.__version__, wanted)
 
 
 def check_versions() -> None:
@@ -86,7 +91,7 @@ def check_versions() -> None:
         wanted = f'>= {lowest}' + (f' and < {too_high}' if too_high else '')
         if found is None:
             problems.append(f'{distribution} is not installed; {wanted} is wanted')
-        elif _numbers(found) < _numbers(lowest) or (too_high and _numbers(found) >= _numbers(too_high)):
+        elif not _at_least(found, lowest) or (too_high and _at_least(found, too_high)):
             problems.append(f'{distribution} {found} is installed; {wanted} is wanted')
     if problems:
         raise StackError('glean_plus cannot work here: ' + '; '.join(problems) + '. ' + ADVICE)
@@ -129,9 +134,7 @@ def method_of_history_buffer(owner: Any, name: str) -> Any:
 
 def has_safe_globals() -> bool:
     """Whether ``torch.load(weights_only=True)`` can be told of further types."""
-    import torch
-
-    return _numbers(torch.__version__) >= (2, 6)
+    return torch_at_least('2.6')
 
 
 def allow_mmengine_checkpoints() -> None:
@@ -146,8 +149,8 @@ def allow_mmengine_checkpoints() -> None:
     import numpy as np
     from mmengine.logging.history_buffer import HistoryBuffer
 
-    multiarray = importlib.import_module('numpy._core.multiarray' if _numbers(np.__version__) >= (2,) else
-                                         'numpy.core.multiarray')
+    core = 'numpy._core' if _at_least(np.__version__, '2') else 'numpy.core'
+    multiarray = importlib.import_module(f'{core}.multiarray')
     dtypes = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
     torch.serialization.add_safe_globals(
         [
@@ -208,6 +211,28 @@ def _pytorch_variables_of_slurm(port: int | None) -> None:
     variables['MASTER_PORT'] = str(port or variables.get('MASTER_PORT', 29500))
     for name, of_slurm in (('RANK', 'PROCID'), ('LOCAL_RANK', 'LOCALID'), ('WORLD_SIZE', 'NTASKS')):
         variables[name] = variables[f'SLURM_{of_slurm}']
+
+
+def find_own_base_configs() -> None:
+    """Let a config say ``_base_ = 'glean_plus::NAME.py'``, once this package is imported.
+
+    MMEngine knows the packages of a fixed list alone, and wants a folder in the name.
+    """
+    from mmengine.config import Config
+
+    elsewhere = Config._get_cfg_path
+    if hasattr(elsewhere, 'elsewhere'):
+        return
+
+    def find(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        from glean_plus.shipped import PREFIX, own_config_file
+
+        if cfg_path.startswith(PREFIX):
+            return str(own_config_file(cfg_path[len(PREFIX):])), None  # no scope, as of a path: it has its own
+        return elsewhere(cfg_path, filename)
+
+    find.elsewhere = elsewhere
+    Config._get_cfg_path = staticmethod(find)
 
 
 def register_lazily() -> None:

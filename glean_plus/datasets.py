@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmagic.datasets import BasicImageDataset
 from mmagic.registry import DATASETS
 from mmagic.structures import DataSample
 from mmengine.fileio import LocalBackend, list_from_file
+from mmengine.logging import print_log
 from torch import Tensor
 
 from glean_plus.data import DataError
@@ -55,7 +57,7 @@ class PictureDataset(BasicImageDataset):
     A picture that ``LoadPicture`` cannot read, or whose sample has another size than the first one's, is broken. In
     training another picture, chosen by the index alone, stands in for it, and the sample's metainfo has ``broken``,
     texts that say what and why, for :class:`~glean_plus.engine.DataHook` to count. With ``test_mode=True``, for
-    validation and tests, samples may differ in size, and a broken picture is an error.
+    validation and tests, samples may differ in size, and a broken image is an error, which names those after it, too.
 
     Args:
         **kwargs: As ``BasicImageDataset``: ``data_root``, ``data_prefix``, ``ann_file``, ``pipeline`` and so on.
@@ -66,6 +68,9 @@ class PictureDataset(BasicImageDataset):
     """
 
     shapes: Shapes
+    #: With `test_mode`: says what is wrong with a sample of these shapes, None if nothing is.
+    #: :class:`~glean_plus.engine.DataHook` sets it to what the model takes.
+    complaint: Callable[[Shapes], str | None] | None = None
 
     def full_init(self) -> None:
         if self._fully_initialized:
@@ -81,9 +86,34 @@ class PictureDataset(BasicImageDataset):
         if not self.test_mode:
             return self._sample(index)
         try:
-            return super().__getitem__(index)
+            return self._whole(index)
         except PictureError as error:
-            raise DataError(f'{error}. A test needs every picture: mend it, or take it out of the list.') from error
+            found = [str(error), *filter(None, map(self.fault, range(index + 1, len(self))))]
+        for text in found:
+            print_log(f'A broken image: {text}', logger='current', level=logging.ERROR)
+        raise DataError(
+            f'{len(found)} images of {self.place} are broken or do not fit: {some(found)}. A test needs all of them: '
+            'fix these, or take them out of the list. (`prepare_data --check` looks at a whole folder beforehand.)'
+        )
+
+    def fault(self, index: int) -> str | None:
+        """What is wrong with an image in a test, and which it is; None if nothing is."""
+        try:
+            self._whole(index)
+        except PictureError as error:
+            return str(error)
+        return None
+
+    def _whole(self, index: int) -> Any:
+        """For a test: the sample.
+
+        Raises:
+            PictureError: If it is broken or does not fit.
+        """
+        sample = super().__getitem__(index)
+        if self.complaint is not None and (wrong := self.complaint(shapes_of(sample))):
+            raise PictureError('size', wrong, self.name(index))
+        return sample
 
     def _sample(self, index: int) -> Any:
         """For training: of the picture, or of another one that stands in for it."""

@@ -57,6 +57,8 @@ def _vgg() -> list[list[nn.Module]]:
 
 
 _TRUNKS = {'alex': _alex, 'vgg': _vgg}
+# Pixels that a side must have for the filters of each.
+STLPIPS_SIDES = {'alex': 21, 'vgg': 18}
 
 
 class _Trunk(nn.Module):
@@ -187,6 +189,7 @@ def stlpips_features(net: str) -> SharedNetwork:
 
 # LPIPS' trunks, by the names that torchvision has for them.
 LPIPS_TRUNKS = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
+LPIPS_SIDES = {'alex': 31, 'vgg': 16, 'squeeze': 17}
 
 
 def _check_net(net: str, known: Collection[str]) -> None:

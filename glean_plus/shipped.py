@@ -8,6 +8,8 @@ from pathlib import Path
 
 import glean_plus
 
+PREFIX = 'glean_plus::'  # before the name of a config of ours, as OpenMMLab's packages have it
+
 
 def data_folder(name: str) -> Path:
     """``configs`` or ``tools``: of the installed package, in ``.mim``, or of the source tree."""
@@ -21,18 +23,34 @@ def own_config(name: str) -> Path:
     return data_folder('configs') / (name if name.endswith('.py') else f'{name}.py')
 
 
+def own_config_file(name: str) -> Path:
+    """A config of ours, by its name below ``configs``, with or without its ending.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    if (path := own_config(name)).is_file():
+        return path
+    raise FileNotFoundError(f'There is no config {name!r} in glean_plus; try {_similar(name)}.')
+
+
 def config_file(given: str | os.PathLike[str]) -> Path:
-    """A path, or the name of one of our configs, with or without its ending.
+    """A path, or the name of one of our configs, with or without its ending, and with or without ``glean_plus::``.
 
     Raises:
         FileNotFoundError: If there is none.
     """
     name = os.fspath(given)
+    if name.startswith(PREFIX):
+        return own_config_file(name[len(PREFIX):])
     for path in (Path(name).expanduser(), own_config(name)):
         if path.is_file():
             return path
-    known = [path.stem for path in data_folder('configs').glob('*.py')]
-    close = difflib.get_close_matches(Path(name).stem, known) or ['a name that `glean-plus models` lists']
     raise FileNotFoundError(
-        f'There is no config {name!r}, neither as a path nor among ours; try {" or ".join(close)}.'
+        f'There is no config {name!r}, neither as a path nor among ours; try {_similar(name)}.'
     )
+
+
+def _similar(name: str) -> str:
+    known = [path.stem for path in data_folder('configs').glob('*.py')]
+    return ' or '.join(difflib.get_close_matches(Path(name).stem, known) or ['a name that `glean-plus models` lists'])

@@ -6,13 +6,17 @@ import importlib
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+from mmengine.config import Config
 
 from glean_plus import compat
+from glean_plus.cli import read_config
 
-from conftest import ROOT
+from conftest import CONFIGS, ROOT
 
 RUN = [sys.executable, '-c']
 
@@ -78,3 +82,50 @@ def test_stack_that_cannot_work_is_refused(found: dict, named: str, monkeypatch:
     assert 'requirements/default.txt' in str(caught.value)
     monkeypatch.setattr(compat, '_version', good.get)
     compat.check_versions()
+
+
+@pytest.mark.parametrize(('found', 'wanted', 'enough'), [
+    ('2.10.0', '2.4', True), ('2.10.0+cu128', '2.9.1', True), ('2.4', '2.4.0', True), ('2.4.0', '2.4', True),
+    ('2.6.0a0+df5bbc09d1.nv24.11', '2.6', True), ('2.0.1.post1', '2.0.1', True),
+    ('2.1.2', '2.4', False), ('2.3.1+cpu', '2.10', False), ('0.9.9', '0.10', False),
+])  # fmt: skip
+def test_versions_are_compared_as_numbers(
+    found: str, wanted: str, enough: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2.10 is later than 2.9 and 2.4, and a vendor's build of 2.6 is 2.6."""
+    monkeypatch.setattr(torch, '__version__', found)
+    assert compat.torch_at_least(wanted) is enough
+
+
+# ---- `_base_ = 'glean_plus::...'`
+
+
+@pytest.mark.parametrize('base', [
+    'glean_plus::lightglean_twemoji_4x.py', 'glean_plus::lightglean_twemoji_4x',
+    'glean_plus::studies/../lightglean_twemoji_4x.py',
+])  # fmt: skip
+def test_a_config_stands_on_one_of_ours(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From any folder, and what it says is what a path says."""
+    folder = tmp_path / "my [1] 100% Ü's"
+    folder.mkdir()
+    (folder / 'lightglean_twemoji_4x.py').write_text('model = 1\n')  # the package's is meant
+    (folder / 'mine.py').write_text(f"_base_ = ['{base}']\ntrain_cfg = dict(max_iters=7)\n")
+    monkeypatch.chdir(folder)
+    ours, theirs = (Config.fromfile(path).to_dict() for path in ('mine.py', CONFIGS / 'lightglean_twemoji_4x.py'))
+    assert ours['train_cfg'].pop('max_iters') == 7 and theirs['train_cfg'].pop('max_iters') == 1000
+    assert ours == theirs
+
+
+def test_a_base_that_is_not_ours_is_named_and_mmagic_s_still_works(tmp_path: Path) -> None:
+    path = tmp_path / 'mine.py'
+    path.write_text("_base_ = 'glean_plus::lightglean_twemoji_4.py'")
+    with pytest.raises(FileNotFoundError, match="'lightglean_twemoji_4.py' in glean_plus; try lightglean_twemoji"):
+        Config.fromfile(path)
+    with pytest.raises(SystemExit, match='no config .* in glean_plus; try'):
+        read_config(path)
+    path.write_text("_base_ = 'mmagic::glean/glean_x16_2xb8_cat.py'")
+    assert Config.fromfile(path).model.type == 'SRGAN'
+
+
+def test_a_tool_takes_the_same_name(tmp_path: Path) -> None:
+    assert read_config('glean_plus::lightglean_twemoji_4x.py').model.type == 'GLEANRestorer'

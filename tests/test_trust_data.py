@@ -24,6 +24,7 @@ from PIL import Image
 
 from glean_plus.data import DataError
 from glean_plus.engine import DataHook, TrainingError
+from glean_plus.transforms import load
 from glean_plus.transforms.seeded import NumberedIndex
 
 from conftest import forked, load_tool, run_tool
@@ -149,7 +150,7 @@ def testing(pairs: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFact
         config.model.generator = generator_config(light=True)
     refused = said_by('test', whole, folder, str(checkpoint))
     text = said_by('test', files, folder / 'files', str(checkpoint))
-    assert text.startswith('6 pictures of the test are broken or do not fit: ') and 'needs all of them' in text
+    assert text.startswith(f'6 images of {pairs}/files.txt are broken or do not fit: ') and 'needs all of them' in text
     return refused.replace('; ', '\n') + log_of(folder / 'files')
 
 
@@ -337,6 +338,26 @@ def test_a_broken_validation_is_refused_before_a_training(pairs: Path, few: Path
     text = said_by('train', config, tmp_path)
     assert text.startswith('6 pictures of the validation are broken or do not fit: ')
     assert not [*tmp_path.rglob('*.pth')]
+
+
+def test_a_test_reads_each_file_once(
+    few: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are; and what does not fit the model is named beside what is broken after it."""
+    reads: list[str] = []
+    read = load.read_picture
+    monkeypatch.setattr(load, 'read_picture', lambda path: (reads.append(path), read(path))[1])
+    config = config_of(few, tmp_path, '')
+    config.model.generator = generator_config(light=True)
+    config.dump(tmp_path / 'config.py')
+    run_tool('test', [str(tmp_path / 'config.py'), str(checkpoint)], monkeypatch)
+    assert sorted(reads) == sorted(map(str, few.glob('*/*.png'))) and len(reads) == 8
+    resized(few / 'GT' / '1.png', 20, 20)
+    (few / 'GT' / '3.png').write_bytes(b'')
+    text = said_by('test', config, tmp_path / 'wrong', str(checkpoint))
+    wrong = f'{few}/GT/1.png: size: input 16x16, truth 20x20, where the scale is 2'
+    assert text.startswith(f'2 images of {few}/GT are broken or do not fit: {wrong}')
+    assert f'{few}/GT/3.png: unreadable: empty' in text and log_of(tmp_path / 'wrong').count('A broken image: ') == 2
 
 
 @pytest.mark.parametrize('limit', [-1, 0.5, True])

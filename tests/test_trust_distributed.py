@@ -20,6 +20,7 @@ from PIL import Image
 
 from conftest import BIN, CONFIGS, ROOT, forked, free_port, launch, run_tool
 from killing import small_config, write_data
+from small_restorers import generator_config, write_checkpoint
 
 SHIPPED = CONFIGS / 'weights' / 'lightglean_twemoji_4x.safetensors'
 
@@ -99,10 +100,38 @@ def test_a_test_of_three_pictures_gives_the_numbers_and_pictures_of_one_process(
     one, more = (json.loads((tmp_path / f'{folder}.json').read_text()) for folder in ('one', 'more'))
     assert one.keys() == more.keys() and one == pytest.approx(more, rel=1e-5)
     names = [sorted(path.name for path in (tmp_path / folder / 'pictures').iterdir()) for folder in ('one', 'more')]
-    # What fills up the last process is written again under a name of its own.
-    assert len(names[0]) == 3 and {re.sub(r'_2\.png$', '.png', name) for name in names[1]} == {*names[0]}
+    assert len(names[0]) == 3 and names[1] == names[0]  # what fills up the last process is no image of its own
     rows = [np.asarray(Image.open(tmp_path / folder / 'comparison.png')) for folder in ('one', 'more')]
     assert rows[0].shape == (3 * 64, 4 * 64, 3) and np.abs(rows[0].astype(int) - rows[1]).max() <= 1
+
+
+def test_two_processes_lose_no_prediction_of_two_data_sets(tmp_path: Path) -> None:
+    """A name is in both: one process has it of one data set, the other of the other; and an image is `0_2` itself."""
+    first, second = write_data(tmp_path / 'first', 3), write_data(tmp_path / 'second', 2)
+    for folder in ('GT', 'LQ'):
+        (first / folder / '2.png').rename(first / folder / '0_2.png')
+        (second / folder / '0.png').rename(second / folder / 'x.png')
+        (second / folder / '1.png').rename(second / folder / '0.png')
+    (second / 'list.txt').write_text('x.png\n0.png\n')
+    config = small_config(first, tmp_path / 'work')
+    config.model.generator = generator_config(light=True)
+    loader = config.test_dataloader
+    other = dict(loader, dataset=dict(loader.dataset, data_root=str(second), ann_file='list.txt'))
+    config.test_dataloader = [loader, other]
+    config.test_evaluator = [dict(type='Evaluator', metrics=[dict(type='PSNRMetric', prefix=name)]) for name in 'ab']
+    config.custom_hooks = [dict(type='PictureHook', compare=[0, 1])]
+    config.dump(tmp_path / 'config.py')
+    checkpoint = write_checkpoint(tmp_path / 'light.pth', generator_config(light=True))
+    for folder, number in (('one', 0), ('two', 2)):
+        arguments = [str(tmp_path / 'config.py'), str(checkpoint), '--work-dir', folder,
+                     '--launcher', 'pytorch' if number else 'none']  # fmt: skip
+        forked(run_tool, 'test', arguments, pytest.MonkeyPatch(), cwd=tmp_path, processes=number)
+    one, two = ({path.relative_to(tmp_path / folder).as_posix(): np.asarray(Image.open(path)).astype(int)
+                 for path in (tmp_path / folder).rglob('*.png')} for folder in ('one', 'two'))  # fmt: skip
+    assert {*one} == {*two} == {'comparison.png', *(f'pictures/{name}.png' for name in ('0', '1', '0_2', 'x', '0_3'))}
+    assert all(one[name].shape == two[name].shape and np.abs(one[name] - two[name]).max() <= 1 for name in one)
+    assert (one['pictures/0.png'] != one['pictures/0_3.png']).any() and len(one['comparison.png']) == 4 * 32
+    assert not [*tmp_path.rglob('*.part')]
 
 
 def documented(start: str) -> list[str]:
@@ -123,7 +152,8 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def is_trained_by_two(output: str, folder: Path) -> bool:
-    return 'GPU number: 2' in output and (folder / 'work' / 'iter_2.pth').is_file()
+    log = ''.join(path.read_text() for path in folder.rglob('*.log'))
+    return 'GPU number: 2' in log and (folder / 'work' / 'iter_2.pth').is_file()
 
 
 @pytest.mark.soak

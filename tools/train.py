@@ -12,9 +12,8 @@ import os
 import sys
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
-from glean_plus.cli import add_common_arguments, load_config, refusals
+from glean_plus.cli import add_common_arguments, check_checkpoint, load_config, refusals, runner_class
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,6 +40,8 @@ def resume(config: Config, checkpoint: str) -> None:
     """Go on from a checkpoint, for ``auto`` from the newest whole one in the work directory."""
     from glean_plus.engine.checkpoints import newest_whole  # takes seconds to import
 
+    if checkpoint != 'auto':
+        check_checkpoint(checkpoint, '--resume')
     found = newest_whole(config.work_dir) if checkpoint == 'auto' else checkpoint
     if found is None:
         sys.exit(f'There is no checkpoint in {config.work_dir} to resume from that is whole; name one, or leave --resume out.')
@@ -54,8 +55,10 @@ def main() -> None:
         use_amp(config)
     if args.resume:
         resume(config, args.resume)
+    elif config.get('load_from'):
+        check_checkpoint(config.load_from, 'load_from')
     with refusals('train'):
-        runner = Runner.from_cfg(config)
+        runner = runner_class(args).from_cfg(config)
         runner.train()
     runner.logger.info(f'Checkpoints: {os.path.abspath(config.work_dir)}')
 

@@ -24,10 +24,10 @@ val_cfg = dict(type='MultiValLoop')
 test_cfg = dict(type='MultiTestLoop')
 
 metrics = [
-    dict(type='PSNR'),
-    dict(type='SSIM'),
-    dict(type='PSNR', pred_key='bicubic_img', prefix='bicubic'),
-    dict(type='SSIM', pred_key='bicubic_img', prefix='bicubic'),
+    dict(type='PSNRMetric'),
+    dict(type='SSIMMetric'),
+    dict(type='PSNRMetric', pred_key='bicubic_img', prefix='bicubic'),
+    dict(type='SSIMMetric', pred_key='bicubic_img', prefix='bicubic'),
 ]
 val_evaluator = dict(type='Evaluator', metrics=metrics)
 test_evaluator = dict(type='Evaluator', metrics=metrics)

@@ -12,10 +12,10 @@ model = dict(
     data_preprocessor=dict(_delete_=True, type='ColorizationDataPreprocessor'))
 
 metrics = [
-    dict(type='PSNR'),
-    dict(type='SSIM'),
-    dict(type='PSNR', pred_key='gray_img', prefix='gray'),
-    dict(type='SSIM', pred_key='gray_img', prefix='gray'),
+    dict(type='PSNRMetric'),
+    dict(type='SSIMMetric'),
+    dict(type='PSNRMetric', pred_key='gray_img', prefix='gray'),
+    dict(type='SSIMMetric', pred_key='gray_img', prefix='gray'),
 ]
 val_evaluator = dict(metrics=metrics)
 test_evaluator = dict(metrics=metrics)

@@ -18,6 +18,10 @@ env_cfg = dict(
     # Processes that wait for one that does not answer give up after so many seconds.
     dist_cfg=dict(backend='nccl', timeout=1800))
 
+# `--cfg-options "vis_backends=[LocalVisBackend,TensorboardVisBackend]"` adds TensorBoard; Weights & Biases is
+# WandbVisBackend.
+visualizer = dict(type='mmengine.Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+
 log_level = 'INFO'
 log_processor = dict(type='LogProcessor', window_size=100, by_epoch=False)
 load_from = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 
+from glean_plus.engine.best import KEY, best_rules
 from glean_plus.engine.distributed import unwrapped
 from glean_plus.engine.errors import TrainingError
 from glean_plus.weights import WeightsError, read_state_dict
@@ -106,18 +108,51 @@ class WholeCheckpointHook(CheckpointHook):
     A training is resumed only from a checkpoint of training, all of whose tensors are the model's.
 
     Args:
-        **kwargs: As ``CheckpointHook``; files of a ``backend_args`` of one's own are written as that backend does.
+        save_best: Key of a metric of the validation, as the log has it, several, or ``auto`` for the first: the best
+            checkpoint by each is kept as ``best_KEY_iter_N.pth``.
+        rule: ``greater`` or ``less``, one for all keys or one each; None is the metric's own direction.
+        backend_args: Files of a backend of one's own are written as that does.
+        **kwargs: As ``CheckpointHook``.
+
+    Raises:
+        TrainingError: (before a training) If ``save_best`` or ``rule`` does not fit the validation.
     """
 
-    def __init__(self, *args: Any, backend_args: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        save_best: str | Sequence[str] | None = None,
+        rule: str | Sequence[str] | None = None,
+        backend_args: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, backend_args=dict(backend_args or dict(backend='whole')), **kwargs)
+        self._best, self._rules = _listed('save_best', save_best), _listed('rule', rule) or [None]
 
     def before_train(self, runner: Runner) -> None:
+        if self._best:  # MMEngine's rules by parts of names know none of the metrics of images
+            found = best_rules(runner.val_loop, self._best, self._rules)
+            self.save_best = [*found]
+            self.is_better_than: dict[str, Callable[[float, float], bool]] = {}
+            try:
+                self._init_rule([*found.values()], [*found])
+            except ValueError as error:
+                raise TrainingError(f'{error} Set {KEY}.rule=greater or less.') from error
+            if len(found) == 1:  # MMEngine keeps one or several in places of their own
+                self.best_ckpt_path = None
+            else:
+                self.best_ckpt_path_dict = dict.fromkeys(found)
         super().before_train(runner)
         if is_main_process() and isinstance(self.file_backend, WholeFiles):
             notes = Path(runner.work_dir).glob('last_checkpoint.*.part')
             for path in [*Path(self.out_dir).glob('*.pth.*.part'), *notes]:  # of a process that was killed
                 path.unlink(missing_ok=True)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+        lost = [key for key in self.save_best or () if key not in metrics]
+        if lost:  # no image had that metric
+            runner.logger.warning(f'This validation has no {" and no ".join(lost)}, so it changes no best checkpoint.')
+        super().after_val_epoch(runner, dict.fromkeys(lost, math.nan) | metrics)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         outdated: list[int] = []
@@ -166,6 +201,14 @@ class WholeCheckpointHook(CheckpointHook):
                     'give a checkpoint of training, or start from these weights with --cfg-options load_from=FILE.'
                 )
         check_pair(unwrapped(runner.model), checkpoint.get('state_dict', checkpoint), whole=runner._resume)
+
+
+def _listed(name: str, given: str | Sequence[str] | None) -> list[Any]:
+    """One or several, as a list; none for None."""
+    several = [given] if isinstance(given, str) else [] if given is None else given
+    if not isinstance(several, (list, tuple)) or not all(isinstance(each, str) for each in several):
+        raise ValueError(f'{name} must be a text or several, but is {given!r}.')
+    return list(dict.fromkeys(several)) if name == 'save_best' else list(several)
 
 
 def check_pair(model: Any, state: Mapping[str, Any], whole: bool) -> None:

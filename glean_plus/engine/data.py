@@ -14,8 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from glean_plus.data import DataError
-from glean_plus.datasets import BROKEN, PictureDataset, Shapes, shapes_of, sizes, some
+from glean_plus.datasets import BROKEN, PictureDataset, Shapes, sizes, some
 from glean_plus.engine.distributed import unwrapped
 from glean_plus.engine.errors import TrainingError, checked_limit
 from glean_plus.randomness import random_states, set_random_states
@@ -72,10 +71,10 @@ def picture_datasets(dataset: Any) -> Iterator[PictureDataset]:
 class DataHook(Hook):
     """Looks at the data of every ``PictureDataset``; nothing is known of others.
 
-    Before a training its first sample must be of the sizes that the networks take, and all of the validation's pictures
-    must be whole and fit, as must a test's before the test. A picture of the training that turns out to be broken has a
-    stand-in, is named in the log and counted: different pictures, over all processes, from each start on. What is
-    beyond ``limit`` ends the training.
+    Before a training its first sample must be of the sizes that the networks take, and all of the validation's
+    pictures must be whole and fit. Those of a test must be, too, each when its turn comes. A picture of the
+    training that turns out to be broken has a stand-in, is named in the log and counted: different pictures, over
+    all processes, from each start on. What is beyond ``limit`` ends the training.
 
     Args:
         limit: How many pictures of a training may be broken; 0 ends at the first.
@@ -99,10 +98,10 @@ class DataHook(Hook):
                     '--scales (`prepare_data`), or change in_size and out_size.'
                 )
         if runner.val_loop is not None:
-            self._check(runner, runner.val_loop, 'validation')
+            self._check_validation(runner)
 
     def before_test(self, runner: Runner) -> None:
-        self._check(runner, runner.test_loop, 'test')
+        self._prepare(runner, runner.test_loop)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         samples = data_batch.get('data_samples') or () if isinstance(data_batch, dict) else ()
@@ -127,26 +126,28 @@ class DataHook(Hook):
             )
 
     @staticmethod
-    def _check(runner: Runner, loop: Any, what: str) -> None:
-        """Look at every picture of a validation or test; processes share them."""
+    def _prepare(runner: Runner, loop: Any) -> list[PictureDataset]:
+        """Tell the data sets of a validation or test what the model takes."""
         fit = Fit.of(unwrapped(runner.model), training=False)
         loaders = getattr(loop, 'dataloaders', None) or [loop.dataloader]
-        states, wrong = random_states(), []
-        for dataset in itertools.chain.from_iterable(picture_datasets(loader.dataset) for loader in loaders):
-            for index in range(get_rank(), len(dataset), get_world_size()):
-                try:
-                    sample = dataset[index]
-                except DataError as error:
-                    wrong.append(str(error.__cause__ or error))
-                    continue
-                if complaint := fit.complaint(shapes_of(sample)):
-                    wrong.append(f'{dataset.name(index)}: size: {complaint}')
+        found = [dataset for loader in loaders for dataset in picture_datasets(loader.dataset)]
+        for dataset in found:
+            dataset.complaint = fit.complaint
+        return found
+
+    def _check_validation(self, runner: Runner) -> None:
+        """Look at every image of the validation; processes share them."""
+        states = random_states()
+        wrong: list[str] = []
+        for dataset in self._prepare(runner, runner.val_loop):
+            indices = range(get_rank(), len(dataset), get_world_size())
+            wrong += filter(None, map(dataset.fault, indices))
         set_random_states(states)
         wrong = [*dict.fromkeys(itertools.chain.from_iterable(all_gather_object(wrong)))]
         for text in wrong:
-            runner.logger.error(f'A broken picture of the {what}: {text}')
+            runner.logger.error(f'A broken picture of the validation: {text}')
         if wrong:
             raise TrainingError(
-                f'{len(wrong)} pictures of the {what} are broken or do not fit: {some(wrong)}. It needs all of them: '
-                'mend these, or take them out of the list.'
+                f'{len(wrong)} pictures of the validation are broken or do not fit: {some(wrong)}. It needs all of '
+                'them: mend these, or take them out of the list.'
             )

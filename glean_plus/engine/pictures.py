@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmagic.registry import HOOKS
-from mmengine.dist import all_gather_object, is_main_process
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 from torch import Tensor
+
+from glean_plus.engine.names import Place, Places, identity, own_name
+from glean_plus.files import whole_or_not_at_all
 
 
 def to_array(image: Tensor) -> np.ndarray:
@@ -22,14 +25,20 @@ def to_array(image: Tensor) -> np.ndarray:
     return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
 
 
+def save(array: np.ndarray, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    with whole_or_not_at_all(path) as file:
+        Image.fromarray(array).save(file, format='PNG')
+
+
 @HOOKS.register_module()
 class PictureHook(Hook):
     """Writes pictures during ``test``; works on data with and without truth, in one process or several.
 
     ``<work_dir>/pictures/NAME.png`` is each prediction, in the folders of the input; a name that comes again, as in a
-    test of two data sets, becomes ``NAME_2.png``. ``<work_dir>/comparison.png`` has, for the pictures whose index in
-    their data set is in ``compare``, a row: input (enlarged without smoothing) | references | prediction | truth, if
-    there is any.
+    test of two data sets, becomes ``NAME_2.png``, whichever process comes first. ``<work_dir>/comparison.png`` has, for
+    the images whose index in their data set is in ``compare``, a row: input (enlarged without smoothing) | references |
+    prediction | truth, if there is any.
 
     Args:
         compare: Indices of test pictures, chosen before the results are known.
@@ -57,8 +66,8 @@ class PictureHook(Hook):
         self.step = 1 if channel_order == 'rgb' else -1
 
     def before_test_epoch(self, runner: Runner) -> None:
+        self._places = Places()
         self._names: Counter[Path] = Counter()
-        self._indices: Counter[int] = Counter()
         self._rows: list[tuple[tuple[int, int], dict[str, np.ndarray]]] = []
         self._folder = Path(runner.work_dir) / 'pictures'
 
@@ -67,37 +76,44 @@ class PictureHook(Hook):
     ) -> None:
         for sample in outputs or ():
             index = sample.metainfo.get('sample_idx', sum(self._names.values()))
-            name = self._name(sample.metainfo, index)
-            self._names[name] += 1
-            self._indices[index] += 1  # how many data sets there were so far
+            place = self._place(runner, sample.metainfo, index)
             prediction = self._array(sample.output.pred_img)
             if self.save_predictions:
-                repeated = f'_{self._names[name]}' if self._names[name] > 1 else ''
-                path = self._folder / name.with_name(f'{name.name}{repeated}.png')
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(prediction).save(path)
+                save(prediction, self._folder / place.name.with_name(f'{place.name.name}.png'))
             if index in self.compare:
-                self._rows.append(((self._indices[index], index), self._row(sample, prediction)))
+                self._rows.append((place.position, self._row(sample, prediction)))
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         gathered = all_gather_object(self._rows)
         if not is_main_process():
             return
-        # A sampler may repeat pictures to fill up the last process: one row for each data set and index.
-        rows = {place: row for part in gathered for place, row in part}
+        # A sampler may repeat images to fill up the last process: one row for each.
+        rows = {position: row for part in gathered for position, row in part}
         if rows:
             path = Path(runner.work_dir) / 'comparison.png'
-            pictures = [np.concatenate([*rows[place].values()], axis=1) for place in sorted(rows)]
-            Image.fromarray(np.concatenate(pictures, axis=0)).save(path)
+            pictures = [np.concatenate([*rows[position].values()], axis=1) for position in sorted(rows)]
+            save(np.concatenate(pictures, axis=0), path)
             runner.logger.info(f'{" | ".join(rows[min(rows)])}: {path}')
         if self.save_predictions:
             runner.logger.info(f'Predictions: {self._folder}')
 
-    @staticmethod
-    def _name(metainfo: dict[str, Any], index: int) -> Path:
-        """Path below the folder of predictions: that of the input below its own, where the data set tells it."""
-        key = Path(metainfo.get('key') or Path(metainfo.get('img_path') or f'{index:06d}').stem)
-        return Path(key.name) if key.is_absolute() or '..' in key.parts else key
+    def _place(self, runner: Runner, metainfo: Mapping[str, Any], index: int) -> Place:
+        """Where a prediction belongs; of data sets that cannot say beforehand, each process counts its own."""
+        loop = getattr(runner, 'test_loop', None)
+        loader = getattr(loop, 'dataloader', None)
+        number = next((i for i, each in enumerate(getattr(loop, 'dataloaders', ())) if each is loader), 0)
+        for each in range(len(self._places.found), number + 1):  # also of which this process has had no image
+            dataset = (loop.dataloaders[each] if each < number else loader).dataset if loop else None
+            self._places.add(each, dataset, 'key' in metainfo)
+        name = own_name(metainfo, index)
+        self._names[name] += 1
+        known = self._places.found[number].get(identity(metainfo))
+        if known is not None:
+            return known
+        suffix = f'_{self._names[name]}' if self._names[name] > 1 else ''
+        suffix += f'_rank_{get_rank()}' if get_world_size() > 1 else ''
+        position = sum(self._names.values()) * get_world_size() + get_rank()
+        return Place((number, position), name.with_name(f'{name.name}{suffix}'))
 
     def _array(self, image: Tensor) -> np.ndarray:
         return np.ascontiguousarray(to_array(image)[:, :, :: self.step])

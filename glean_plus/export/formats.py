@@ -14,6 +14,7 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
+from glean_plus.compat import torch_at_least
 from glean_plus.export.errors import ExportError
 from glean_plus.export.graph import Served, Shape
 
@@ -130,7 +131,7 @@ def open_torchscript(content: bytes) -> Run:
 
 def write_program(graph: Graph) -> bytes:
     """By ``torch.export``, which holds sides to their multiples."""
-    if not hasattr(getattr(torch.export, 'Dim', None), 'AUTO'):
+    if not torch_at_least('2.6'):
         raise ExportError(f'A .pt2 needs PyTorch 2.6 or newer, this is {torch.__version__}: take .ts or .onnx.')
     free: dict[int, Any] = {} if graph.shape.batch else {0: torch.export.Dim('batch')}
     image = dict(free)

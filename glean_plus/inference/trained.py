@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from glean_plus.compat import torch_at_least
 from glean_plus.inference.compiled import PAD, CompiledConv, _integer, _map, _pointer
 from glean_plus.inference.compiler import library
 from glean_plus.inference.conv import nhwc
@@ -23,6 +24,7 @@ TILES, CHANNELS = 12, 64
 # Fewer channels or tiles than these are not worth the transforms.
 FEWEST_CHANNELS, FEWEST_TILES = 16, 256
 _workspace = Workspace()
+AUTOCAST_BY_DEVICE = torch_at_least('2.4')
 
 
 class WeightTask(ctypes.Structure):
@@ -52,7 +54,7 @@ def fits(x: Tensor, weight: Tensor) -> bool:
 
 def _autocast() -> bool:
     """Whether operations on a CPU are cast to another type."""
-    if torch.__version__ >= '2.4':
+    if AUTOCAST_BY_DEVICE:
         return bool(torch.is_autocast_enabled('cpu'))
     return bool(torch.is_autocast_cpu_enabled())
 

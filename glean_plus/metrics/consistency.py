@@ -9,7 +9,7 @@ import torch
 from mmagic.registry import METRICS
 
 from glean_plus.imresize import matlab_resize
-from glean_plus.metrics.base import PictureMetric
+from glean_plus.metrics.base import MAX_PSNR, PictureMetric
 
 
 @METRICS.register_module()
@@ -17,15 +17,15 @@ class LRConsistency(PictureMetric):
     """PSNR between the input and the prediction brought to its size by MATLAB's bicubic, in dB; higher is better.
 
     The input was rounded to 8 bits, the shrunk prediction is not: a perfect one has about 58.9 dB, which is the
-    rounding. Key ``LR-PSNR``.
+    rounding. What exceeds 100 dB counts as 100, and ``LR-PSNR-exact`` says how many images do. Key ``LR-PSNR``.
 
     Args:
         gt_key: Of the input; MMagic's test step calls it ``input``.
         **kwargs: As :class:`PictureMetric`.
     """
 
-    lower_is_better = False
     unit = 'dB'
+    exact = MAX_PSNR
 
     def __init__(self, gt_key: str = 'input', **kwargs: Any) -> None:
         super().__init__('LR-PSNR', gt_key=gt_key, **kwargs)
@@ -37,4 +37,4 @@ class LRConsistency(PictureMetric):
                              f'the prediction {pred.shape[0]}.')  # fmt: skip
         shrunk = matlab_resize(pred, (lq.shape[-2], lq.shape[-1])).clamp(0, 255)
         error = float((shrunk - lq).double().square().mean())
-        return 10 * math.log10(255**2 / error) if error else math.inf
+        return min(10 * math.log10(255**2 / error), MAX_PSNR) if error else MAX_PSNR

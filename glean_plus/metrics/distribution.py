@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 import torch
 from mmagic.evaluation.metrics.metrics_utils import obtain_data
 from mmagic.registry import METRICS
+from mmengine.logging import print_log
 
 from glean_plus.inception import inception
-from glean_plus.metrics.base import PictureMetric
-from glean_plus.perceptual import stlpips_features
+from glean_plus.metrics.base import WHY, PictureMetric, Unmeasurable, check_side
+from glean_plus.perceptual import STLPIPS_SIDES, stlpips_features
 from glean_plus.weights.errors import brief
 from glean_plus.weights.whole import directory_damage
 
@@ -63,7 +65,6 @@ OFFLINE_FEATURES = {'stlpips-alex': 'alex', 'stlpips-vgg': 'vgg'}
 class _DistributionMetric(PictureMetric):
     """Collects features of the predictions, and of the truths unless a reference is given."""
 
-    lower_is_better = True
     #: What a reference file must have.
     needed: tuple[str, ...]
 
@@ -73,6 +74,7 @@ class _DistributionMetric(PictureMetric):
         if features not in ('inception', *OFFLINE_FEATURES):
             known = ', '.join(map(repr, ('inception', *OFFLINE_FEATURES)))
             raise ValueError(f'features must be one of {known}, but is {features!r}.')
+        self.smallest = 1 if features == 'inception' else STLPIPS_SIDES[OFFLINE_FEATURES[features]]
         if features == 'inception':
             self.network = inception(weights)
         elif weights is not None:
@@ -99,24 +101,34 @@ class _DistributionMetric(PictureMetric):
             raise ValueError(f'The reference {path} lacks {missing}.')
         if strange := [name for name, array in found.items() if array.dtype.kind not in 'biuf']:
             raise ValueError(f'The reference {path} has no numbers as {strange}.')
+        if wrong := [name for name, array in found.items() if not np.isfinite(array).all()]:
+            raise ValueError(f'The reference {path} has NaN or Inf in {wrong}.')
+        if len(found.get('features', (0, 0))) < 2:
+            raise ValueError(f'The reference {path} has the features of fewer than two images.')
         return {name: array.astype(np.float64) for name, array in found.items()}
 
     def _features(self, image: Any) -> np.ndarray:
+        check_side(image, self.smallest)
         with torch.no_grad():
-            return self.network.on(self.device)(self.prepare_image(image))[0].cpu().numpy()
+            features: np.ndarray = self.network.on(self.device)(self.prepare_image(image))[0].cpu().numpy()
+        if not np.isfinite(features).all():
+            raise Unmeasurable('its values are not finite')
+        return features
 
-    def process(self, data_batch: Sequence[dict], data_samples: Sequence[dict]) -> None:
-        for sample in data_samples:
-            result = dict(pred=self._features(obtain_data(sample['output'], self.pred_key)))
-            if not self.reference:
-                result['real'] = self._features(obtain_data(sample, self.gt_key))
-            self.results.append(result)
+    def measure(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        result = dict(pred=self._features(obtain_data(sample['output'], self.pred_key)))
+        if not self.reference:
+            result['real'] = self._features(obtain_data(sample, self.gt_key))
+        return result
 
-    def compute_metrics(self, results: list[dict[str, np.ndarray]]) -> dict[str, float]:
-        if len(results) < 2:
-            raise ValueError(f'{self.metric} compares sets of pictures, but the test has {len(results)}.')
-        sets = {key: np.stack([result[key] for result in results]).astype(np.float64) for key in results[0]}
-        return {self.metric: self.distance(sets['pred'], sets.get('real'))}
+    def compute_metrics(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        measured = [result for result in results if WHY not in result]
+        if len(measured) < 2:
+            text = f'{self.metric} compares sets of images, but the test has {len(measured)} that it exists for.'
+            print_log(text, logger='current', level=logging.WARNING)
+            return self.left_out(results)
+        sets = {key: np.stack([result[key] for result in measured]).astype(np.float64) for key in measured[0]}
+        return {self.metric: self.distance(sets['pred'], sets.get('real'))} | self.left_out(results)
 
     @abstractmethod
     def distance(self, pred: np.ndarray, real: np.ndarray | None) -> float:

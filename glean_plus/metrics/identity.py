@@ -28,8 +28,6 @@ class IdentitySimilarity(PictureMetric):
         WeightsError: At the first picture, if the weights cannot be had or do not fit.
     """
 
-    lower_is_better = False
-
     def __init__(self, crop: str = 'ffhq', weights: str | None = None, **kwargs: Any) -> None:
         super().__init__('ID', **kwargs)
         self.network = arcface(crop, weights)

@@ -7,21 +7,20 @@ from typing import Any
 import torch
 from mmagic.registry import METRICS
 
-from glean_plus.metrics.base import PictureMetric
-from glean_plus.perceptual import lpips, stlpips
+from glean_plus.metrics.base import PictureMetric, check_pair
+from glean_plus.perceptual import LPIPS_SIDES, STLPIPS_SIDES, lpips, stlpips
 from glean_plus.shared import SharedNetwork
 
 
 class _PerceptualMetric(PictureMetric):
     """Mean distance of prediction and truth. The network is built when the first picture comes."""
 
-    lower_is_better = True
-
-    def __init__(self, metric: str, network: SharedNetwork, **kwargs: Any) -> None:
+    def __init__(self, metric: str, network: SharedNetwork, smallest: int, **kwargs: Any) -> None:
         super().__init__(metric, **kwargs)
-        self.network = network
+        self.network, self.smallest = network, smallest
 
     def process_image(self, gt: Any, pred: Any, mask: Any) -> float:
+        check_pair(gt, pred, self.smallest)
         with torch.no_grad():
             distance = self.network.on(self.device)(self.prepare_image(pred), self.prepare_image(gt))
         return float(distance.mean())
@@ -42,7 +41,7 @@ class LPIPSMetric(_PerceptualMetric):
     """
 
     def __init__(self, net: str = 'alex', weights: str | None = None, **kwargs: Any) -> None:
-        super().__init__(f'LPIPS-{net}', lpips(net, weights), **kwargs)
+        super().__init__(f'LPIPS-{net}', lpips(net, weights), LPIPS_SIDES[net], **kwargs)
 
 
 @METRICS.register_module()
@@ -57,4 +56,4 @@ class STLPIPSMetric(_PerceptualMetric):
     """
 
     def __init__(self, net: str = 'alex', **kwargs: Any) -> None:
-        super().__init__(f'ST-LPIPS-{net}', stlpips(net), **kwargs)
+        super().__init__(f'ST-LPIPS-{net}', stlpips(net), STLPIPS_SIDES[net], **kwargs)

@@ -17,8 +17,6 @@ SAME = (
     'train_dataloader', 'test_dataloader', 'model.discriminator', 'model.pixel_loss', 'model.perceptual_loss',
     'model.gan_loss',
 )  # fmt: skip
-# Which way is better, of MMagic's metrics; those of this package say so themselves.
-BETTER = {'PSNR': 'higher', 'SSIM': 'higher', 'SNR': 'higher', 'MAE': 'lower', 'MSE': 'lower', 'NIQE': 'lower'}
 
 
 class StudyError(ValueError):
@@ -245,11 +243,12 @@ def lower_is_better(study: Study, metric: Mapping[str, Any], key: str) -> bool:
     """
     from mmagic.registry import METRICS
 
-    known = getattr(METRICS.get(metric['type']), 'lower_is_better', None)
-    if key not in study.better and known is not None:
-        return bool(known)
-    direction = study.better.get(key) or BETTER.get(metric['type'])
-    if direction is None:
+    from glean_plus.metrics import directions
+
+    if key in study.better:
+        return study.better[key] == 'lower'
+    known = directions.lower_is_better(METRICS.get(metric['type']))
+    if known is None:
         raise StudyError(f"Whether {key} is better higher or lower is not known: add better={{'{key}': 'higher'}} to "
                          "the study, or 'lower'.")  # fmt: skip
-    return direction == 'lower'
+    return known

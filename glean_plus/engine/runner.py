@@ -1,0 +1,38 @@
+"""What a run prints."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+
+# Beginnings of what the log file has and nobody needs to read while a run goes on. Nothing here tells of a lost result.
+NOISE = (
+    'Config:\n',  # which is in the work directory, too
+    'Hooks will be executed in the following order',
+    'Distributed training is not used, all SyncBatchNorm',
+    'The prefix is not set in metric class',
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias',
+)
+# The same, but with a value first.
+NOISE_WITHIN = ('\nSystem environment:', 'is not a meta file, simply parsed as meta information')
+
+
+def is_needed(record: logging.LogRecord) -> bool:
+    """Whether a message of a run is shown on the console."""
+    text = record.getMessage()
+    return not text.startswith(NOISE) and not any(part in text for part in NOISE_WITHIN)
+
+
+class TerseRunner(Runner):
+    """MMEngine's runner, whose console leaves out what ``is_needed`` does; the log file has everything."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler) and is_needed not in handler.filters:
+                handler.addFilter(is_needed)
+        return logger
