@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from glean_plus.weights.allowed import Record
 from glean_plus.weights.errors import WeightsError, brief
-from glean_plus.weights.pickles import Record, read_pickle
+from glean_plus.weights.pickles import read_pickle
 from glean_plus.weights.plain import load_plain
+from glean_plus.weights.unfolded import is_old_torch
 from glean_plus.weights.whole import LEEWAY, MAX_GROWTH, directory_damage
 
-PICKLE = b'\x80'
-OLD_TORCH = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # torch.save before 1.6 starts with this pickled number
+PICKLES = (b'\x80', b'(', b'}', b']', b'c')  # from protocol 2 on; those before begin with an object
 MAX_DEPTH, MAX_ENTRIES = 40, 50_000  # far above any network's; a crafted file can share one dict many times over
 
 # Parts of a checkpoint of training that hold no network.
@@ -67,7 +68,7 @@ def read_content(path: Path) -> Content:
         header = int.from_bytes(head[:8], 'little')
         if head[8:9] == b'{' and header <= path.stat().st_size:
             tree: Any = _safetensors(path)
-        elif head.startswith(PICKLE) and not head.startswith(OLD_TORCH):
+        elif head.startswith(PICKLES) and not is_old_torch(head):
             file.seek(0)
             tree = read_pickle(file, str(path))
         elif path.suffix == '.safetensors':

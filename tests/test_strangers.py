@@ -1,0 +1,169 @@
+"""Weight files of strangers: what is read of them, and what a refusal says."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import importlib
+import io
+import pathlib
+import pickle
+import sys
+import tarfile
+import types
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from glean_plus.restore.source import find
+from glean_plus.weights import WeightsError, import_weights, read_state_dict
+from glean_plus.weights.containers import read_content
+
+from conftest import ROOT
+
+DATA = ROOT / 'tests' / 'data' / 'formats'
+ADA = DATA / 'nvlabs_stylegan2_torch.pkl'
+
+
+# ---- pickles of each protocol
+
+
+class Persistent:
+    """What NVlabs' ``persistent_class`` writes."""
+
+    def __init__(self, meta: dict[str, Any]) -> None:
+        self.meta = meta
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return sys.modules['torch_utils.persistence']._reconstruct_persistent_obj, (self.meta,)
+
+
+class EasyDict(dict):
+    """NVlabs' settings."""
+
+
+@pytest.fixture
+def nvlabs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The stored pickle, loaded as NVlabs' own code would, such that it can be written again."""
+    modules = {name: ModuleType(name) for name in ('torch_utils', 'torch_utils.persistence', 'dnnlib', 'dnnlib.util')}
+    rebuild = types.FunctionType((lambda meta: Persistent(meta)).__code__, globals(), '_reconstruct_persistent_obj')
+    rebuild.__module__, rebuild.__qualname__ = 'torch_utils.persistence', '_reconstruct_persistent_obj'
+    modules['torch_utils.persistence']._reconstruct_persistent_obj = rebuild
+    monkeypatch.setattr(EasyDict, '__module__', 'dnnlib.util')
+    modules['dnnlib.util'].EasyDict = EasyDict
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    tree: dict[str, Any] = pickle.loads(ADA.read_bytes())
+    settings = dict(resolution=16, labels=frozenset({1}), names={'a', 'b'}, raw=b'\xff\0', empty=b'')
+    tree['training_set_kwargs'] = EasyDict(settings)
+    return tree
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_of_any_protocol_is_the_same_network(protocol: int, nvlabs: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / 'network.pkl'
+    path.write_bytes(pickle.dumps(nvlabs, protocol))
+    stored, found = import_weights(ADA), import_weights(path)
+    assert (found.format, found.kwargs, found.prefix) == (stored.format, stored.kwargs, 'G_ema')
+    assert found.state.keys() == stored.state.keys()
+    assert all(torch.equal(found.state[key], stored.state[key]) for key in stored.state)
+
+
+def test_names_of_python_2_are_known(tmp_path: Path) -> None:
+    """As Python 2 wrote a module with a set, an object of an old class, and an array's bytes as a string."""
+    dtype = b"cnumpy\ndtype\n(S'f4'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntb"
+    empty = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+    array = empty + b'(I1\n(I2\nt' + dtype + b'I00\nU\x08' + np.float32([1, -1]).tobytes() + b'tb'
+    network = b'ccopy_reg\n_reconstructor\n(cdnnlib.tflib.network\nNetwork\nc__builtin__\nobject\nNtR'
+    network += b'(dU\x09variables(l(U\x01a' + array + b'tasU\x04seenc__builtin__\nset\n((lI1\natRsb'
+    (tmp_path / 'x.pkl').write_bytes(b'(' + 3 * network + b't.')
+    assert read_state_dict(tmp_path / 'x.pkl')['Gs.a'].tolist() == [1, -1]
+
+
+# ---- refusals
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return importlib.import_module, ('antigravity',)
+
+
+def zipped(content: Any, path: Path) -> None:
+    torch.save(content, path)
+
+
+def zipless(content: Any, path: Path, **options: Any) -> None:
+    torch.save(content, path, _use_new_zipfile_serialization=False, **options)
+
+
+def zipless_by_digits(content: Any, path: Path) -> None:
+    zipless(content, path, pickle_protocol=1)
+
+
+def raw(content: Any, path: Path) -> None:
+    path.write_bytes(pickle.dumps(content, 4))
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    'convert, inspect': import_weights,
+    'losses, metrics': read_state_dict,
+    'restore, export, web': find,
+    'mim test, mim train --resume': lambda path: CheckpointLoader.load_checkpoint(str(path), map_location='cpu'),
+}
+
+
+@pytest.mark.parametrize('reader', READERS)
+@pytest.mark.parametrize('write', [zipped, zipless, zipless_by_digits, raw])
+@pytest.mark.parametrize(('more', 'named'), [
+    (pathlib.PurePosixPath('/x'), 'pathlib.PurePosixPath'),
+    (collections.defaultdict(list, a=[1]), 'collections.defaultdict'),
+    (Evil(), 'importlib.import_module'),
+])  # fmt: skip
+def test_a_refusal_names_what_the_file_asks_for(
+    more: Any, named: str, write: Callable[[Any, Path], None], reader: str, tmp_path: Path
+) -> None:
+    path = tmp_path / 'x.pth'
+    write(dict(state_dict={'a.weight': torch.zeros(2)}, meta=dict(extra=more)), path)
+    with pytest.raises(WeightsError) as caught:
+        READERS[reader](path)
+    text = str(caught.value)
+    assert 'x.pth' in text and '\n' not in text and '\x1b' not in text
+    assert not any(word in text for word in ('weights_only', 'trust', 'two options', 'file an issue'))
+    assert f'asks for {named}, which is refused: save its tensors alone' in text
+
+
+@pytest.mark.parametrize('write', [zipped, zipless])
+def test_what_trainers_put_beside_tensors_is_data(write: Callable[[Any, Path], None], tmp_path: Path) -> None:
+    weight = torch.nn.Parameter(torch.arange(3.0))
+    weight.group = 'slow'  # written by a function of its own
+    beside = [
+        {'a', 'b'}, frozenset({1}), 1 + 2j, argparse.Namespace(lr=1e-3), ConfigDict(dict(type='Adam')),
+        collections.OrderedDict(a=1), np.float32(3), np.arange(3), torch.Size([2]), torch.float16, b'bytes',
+    ]  # fmt: skip
+    write(dict(params_ema={'a.weight': weight}, beside=beside), tmp_path / 'x.pth')
+    content = read_content(tmp_path / 'x.pth')
+    assert content.tensors['params_ema.a.weight'].tolist() == [0, 1, 2]
+
+
+def test_a_program_is_no_checkpoint(tmp_path: Path) -> None:
+    """``torch.load`` would hand it on to ``torch.jit.load``, which runs what it brings."""
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / 'x.pth')
+    for read in READERS.values():
+        with pytest.raises(WeightsError, match=r'x\.pth .*: it is a TorchScript program'):
+            read(tmp_path / 'x.pth')
+
+
+def test_the_oldest_format_is_named(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / 'x.pt', 'w') as archive:
+        info = tarfile.TarInfo('storages')
+        info.size = 3
+        archive.addfile(info, io.BytesIO(b'abc'))
+    with pytest.raises(WeightsError, match=r'x\.pt .*: it is a tar archive, .* save it again'):
+        read_state_dict(tmp_path / 'x.pt')
