@@ -22,9 +22,11 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from glean_plus import Restorer, weights
 from glean_plus.restore.source import find
 from glean_plus.weights import WeightsError, import_weights, read_state_dict
 from glean_plus.weights.containers import read_content
+from glean_plus.weights.plain import load_plain
 
 from conftest import ROOT
 
@@ -167,3 +169,95 @@ def test_the_oldest_format_is_named(tmp_path: Path) -> None:
         archive.addfile(info, io.BytesIO(b'abc'))
     with pytest.raises(WeightsError, match=r'x\.pt .*: it is a tar archive, .* save it again'):
         read_state_dict(tmp_path / 'x.pt')
+
+
+# ---- where in a file a network is
+
+
+@pytest.fixture(scope='module')
+def rosinality() -> dict[str, torch.Tensor]:
+    return load_plain(DATA / 'rosinality_stylegan2.pt')['g_ema']
+
+
+def nest(state: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Each name is a dict around what is there so far, or a start of every key if it ends in a dot."""
+    for name in names:
+        state = {name + key: value for key, value in state.items()} if name.endswith('.') else {name: state}
+    return state
+
+
+@pytest.mark.parametrize(('names', 'prefix'), [
+    (['module.'], 'module'), (['_orig_mod.'], '_orig_mod'), (['module.', 'g_ema'], 'g_ema.module'), (['ema'], 'ema'),
+    (['netG_ema'], 'netG_ema'), (['model.', 'state_dict'], 'model'), (['_orig_mod.', 'module.', 'model'],
+    'model.module._orig_mod'), (['module.', 'ema_state_dict'], 'ema_state_dict.module'), (['decoder.'], 'decoder'),
+    (['state_dict', 'model'], 'model.state_dict'), (['a.', 'b.', 'c', 'd'], 'd.c.b.a'),
+])  # fmt: skip
+def test_a_network_is_found_wherever_it_is(
+    names: list[str], prefix: str, rosinality: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    torch.save(nest(rosinality, *names), tmp_path / 'x.pt')
+    found = import_weights(tmp_path / 'x.pt')
+    assert (found.format, found.prefix) == ('rosinality StyleGAN2', prefix)
+    assert found.matched + len(found.ignored) == len(rosinality)
+    for given in (prefix, prefix.rpartition('.')[0]):  # below what is given, too
+        assert import_weights(tmp_path / 'x.pt', prefix=given).prefix == prefix
+
+
+def test_a_wrapper_within_a_network_is_left_out(rosinality: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    state = {key.replace('.', '._orig_mod.', 1): value for key, value in rosinality.items()}
+    torch.save(nest(state, 'module.', 'g_ema'), tmp_path / 'x.pt')
+    found, plain = import_weights(tmp_path / 'x.pt'), import_weights(DATA / 'rosinality_stylegan2.pt')
+    assert found.prefix == 'g_ema'
+    assert all(torch.equal(found.state[key], plain.state[key]) for key in plain.state)
+
+
+@pytest.mark.parametrize(('names', 'taken'), [
+    (['netG', 'netG_ema'], 'netG_ema'), (['modelEMA', 'model'], 'modelEMA'), (['', 'ema'], 'ema'),
+    (['state_dict', 'state_dict_ema'], 'state_dict_ema'), (['G', 'Gs'], 'Gs'), (['g', 'avg.g'], 'avg.g'),
+])  # fmt: skip
+def test_of_several_networks_the_averaged_one_is_taken_and_logged(
+    names: list[str], taken: str, rosinality: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content: dict[str, Any] = {}
+    for i, name in enumerate(names):
+        state = {key: value + i for key, value in rosinality.items()}
+        content |= nest(state, *(name.split('.')[::-1] if name else ()))
+    torch.save(content, tmp_path / 'x.pt')
+    said: list[str] = []
+    monkeypatch.setattr(weights.places, 'print_log', lambda text, **options: said.append(text))
+    found = import_weights(tmp_path / 'x.pt')
+    assert found.prefix == taken
+    added = names.index(taken)
+    assert torch.equal(found.state['constant_input.input'], rosinality['input.input'] + added)
+    assert len(said) == 1 and f"the averaged one at '{taken}' is taken" in said[0]
+
+
+@pytest.mark.parametrize('names', [['g1', 'g2'], ['g_ema', 'h_ema', 'g'], ['', 'other']])
+def test_between_equals_nothing_is_guessed(
+    names: list[str], rosinality: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    content: dict[str, Any] = {}
+    for name in names:
+        content |= nest(rosinality, *([name] if name else []))
+    torch.save(content, tmp_path / 'x.pt')
+    with pytest.raises(WeightsError, match=rf"say which one by --prefix '{names[0]}' or --prefix '{names[1]}'"):
+        import_weights(tmp_path / 'x.pt')
+    for name in names:
+        assert import_weights(tmp_path / 'x.pt', prefix=name).prefix == name
+
+
+@pytest.mark.parametrize('change', [
+    lambda key: f'module.{key}', lambda key: f'model.module.{key}', lambda key: key.replace('.', '._orig_mod.', 1),
+    lambda key: f'net.{key}'.replace('generator_ema.', 'generator_ema.module.'),
+])  # fmt: skip
+def test_a_restorer_is_found_wherever_it_is(
+    change: Callable[[str], str], light_checkpoint: Path, tmp_path: Path
+) -> None:
+    content = load_plain(light_checkpoint)
+    state = {change(key): value for key, value in content['state_dict'].items()}
+    if any('generator_ema.module.' in key for key in state):
+        state['net.generator_ema.steps'] = torch.tensor(3)  # which MMEngine's averages have
+    torch.save({**content, 'state_dict': state}, tmp_path / 'x.pth')
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    plain, wrapped = (Restorer(path, device='cpu')(image) for path in (light_checkpoint, tmp_path / 'x.pth'))
+    assert (plain == wrapped).all()

@@ -24,6 +24,7 @@ from glean_plus.models.references import build_references
 from glean_plus.models.speed import at_speed, speed_of
 from glean_plus.weights import select_prefix
 from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
+from glean_plus.weights.places import at_top
 from glean_plus.weights.strict import check
 
 # Keys of a train_cfg: MMagic's SRGAN's, and ours.
@@ -319,10 +320,8 @@ class GLEANRestorer(SRGAN):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _complete(self, state: dict[str, Tensor], prefix: str) -> None:
-        for network in ('generator', 'discriminator'):  # several processes under MMEngine's own wrapper
-            wrapped = f'{prefix}{network}.module.'
-            for key in [key for key in state if key.startswith(wrapped)]:
-                state[f'{prefix}{network}.{key[len(wrapped):]}'] = state.pop(key)
+        own = {key[len(prefix):]: state.pop(key) for key in [*state] if key.startswith(prefix)}
+        state.update({prefix + key: value for key, value in at_top(own, 'generator').items()})
         generator = unwrapped(self.generator)
         start = f'{prefix}generator.'
         given = select_prefix(state, start, 'The checkpoint')

@@ -25,6 +25,7 @@ from glean_plus.restore.fidelity import enlarge_bank_features
 from glean_plus.restore.memory import bytes_per_pixel
 from glean_plus.restore.source import Source
 from glean_plus.weights import read_state_dict
+from glean_plus.weights.places import at_top
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 SPEEDS = ('exact', 'folded', 'compiled')
@@ -87,7 +88,7 @@ class Network:
         if precision == 'fp16' and self.device.type == 'cpu':
             raise RestoreError('fp16 is slow or missing on a CPU: take bf16, or a GPU.')
         init_default_scope('mmagic')
-        state = read_state_dict(source.checkpoint)
+        state = at_top(read_state_dict(source.checkpoint), 'generator')
         state = {key: value for key, value in state.items() if not key.startswith('discriminator.')}
         averaged = any(key.startswith('generator_ema.') for key in state)
         model = _build(source.model, dict(discriminator=None) | ({} if averaged else dict(ema=None)))
