@@ -316,10 +316,17 @@ class GLEANRestorer(SRGAN):
             WeightsError: If the generator's tensors are not all there with the right shapes.
         """
         self.__dict__['_fast'] = None
-        self._complete(state_dict, prefix)
+        self.complete_checkpoint(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def _complete(self, state: dict[str, Tensor], prefix: str) -> None:
+    def complete_checkpoint(self, state: dict[str, Tensor], prefix: str = '') -> None:
+        """Check a state dict in any of the forms that are taken, and turn it into this model's own, in place.
+
+        Values are not looked at: the model may be on the meta device.
+
+        Raises:
+            WeightsError: As when it is loaded.
+        """
         own = {key[len(prefix):]: state.pop(key) for key in [*state] if key.startswith(prefix)}
         state.update({prefix + key: value for key, value in at_top(own, 'generator').items()})
         generator = unwrapped(self.generator)

@@ -18,13 +18,14 @@ from glean_plus.inference.compiler import CompilerError
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.baselines import BankFreeGLEAN, ESRGANPlus
 from glean_plus.models.codes import PredictedCodes
-from glean_plus.models.restorer import GLEANRestorer
 from glean_plus.models.speed import at_speed
+from glean_plus.restore.build import build, in_a_sentence
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.fidelity import enlarge_bank_features
 from glean_plus.restore.memory import bytes_per_pixel
 from glean_plus.restore.source import Source
 from glean_plus.weights import read_state_dict
+from glean_plus.weights.errors import shown
 from glean_plus.weights.places import at_top
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -89,12 +90,10 @@ class Network:
             raise RestoreError('fp16 is slow or missing on a CPU: take bf16, or a GPU.')
         init_default_scope('mmagic')
         state = at_top(read_state_dict(source.checkpoint), 'generator')
-        state = {key: value for key, value in state.items() if not key.startswith('discriminator.')}
-        averaged = any(key.startswith('generator_ema.') for key in state)
-        model = _build(source.model, dict(discriminator=None) | ({} if averaged else dict(ema=None)))
-        model.load_state_dict(state, strict=False)  # it checks the generator's tensors itself
+        model = build(source.model, state, source.config)
         network: nn.Module = model.tested.eval().requires_grad_(False)
-        self._take_facts(source, network)
+        with in_a_sentence(source.config):
+            self._take_facts(source, network)
         if seed is not None:
             self._draw_noise(network, seed)
         if bank_factor != 1 and not self.colorizes:
@@ -229,18 +228,13 @@ class Network:
         return torch.autocast(self.device.type, self.dtype)
 
 
-def _build(model: Mapping[str, Any], without: Mapping[str, Any]) -> GLEANRestorer:
-    config = dict(model) | dict(without)
-    kind = MODELS.get(str(config.get('type')))
-    if isinstance(kind, type) and not issubclass(kind, GLEANRestorer):
-        raise RestoreError(f'A GLEANRestorer can be run, but the model of the config is a {config.get("type")}.')
-    return MODELS.build(config)
-
-
 def _levels(model: Mapping[str, Any], key: str) -> float:
     """Mean or deviation of the config's preprocessor, which is one number here for all colours."""
     values = (model.get('data_preprocessor') or {}).get(key, 127.5)
     numbers = {float(value) for value in (values if isinstance(values, (list, tuple)) else [values])}
     if len(numbers) != 1:
-        raise RestoreError(f'data_preprocessor.{key} must be the same for all colours, but is {values}.')
-    return numbers.pop()
+        raise RestoreError(f'data_preprocessor.{key} must be the same for all colours, but is {shown(values)}.')
+    (number,) = numbers
+    if key == 'std' and not number > 0:
+        raise RestoreError(f'data_preprocessor.std must be above 0, but is {shown(values)}.')
+    return number
