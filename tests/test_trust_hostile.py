@@ -47,7 +47,8 @@ from hostile_weights import hash_bomb
 # Kind -> cases of every run of the tests, and of the soak.
 CASES = {
     'safetensors': (60, 6500), 'pth': (30, 800), 'old pth': (30, 800), 'pkl': (30, 800), 'card': (60, 3500),
-    'config': (60, 3000), 'picture': (60, 2000), 'array': (40, 1500), 'overrides': (60, 2000), 'names': (20, 500),
+    'config': (60, 3000), 'network': (10, 200), 'picture': (60, 2000), 'array': (40, 1500), 'overrides': (60, 2000),
+    'names': (20, 500),
 }  # fmt: skip
 
 

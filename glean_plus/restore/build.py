@@ -23,6 +23,7 @@ from torch.nn.modules.module import (
 
 from glean_plus.models.restorer import GLEANRestorer
 from glean_plus.restore.errors import RestoreError
+from glean_plus.restore.source import Source
 from glean_plus.weights import WeightsError
 from glean_plus.weights.errors import brief
 
@@ -78,28 +79,27 @@ def in_a_sentence(config: str) -> Iterator[None]:
         raise RestoreError(f'The config in {config} makes no network: {brief(text)}') from error
 
 
-def build(model: Mapping[str, Any], state: Mapping[str, Tensor], config: str) -> GLEANRestorer:
+def build(source: Source, state: Mapping[str, Tensor]) -> GLEANRestorer:
     """The restorer of a config with the weights of a file, on the CPU.
 
     Args:
-        model: ``model`` of the config.
+        source: The config, and the file for messages.
         state: Tensors of the file, in any form that :class:`GLEANRestorer` takes. A discriminator is left out.
-        config: Name of the config, for messages.
 
     Raises:
         RestoreError: If the config makes no network.
         WeightsError: If the weights are not those of the network.
     """
     averaged = any(key.startswith('generator_ema.') for key in state)
-    model = dict(model) | dict(discriminator=None) | ({} if averaged else dict(ema=None))
+    model = dict(source.model) | dict(discriminator=None) | ({} if averaged else dict(ema=None))
     kind = MODELS.get(str(model.get('type')))
     if isinstance(kind, type) and not issubclass(kind, GLEANRestorer):
         raise RestoreError(f'A GLEANRestorer can be run, but the model of the config is a {model.get("type")}.')
     state = {key: value for key, value in state.items() if not key.startswith('discriminator.')}
-    with in_a_sentence(config):
+    with in_a_sentence(source.config):
         parts = min(PARTS_A_TENSOR * len(state) + MORE_PARTS, MOST_PARTS)
         with torch.device('meta'), at_most(parts):
-            MODELS.build(model).complete_checkpoint(state)
+            MODELS.build(model).complete_checkpoint(state, source=f'The checkpoint {source.checkpoint}')
         state = {key: value for key, value in state.items() if not value.is_meta}
         restorer = MODELS.build(model)
         restorer.load_state_dict(state, strict=False)  # it checks the generator's tensors itself

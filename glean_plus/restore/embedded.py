@@ -74,9 +74,9 @@ def _registered(kind: Any, source: str) -> str:
     known = MODELS.module_dict.get(name)
     # Nothing is imported: a module that is there already must have the very class under this name.
     there = vars(sys.modules[module]).get(name) if module in sys.modules else None
-    if known is not None and (not module or there is known):
-        if name in FOREIGN or known.__module__.partition('.')[0] != 'mmagic':
-            return name
+    ours = name in FOREIGN or (known is not None and known.__module__.partition('.')[0] != 'mmagic')
+    if known is not None and ours and (not module or there is known):
+        return name
     raise RestoreError(
         f'The config in {source} is made of a {shown(kind)}, which is none of the networks here, and is not imported '
         f'for a file. {OWN_CONFIG}'
