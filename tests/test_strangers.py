@@ -6,6 +6,8 @@ import argparse
 import collections
 import importlib
 import io
+import json
+import os
 import pathlib
 import pickle
 import sys
@@ -21,14 +23,24 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors.torch import save_file
 
 from glean_plus import Restorer, weights
+from glean_plus.command import main
+from glean_plus.data.pictures import save
+from glean_plus.engine import newest_whole
+from glean_plus.engine.checkpoints import WholeFiles
+from glean_plus.export import ExportError, export
+from glean_plus.files import read_names
+from glean_plus.restore import RestoreError
 from glean_plus.restore.source import find
-from glean_plus.weights import WeightsError, import_weights, read_state_dict
+from glean_plus.weights import Card, WeightsError, import_weights, read_card, read_state_dict, write_safetensors
 from glean_plus.weights.containers import read_content
+from glean_plus.weights.fetch import cached_path, fetch
 from glean_plus.weights.plain import load_plain
 
 from conftest import ROOT
+from small_restorers import generator_config
 
 DATA = ROOT / 'tests' / 'data' / 'formats'
 ADA = DATA / 'nvlabs_stylegan2_torch.pkl'
@@ -261,3 +273,136 @@ def test_a_restorer_is_found_wherever_it_is(
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     plain, wrapped = (Restorer(path, device='cpu')(image) for path in (light_checkpoint, tmp_path / 'x.pth'))
     assert (plain == wrapped).all()
+
+
+# ---- text that cannot be encoded
+
+HALVES = ['\ud800', 'a\udc00b', '\udcff']
+
+
+def refuses(call: Callable[[], Any], *errors: type[Exception]) -> None:
+    with pytest.raises(errors) as caught:
+        call()
+    assert not isinstance(caught.value, UnicodeError)
+    if not isinstance(caught.value, OSError):
+        str(caught.value).encode()
+
+
+@pytest.mark.parametrize('half', HALVES)
+def test_names_and_addresses_that_are_no_text_are_refused(half: str, light_checkpoint: Path, tmp_path: Path) -> None:
+    place = f'{tmp_path}/{half}'
+    refuses(lambda: cached_path(f'https://h/{half}.pth', tmp_path), WeightsError)
+    refuses(lambda: fetch(f'https://h{half}/x.pth', tmp_path), WeightsError)
+    refuses(lambda: Restorer(f'https://h/{half}.pth'), WeightsError)
+    for read in (*READERS.values(), read_card):
+        refuses(lambda read=read: read(Path(f'{place}.pth')), WeightsError, RestoreError, OSError)
+    refuses(lambda: Restorer(light_checkpoint, device=half), RestoreError)
+    refuses(lambda: Restorer(half, light_checkpoint), RestoreError)
+    refuses(lambda: import_weights(light_checkpoint, prefix=half), WeightsError)
+    refuses(lambda: write_safetensors({half: torch.zeros(1)}, tmp_path / 'x.safetensors'), WeightsError)
+    card = dict(kind='bank', data='x', licence='x', colour_order='rgb')
+    for field in ('name', 'data', 'licence', 'url', 'config'):
+        refuses(lambda field=field: Card(**{'name': 'x', **card, field: half}), WeightsError)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize('half', HALVES[:2])
+def test_pictures_and_results_that_no_file_can_be_are_named(
+    half: str, light_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    restorer, image = Restorer(light_checkpoint, device='cpu'), np.zeros((16, 16, 3), np.uint8)
+    refuses(lambda: restorer(f'{tmp_path}/{half}.png'), RestoreError)
+    refuses(lambda: restorer.infer(image, f'{tmp_path}/{half}.png'), RestoreError, OSError)
+    refuses(lambda: export(light_checkpoint, out=f'{tmp_path}/{half}.onnx'), ExportError, OSError)
+    save(image, tmp_path / 'x.png')
+    options = ['--model', str(light_checkpoint), '--device', 'cpu']
+    assert main(['restore', str(tmp_path / 'x.png'), f'{tmp_path}/{half}.png', *options]) in (1, 2)
+    assert main(['restore', f'{tmp_path}/{half}.png', str(tmp_path / 'y.png'), *options]) == 2
+    assert main(['restore', str(tmp_path / 'x.png'), str(tmp_path / 'z.png'), *options, '--json', half]) == 1
+    assert 'Traceback' not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('half', HALVES)
+def test_text_in_a_file_that_is_none_is_named(half: str, tmp_path: Path) -> None:
+    card = dict(name='x', kind='restorer', data='x', licence='x', colour_order='rgb', config='x')
+    for field in card:
+        text = json.dumps(card | {field: half})
+        save_file({'a': torch.zeros(1)}, tmp_path / 'x.safetensors', metadata=dict(card=text))
+        (tmp_path / 'x.json').write_text(text)
+        refuses(lambda: find(tmp_path / 'x.safetensors'), WeightsError, RestoreError)
+        refuses(lambda: read_card(tmp_path / 'x.json'), WeightsError)
+    torch.save({half: {half: torch.zeros(1)}}, tmp_path / 'x.pth')
+    for read in (import_weights, find):
+        refuses(lambda read=read: read(tmp_path / 'x.pth'), WeightsError, RestoreError)
+    config = f'model = dict(type="GLEANRestorer", generator=dict(in_size=1, type={half!r}))'
+    torch.save(dict(state_dict={'a': torch.zeros(1)}, meta=dict(cfg=config)), tmp_path / 'x.pth')
+    refuses(lambda: find(tmp_path / 'x.pth'), RestoreError)
+
+
+def test_a_list_names_files_of_any_bytes(tmp_path: Path) -> None:
+    (tmp_path / 'list.txt').write_bytes(b'\xef\xbb\xbfa.png (4,4,3)\n\n\xff\xc3\xa9.png 3\n')
+    assert read_names(tmp_path / 'list.txt') == ['a.png', os.fsdecode(b'\xff\xc3\xa9.png')]
+
+
+def test_a_checkpoint_in_a_folder_of_any_bytes_is_found_again(tmp_path: Path) -> None:
+    folder, runner = tmp_path / os.fsdecode(b'\xff'), tmp_path / 'work'
+    folder.mkdir()
+    torch.save({'a': torch.zeros(1)}, folder / 'iter_3.pth')
+    WholeFiles().put(os.fsencode(folder / 'iter_3.pth'), runner / 'last_checkpoint')
+    assert newest_whole(runner) == folder / 'iter_3.pth'
+
+
+# ---- checkpoints of MMEngine's newer configs
+
+
+def test_types_may_be_paths_of_registered_classes(light_checkpoint: Path, tmp_path: Path) -> None:
+    content = load_plain(light_checkpoint)
+    text = content['meta']['cfg']
+    paths = {
+        'GLEANRestorer': 'glean_plus.models.restorer.GLEANRestorer', 'GLEAN': 'glean_plus.models.GLEAN',
+        'StyleGAN2Bank': 'glean_plus.models.banks.stylegan2.StyleGAN2Bank',
+        'GLEANEncoder': 'glean_plus.models.encoder.GLEANEncoder', 'GLEANDecoder': 'glean_plus.models.GLEANDecoder',
+        'DataPreprocessor': 'mmagic.models.data_preprocessors.DataPreprocessor',
+    }  # fmt: skip
+    for name, path in paths.items():
+        assert f"type='{name}'" in text
+        text = text.replace(f"type='{name}'", f"type='{path}'")
+    torch.save({**content, 'meta': dict(cfg=text)}, tmp_path / 'x.pth')
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    plain, new = (Restorer(path, device='cpu')(image) for path in (light_checkpoint, tmp_path / 'x.pth'))
+    assert (plain == new).all()
+    for other in ('glean_plus.weights.GLEANDecoder', 'nowhere.GLEANDecoder', 'mmagic.models.GLEANStyleGANv2',
+                  'glean_plus.models.decoder.nn', 'os.system'):  # fmt: skip
+        changed = text.replace('glean_plus.models.GLEANDecoder', other)
+        torch.save({**content, 'meta': dict(cfg=changed)}, tmp_path / 'x.pth')
+        with pytest.raises(RestoreError, match=f"made of a '{other}', which is none of the networks here"):
+            find(tmp_path / 'x.pth')
+
+
+# ---- configs of networks that cannot be
+
+
+@pytest.mark.parametrize(('changes', 'named'), [
+    (dict(num_rrdbs=10**6), 'it has more than .* parts, far more than the file has tensors for'),
+    (dict(num_rrdbs=10**9), 'model.generator.encoder.num_rrdbs = 1000000000, which no network has'),
+    (dict(rrdb_channels=-8), 'makes no network: .*negative'),
+    (dict(rrdb_channels=2**20), 'does not fit .* Other shape'), (dict(growth_channels=[4]), 'makes no network'),
+])  # fmt: skip
+def test_a_network_that_is_not_the_file_s_is_never_built(
+    changes: dict[str, Any], named: str, light_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = load_plain(light_checkpoint)
+    generator = generator_config(True)
+    generator['encoder'] |= changes
+    content['meta'] = dict(cfg=f"model = {dict(type='GLEANRestorer', generator=generator)!r}")
+    torch.save(content, tmp_path / 'x.pth')
+
+    def registered(module: Any, name: str, parameter: Any) -> None:
+        assert parameter is None or parameter.is_meta, 'memory was taken'
+
+    handle = torch.nn.modules.module.register_module_parameter_registration_hook(registered)
+    try:
+        with pytest.raises((RestoreError, WeightsError), match=rf'x\.pth .*{named}'):
+            Restorer(tmp_path / 'x.pth', device='cpu')
+    finally:
+        handle.remove()

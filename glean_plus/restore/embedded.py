@@ -78,9 +78,13 @@ def _registered(kind: Any, source: str) -> str:
     if known is not None and ours and (not module or there is known):
         return name
     raise RestoreError(
-        f'The config in {source} is made of a {shown(kind)}, which is none of the networks here, and is not imported '
+        f'The config in {source} is made of a {_named(kind)}, which is none of the networks here, and is not imported '
         f'for a file. {OWN_CONFIG}'
     )
+
+
+def _named(kind: Any) -> str:
+    return repr(brief(kind, 80)) if isinstance(kind, str) else shown(kind)
 
 
 def literal(text: str, name: str, source: str) -> Any:
