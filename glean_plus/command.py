@@ -8,6 +8,7 @@ the same command goes on. Those of the tools are their own.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import runpy
 import sys
@@ -43,6 +44,9 @@ WEB_PACKAGES = ('gradio', 'uvicorn', 'fastapi', 'starlette')
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, that of the process if None; returns the exit code. Help and wrong calls raise SystemExit."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files and tensors may be no text
+            stream.reconfigure(errors='backslashreplace')
     if arguments and arguments[0] in TOOLS:
         return _run_tool(arguments[0], arguments[1:])
     args = _parser().parse_args(arguments)

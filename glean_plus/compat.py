@@ -5,7 +5,8 @@ Nothing else in the package knows about versions. :func:`install` runs when ``gl
 * **mmcv without compiled ops** (mmcv-lite, or a failed build): MMagic imports ``mmcv._ext`` at import time although
   the CPU paths of its StyleGAN2 modules never call it. A stand-in takes its place whose ops say so when *called*.
 * **torch >= 2.6** loads checkpoints with ``weights_only=True`` and refuses the logs that mmengine 0.10 puts in them.
-  Exactly those types are allowed; the safety stays on. Before, :mod:`glean_plus.weights.plain` reads them as safely.
+  Exactly those types are allowed; the safety stays on. Files that this package reads itself go through
+  :mod:`glean_plus.weights.plain` instead, on every version.
 * **mmengine's ``--launcher pytorch`` and ``slurm``** select a CUDA device even where there is none. Without one,
   processes talk over gloo.
 * **A stack that cannot work** is refused with the versions found and wanted, in place of an assertion of MMagic's.
@@ -16,7 +17,6 @@ Nothing else in the package knows about versions. :func:`install` runs when ``gl
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import importlib.machinery
@@ -26,7 +26,6 @@ import pickle
 import subprocess
 import sys
 import types
-from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -144,7 +143,7 @@ def allow_mmengine_checkpoints() -> None:
     """
     import torch
 
-    if not has_safe_globals():  # `glean_plus.weights.plain` reads them
+    if not has_safe_globals():
         return
     import numpy as np
     from mmengine.logging.history_buffer import HistoryBuffer
@@ -158,18 +157,6 @@ def allow_mmengine_checkpoints() -> None:
             (method_of_history_buffer, 'builtins.getattr'),
         ]
     )
-
-
-@contextlib.contextmanager
-def inert_globals(stand_ins: Mapping[str, type]) -> Iterator[None]:
-    """While this lasts, ``torch.load(weights_only=True)`` puts the stand-in wherever a file names the global.
-
-    PyTorch has had this since 2.6.
-    """
-    import torch
-
-    with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in stand_ins.items()]):
-        yield
 
 
 def allow_launchers_without_gpu() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from glean_plus.texts import PrintableError
 
-class DeviceError(ValueError):
+
+class DeviceError(PrintableError, ValueError):
     """There is no such device here."""
 
 

@@ -501,3 +501,51 @@ def test_folded_biggan_shares_the_picture_s_codes() -> None:
     )
     assert exact.shape == (64, 96, 3)
     np.testing.assert_allclose(folded, exact, atol=1)
+
+
+@pytest.mark.parametrize('channels', [1, 2, 3, 4])
+def test_a_batch_is_what_the_memory_holds_of_results(channels: int, checkpoints: dict[str, Path]) -> None:
+    """A quarter of the memory for results, four floats for each of their pixels, however many channels they have."""
+    restorer = Restorer(checkpoints['light'], device='cpu', batch=1000, max_memory='16M')
+    picture = Picture(np.zeros((64, 32, channels), np.uint8))
+    assert restorer.at_once(picture) == 2**24 // 4 // (16 * 2**2 * 64 * 32) == 32
+    assert Restorer(checkpoints['light'], device='cpu', batch=8, max_memory='16M').at_once(picture) == 8
+
+
+@pytest.mark.parametrize('name', ['light', 'whole'])
+def test_a_network_with_other_noise_shares_every_weight(name: str, restorers: dict[str, Restorer]) -> None:
+    network = restorers[name].network
+    other = network.redrawn(3)
+    own, others = (dict(each.network.named_parameters()) for each in (network, other))
+    assert any(key.startswith('bank.') for key in own) and own.keys() == others.keys()
+    assert all(own[key].data_ptr() == others[key].data_ptr() for key in own)
+    noise = [key for key, _ in network.network.named_buffers() if 'injected_noise' in key]
+    assert noise and all(not torch.equal(*(each.network.get_buffer(key) for each in (network, other))) for key in noise)
+
+
+def test_a_frozen_bank_is_in_the_layout_of_the_network(tmp_path: Path) -> None:
+    bank = dict(type='StyleGAN1Bank', out_size=32, style_channels=6, num_mlps=2, channels={4: 8, 8: 8, 16: 8, 32: 4},
+                mapping=False, rgb=False)  # fmt: skip
+    path = write_checkpoint(tmp_path / 'x.pth', generator_config(False, bank=bank))
+    network = Restorer(path, device='cpu').network.network
+    weights = {key: each for key, each in network.named_parameters() if each.ndim == 4}
+    assert any(key.startswith('bank.') for key in weights)
+    assert all(each.is_contiguous(memory_format=torch.channels_last) for each in weights.values())
+
+
+def test_tiles_with_shared_codes_compute_none_of_their_own(
+    restorers: dict[str, Restorer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = restorers['whole'].network.network
+    lq, counted = torch.rand(2, 3, 16, 16), []
+    forward = network.codes.forward
+    monkeypatch.setattr(network.codes, 'forward', lambda feature: counted.append(1) or forward(feature))
+    with torch.no_grad():
+        own = network(lq)
+        _, codes = network.encode(lq)
+        assert len(counted) == 2
+        assert torch.equal(network(lq, codes=codes), own) and len(counted) == 2
+    restorers['whole'](photo('astronaut', 20, 37))  # several tiles
+    assert len(counted) == 3
+    with pytest.raises(ValueError, match='17x17'):
+        network(torch.rand(2, 3, 17, 17), codes=codes)

@@ -20,6 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from glean_plus.data.files import pictures_below
+from glean_plus.files import read_names
 from glean_plus.metrics import KIDMetric, LRConsistency, STLPIPSMetric
 from glean_plus.restore import RestoreError, Restorer
 from glean_plus.weights import WeightsError
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N, mps or auto (default: %(default)s)')
     args = parser.parse_args()
     if args.names:
-        names = [line.split()[0] for line in args.names.read_text().splitlines() if line.strip()]
+        names = read_names(args.names)
     else:
         names = [name for name in pictures_below(args.lq)[0] if '/' not in name]
     names = names[::max(args.every, 1)]

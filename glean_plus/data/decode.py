@@ -16,12 +16,13 @@ from glean_plus.data.errors import ImageFileError
 from glean_plus.data.image import load
 from glean_plus.data.items import Item
 from glean_plus.files import read_file
+from glean_plus.texts import PrintableError
 
 # A gray photograph that was saved as JPEG in colour is a level or two off.
 GRAY_TOLERANCE = 2
 
 
-class PictureError(Exception):
+class PictureError(PrintableError):
     """A picture that is left out. `kind` is as in :class:`~glean_plus.data.items.Problem`; the text names `path`."""
 
     def __init__(self, kind: str, detail: str, path: str = '') -> None:

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from glean_plus.texts import PrintableError
 
-class DataError(RuntimeError):
+
+class DataError(PrintableError, RuntimeError):
     """A data set that cannot be prepared or used as asked; the message says why and what to do."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from glean_plus.files import whole_or_not_at_all
+from glean_plus.texts import printable
 
 
 def bad_scales(size: int, scales: Sequence[int]) -> list[int]:
@@ -37,8 +38,12 @@ def save(image: np.ndarray, path: Path, icc: bytes | None = None) -> None:
 
 def save_text(text: str, path: Path) -> None:
     """Write a text file whole or not at all, in UTF-8."""
+    try:
+        data = text.encode('utf-8', errors='surrogateescape')  # names of files may have any bytes
+    except UnicodeEncodeError:
+        data = printable(text).encode()
     with whole_or_not_at_all(path) as file:
-        file.write(text.encode('utf-8', errors='surrogateescape'))
+        file.write(data)
 
 
 def whole_files(folder: Path) -> set[str]:

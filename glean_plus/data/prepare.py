@@ -22,7 +22,7 @@ from glean_plus.data.pictures import save, save_text, shrink, whole_files
 from glean_plus.data.pool import run_all
 from glean_plus.data.sets import SETS
 from glean_plus.data.settings import Settings
-from glean_plus.files import NAME_MAX
+from glean_plus.files import NAME_MAX, read_names
 
 LONG = f'its name in the prepared set has more than {NAME_MAX} bytes: rename it'
 SHOWN = 5
@@ -57,7 +57,7 @@ def listing_of(source: Path, settings: Settings) -> Listing:
     refuse_outside(listing.items)
     if settings.names is not None:
         by_name = {item.name: item for item in listing.items}
-        wanted = [line.split()[0] for line in settings.names.read_text(encoding='utf-8').splitlines() if line.strip()]
+        wanted = read_names(settings.names)
         wanted = list(dict.fromkeys(name[:-4] if name.endswith('.png') else name for name in wanted))
         listing.items = [by_name[name] for name in wanted if name in by_name]
         lost = f'in {settings.names} but not in {source}'

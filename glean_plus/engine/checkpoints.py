@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -173,7 +174,7 @@ class WholeCheckpointHook(CheckpointHook):
             self.keep_ckpt_ids.clear()
             self.keep_ckpt_ids.extend(kept[-self.max_keep_ckpts:])
         if is_main_process():
-            WholeFiles().put(self.last_ckpt.encode(), Path(runner.work_dir) / 'last_checkpoint')
+            WholeFiles().put(os.fsencode(self.last_ckpt), Path(runner.work_dir) / 'last_checkpoint')
             for old in outdated:
                 path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
                 if self.file_backend.isfile(path):

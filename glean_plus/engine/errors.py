@@ -1,7 +1,9 @@
 """What ends a training on purpose, and how many errors it may have before."""
 
+from glean_plus.texts import PrintableError
 
-class TrainingError(RuntimeError):
+
+class TrainingError(PrintableError, RuntimeError):
     """A training that must not begin, or cannot go on."""
 
 

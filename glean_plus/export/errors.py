@@ -1,5 +1,7 @@
 """The one error of an export."""
 
+from glean_plus.texts import PrintableError
 
-class ExportError(RuntimeError):
+
+class ExportError(PrintableError, RuntimeError):
     """A model that cannot be exported as asked, or a file that does not do what the model does; it says why."""

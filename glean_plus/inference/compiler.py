@@ -92,7 +92,7 @@ def _fingerprint(command: list[str]) -> str:
         lines = information.read_text().splitlines()
         processor += ''.join(sorted({line for line in lines if line.startswith(('model name', 'flags', 'Features'))}))
     version = _run([*command, '--version'])
-    parts = (SOURCE.read_bytes(), version.encode(), ' '.join([*command, *FLAGS]).encode(), processor.encode())
+    parts = (SOURCE.read_bytes(), version.encode(), os.fsencode(' '.join([*command, *FLAGS])), processor.encode())
     return hashlib.sha256(b'\0'.join(parts)).hexdigest()[:16]
 
 

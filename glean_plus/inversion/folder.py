@@ -17,6 +17,7 @@ from glean_plus.data.files import pictures_below
 from glean_plus.data.metadata import Meta
 from glean_plus.data.pictures import save, save_text
 from glean_plus.engine.pictures import to_array
+from glean_plus.files import read_names
 from glean_plus.inversion.errors import InversionError
 from glean_plus.inversion.restorer import Inverter
 from glean_plus.inversion.scores import Scores
@@ -81,7 +82,7 @@ def inputs_in(source: Path, ann_file: Path | None = None) -> dict[str, Path]:
         if not ann_file.is_file():
             raise InversionError(f'There is no list at {ann_file}.')
         there = set(paths)
-        paths = [line.split()[0] for line in ann_file.read_text(encoding='utf-8').splitlines() if line.strip()]
+        paths = read_names(ann_file)
         if missing := [path for path in paths if path not in there]:
             raise InversionError(f'{source} has no {missing[0]}, which {ann_file} names ({len(missing)} missing).')
     elif listing.problems:

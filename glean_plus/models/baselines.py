@@ -67,7 +67,8 @@ class ESRGANPlus(RRDBTrunk):
     ) -> None:
         check_sizes(in_size, out_size)
         super().__init__(in_channels, mid_channels, num_blocks, growth_channels)
-        self.in_size, self.out_size, self.in_channels = in_size, out_size, in_channels
+        self.in_size, self.out_size = in_size, out_size
+        self.in_channels, self.out_channels = in_channels, out_channels
         self.num_doublings = (out_size // in_size).bit_length() - 1
         for index in range(1, self.num_doublings + 1):
             self.add_module(f'conv_up{index}', nn.Conv2d(mid_channels, mid_channels, 3, 1, 1))
@@ -141,7 +142,7 @@ class BankFreeGLEAN(BaseModule):
                 f'BankFreeGLEAN has no bank, but its decoder takes bank features at {self.decoder.resolutions}: '
                 'leave out its bank_resolutions, or set them to ().'
             )
-        self.in_channels = self.encoder.in_channels
+        self.in_channels, self.out_channels = self.encoder.in_channels, self.decoder.out_channels
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', s H, s W), both about -1 to 1."""

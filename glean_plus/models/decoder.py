@@ -21,7 +21,7 @@ def enlarged(lq: Tensor, scale: int) -> Tensor:
 class GLEANDecoder(nn.Module):
     """d_0 = D_0(f_0), d_i = D_i([d_{i-1}, g_{N-1+i}]): 3x3 convolutions, each followed by a pixel shuffle but the last.
 
-    Its ``resolutions`` are those whose bank features it takes.
+    Its ``resolutions`` are those whose bank features it takes, its ``task`` is what the whole network is for.
 
     Args:
         in_size: Nominal side of the input.
@@ -38,6 +38,8 @@ class GLEANDecoder(nn.Module):
     Raises:
         ValueError: If the output is not larger than the input, or the decoder has no such resolution.
     """
+
+    task = 'restoration'
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class GLEANDecoder(nn.Module):
                 f'GLEANDecoder enlarges: out_size must be larger than in_size, but they are {out_size} and {in_size}. '
                 'For colorization, where they are equal, take ColorizationHead.'
             )
+        self.out_channels = out_channels
         self.stages = nn.ModuleList()
         self.stage_resolutions: list[int] = []
         self.resolutions: list[int] = []

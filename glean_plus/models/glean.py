@@ -166,6 +166,17 @@ class GLEAN(BaseModule):
         return channels
 
     @property
+    def out_channels(self) -> int:
+        """Channels of the result."""
+        channels: int = self.decoder.out_channels
+        return channels
+
+    @property
+    def task(self) -> str:
+        """What the network is for, as its decoder says: ``restoration``, or ``colorization``, which takes lightness."""
+        return str(getattr(self.decoder, 'task', 'restoration'))
+
+    @property
     def multiple(self) -> int:
         """Sides that :meth:`forward_any` takes are multiples of this: the encoder's halvings."""
         halvings: int = self.in_size // self.encoder.resolutions[-1]
@@ -203,8 +214,12 @@ class GLEAN(BaseModule):
         Raises:
             ValueError: On an input of another size than ``in_size``; on a label that is missing or not wanted.
         """
-        features, own = self.encode(lq, label)
-        return self.decode(lq, features, self.retrieve(features, own if codes is None else codes))
+        if codes is None:
+            features, codes = self.encode(lq, label)
+        else:
+            self._check(lq, label)
+            features = self.encoder(lq)
+        return self.decode(lq, features, self.retrieve(features, codes))
 
     def forward_any(self, lq: Tensor, label: Tensor | None = None, origin: tuple[int, int] = (0, 0)) -> Tensor:
         """LightGLEAN on inputs of any size and aspect, with the bank's fixed noise continued by repetition.
@@ -248,9 +263,12 @@ class GLEAN(BaseModule):
 
         Args and errors are those of a call of the model.
         """
+        self._check(lq, label)
+        return self._encode(lq, label)
+
+    def _check(self, lq: Tensor, label: Tensor | None) -> None:
         check_label(label, self.given_class)
         check_size(lq, self.in_size, self.out_size)
-        return self._encode(lq, label)
 
     def _encode(self, lq: Tensor, label: Tensor | None) -> tuple[dict[int, Tensor], list[Tensor | None]]:
         features = self.encoder(lq)

@@ -37,6 +37,8 @@ class ColorizationHead(nn.Module):
     """
 
     wants_input = True
+    task = 'colorization'
+    out_channels = 3
 
     def __init__(self, in_size: int, out_size: int, channels: Mapping[int, int], mid_channels: int = 64) -> None:
         super().__init__()

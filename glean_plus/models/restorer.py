@@ -25,6 +25,7 @@ from glean_plus.models.references import build_references
 from glean_plus.models.speed import at_speed, speed_of
 from glean_plus.weights import select_prefix
 from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
+from glean_plus.weights.places import at_top
 from glean_plus.weights.strict import check
 
 
@@ -329,22 +330,29 @@ class GLEANRestorer(SRGAN):
             WeightsError: If the generator's tensors are not all there with the right shapes.
         """
         self.__dict__['_fast'] = None
-        self._complete(state_dict, prefix)
+        self.complete_checkpoint(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def _complete(self, state: dict[str, Tensor], prefix: str) -> None:
-        for network in ('generator', 'discriminator'):  # several processes under MMEngine's own wrapper
-            wrapped = f'{prefix}{network}.module.'
-            for key in [key for key in state if key.startswith(wrapped)]:
-                state[f'{prefix}{network}.{key[len(wrapped):]}'] = state.pop(key)
+    def complete_checkpoint(
+        self, state: dict[str, Tensor], prefix: str = '', source: str = 'The checkpoint'
+    ) -> None:
+        """Check a state dict in any of the forms that are taken, and turn it into this model's own, in place.
+
+        Values are not looked at: the model may be on the meta device. ``source`` is for messages.
+
+        Raises:
+            WeightsError: As when it is loaded.
+        """
+        own = {key[len(prefix):]: state.pop(key) for key in [*state] if key.startswith(prefix)}
+        state.update({prefix + key: value for key, value in at_top(own, 'generator').items()})
         generator = unwrapped(self.generator)
         start = f'{prefix}generator.'
-        given = select_prefix(state, start, 'The checkpoint')
+        given = select_prefix(state, start, source)
         if isinstance(generator, GLEAN) and is_mmagic_glean(given):
             given = self._convert_mmagic(state, start)
             if any(key.startswith(f'{prefix}generator_ema.') for key in state):
                 self._convert_mmagic(state, f'{prefix}generator_ema.')
-        check(generator.state_dict(), given, 'The checkpoint', "this config's generator")
+        check(generator.state_dict(), given, source, "this config's generator")
         if self.with_ema:
             start = f'{prefix}generator_ema.'
             names = self.generator_ema.state_dict().keys()
@@ -353,7 +361,7 @@ class GLEANRestorer(SRGAN):
                     del state[key]  # MMagic keeps an average of the frozen bank, which is the bank
             averages = {key[len(start):]: value for key, value in state.items() if key.startswith(start)}
             if averages:
-                check(self.generator_ema.state_dict(), averages, 'The checkpoint', "this config's moving average")
+                check(self.generator_ema.state_dict(), averages, source, "this config's moving average")
             else:
                 state.update({start + name: given[name] for name in names})
                 print_log('The checkpoint has no moving average; it starts at the generator.', logger='current')
@@ -362,7 +370,7 @@ class GLEANRestorer(SRGAN):
             expected = unwrapped(self.discriminator).state_dict()
             given = {key[len(start):]: value for key, value in state.items() if key.startswith(start)}
             if given:
-                check(expected, given, 'The checkpoint', "this config's discriminator")
+                check(expected, given, source, "this config's discriminator")
             else:
                 state.update({start + key: value for key, value in expected.items()})
                 print_log('The checkpoint has no discriminator; the one at hand stays.', logger='current')

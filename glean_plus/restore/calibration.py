@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from glean_plus.data.pictures import save_text
+from glean_plus.files import read_names
 from glean_plus.imresize import matlab_resize
 from glean_plus.restore.bounds import Bound, Bounds, bounds_path, judged
 from glean_plus.restore.errors import RestoreError
@@ -71,8 +72,7 @@ def pictures_of(folder: Path, names: Path | None = None) -> list[Picture]:
         raise RestoreError(f'There is no list {names}.')
     if not folder.is_dir():
         raise RestoreError(f'There is no folder {folder}.')
-    lines = names.read_text(encoding='utf-8').splitlines() if names else pictures_below(folder)[0]
-    files = [folder / (line.split()[0] if names else line) for line in lines if line.strip()]
+    files = [folder / name for name in (read_names(names) if names else pictures_below(folder)[0])]
     if len(files) < LEAST:
         raise RestoreError(f'{LEAST} pictures tell what is usual, or more, but in {folder} there are {len(files)}.')
     try:

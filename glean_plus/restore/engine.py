@@ -61,6 +61,19 @@ def check_mode(network: Network, mode: str) -> None:
         raise RestoreError('This model is bound to its input size and has no direct mode: take tiles or fit.')
 
 
+def pixels_at_once(network: Network, limits: Limits) -> int:
+    """Pixels of the input, a tile or more, whose activations the memory holds.
+
+    Raises:
+        RestoreError: If it is too small for a single tile.
+    """
+    pixels, tile = int(limits.activations / network.bytes_per_pixel), network.in_size**2
+    if pixels < tile:
+        need = math.ceil(2 * tile * network.bytes_per_pixel / 2**20)
+        raise RestoreError(f'This model needs {need} MB for one tile: raise the memory, now {limits.memory >> 20} MB.')
+    return pixels
+
+
 def axes(network: Network, mode: str, height: int, width: int, limits: Limits) -> tuple[Axis, Axis]:
     """Tiles of a picture, along its height and its width.
 
@@ -68,10 +81,7 @@ def axes(network: Network, mode: str, height: int, width: int, limits: Limits) -
         RestoreError: If the memory is too small for a single tile.
     """
     size, scale, multiple = network.in_size, network.scale, network.multiple
-    pixels = int(limits.activations / network.bytes_per_pixel)
-    if pixels < size * size:
-        need = math.ceil(2 * size * size * network.bytes_per_pixel / 2**20)
-        raise RestoreError(f'This model needs {need} MB for one tile: raise the memory, now {limits.memory >> 20} MB.')
+    pixels = pixels_at_once(network, limits)
     if mode == 'tiles':
         overlap, margin = round(OVERLAP * size), round(MARGIN * size)
         rows, columns = (tiled(side, size, overlap, margin, scale) for side in (height, width))

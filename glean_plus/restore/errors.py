@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from glean_plus.texts import PrintableError
 
-class RestoreError(ValueError):
+
+class RestoreError(PrintableError, ValueError):
     """A model, option or picture that cannot be used; the message says why and what to do."""

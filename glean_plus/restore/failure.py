@@ -127,8 +127,10 @@ class Assessor:
     def _code_distance(self, picture: Picture, statistics: CodeStatistics) -> float:
         network, layers = self.restorer.network, picture.layers
         small = engine.shrunk(picture.opaque(), (network.in_size, network.in_size), layers)
-        codes = layers.codes(network, small[None]).colour
-        return float(statistics.distance(codes or []))
+        codes = layers.codes(network, small[None]).colour or []
+        if network.gray:  # those of each channel
+            codes = [None if code is None else code.flatten(0, 1) for code in codes]
+        return float(statistics.distance(codes).mean())
 
     def _spread(self, picture: Picture, heat_map: Path | None) -> float:
         """Mean deviation over the draws; they go through the picture in step, so that none is held whole."""

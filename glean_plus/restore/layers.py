@@ -1,4 +1,4 @@
-"""The channels of a picture, and how a network that knows RGB alone restores each."""
+"""The channels of a picture, and how a network that knows RGB alone, or gray, restores each."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Layers:
 
     def codes(self, network: Network, pictures: Tensor) -> Codes:
         """Of whole pictures (N, K, in_size, in_size)."""
-        colour = network.codes(self._rgb(pictures[:, :self.colours]))
-        alpha = network.codes(self._rgb(pictures[:, self.colours:])) if self.alpha else None
+        colour = network.codes(self._inputs(network, pictures[:, :self.colours]))
+        alpha = network.codes(self._inputs(network, pictures[:, self.colours:])) if self.alpha else None
         return Codes(colour, alpha)
 
     def restore(self, network: Network, tiles: Tensor, codes: Codes, origin: tuple[int, int]) -> Tensor:
@@ -63,8 +63,8 @@ class Layers:
 
         Of a colorizing network K' is a and b of Lab, and the alpha as it was.
         """
-        result = network(self._rgb(tiles[:, :self.colours]), codes.colour, origin)
-        if self.gray and not network.colorizes:
+        result = network(self._inputs(network, tiles[:, :self.colours]), codes.colour, origin)
+        if self.gray and not network.colorizes and not network.gray:
             result = (result * result.new_tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
         if not self.alpha:
             return result
@@ -80,9 +80,9 @@ class Layers:
         varied = [i for i, each in enumerate(alpha) if each.min() != each.max()]
         if varied:
             own = Codes(codes.alpha).of(varied).colour
-            result[varied] = network(self._rgb(alpha[varied]), own, origin).mean(dim=1, keepdim=True)
+            result[varied] = network(self._inputs(network, alpha[varied]), own, origin).mean(dim=1, keepdim=True)
         return result
 
     @staticmethod
-    def _rgb(channels: Tensor) -> Tensor:
-        return channels.expand(-1, 3, -1, -1)
+    def _inputs(network: Network, channels: Tensor) -> Tensor:
+        return channels if network.gray else channels.expand(-1, 3, -1, -1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -18,13 +17,16 @@ from glean_plus.inference.compiler import CompilerError
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.baselines import BankFreeGLEAN, ESRGANPlus
 from glean_plus.models.codes import PredictedCodes
-from glean_plus.models.restorer import GLEANRestorer
+from glean_plus.models.ema import with_own_bank
 from glean_plus.models.speed import at_speed
+from glean_plus.restore.build import build, in_a_sentence
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.fidelity import enlarge_bank_features
 from glean_plus.restore.memory import bytes_per_pixel
 from glean_plus.restore.source import Source
 from glean_plus.weights import read_state_dict
+from glean_plus.weights.errors import shown
+from glean_plus.weights.places import at_top
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 SPEEDS = ('exact', 'folded', 'compiled')
@@ -60,6 +62,7 @@ class Network:
     Attributes:
         in_size, scale: Nominal side of the input, and how much larger the result is.
         colorizes: The input is L of Lab, and the results are a and b.
+        gray: It takes and gives one channel; those of a colour picture go through it one by one.
         any_size: It takes sides that are multiples of ``multiple``; otherwise ``in_size`` alone.
         predicts_codes: Its codes depend on the picture, see :meth:`codes`.
         has_bank, has_noise: It has a bank, and that adds noise maps, see :meth:`redrawn`.
@@ -87,19 +90,17 @@ class Network:
         if precision == 'fp16' and self.device.type == 'cpu':
             raise RestoreError('fp16 is slow or missing on a CPU: take bf16, or a GPU.')
         init_default_scope('mmagic')
-        state = read_state_dict(source.checkpoint)
-        state = {key: value for key, value in state.items() if not key.startswith('discriminator.')}
-        averaged = any(key.startswith('generator_ema.') for key in state)
-        model = _build(source.model, dict(discriminator=None) | ({} if averaged else dict(ema=None)))
-        model.load_state_dict(state, strict=False)  # it checks the generator's tensors itself
-        network: nn.Module = model.tested.eval().requires_grad_(False)
-        self._take_facts(source, network)
+        state = at_top(read_state_dict(source.checkpoint), 'generator')
+        model = build(source, state)
+        network = with_own_bank(model.tested).eval().requires_grad_(False)
+        with in_a_sentence(source.config):
+            self._take_facts(source, network)
         if seed is not None:
             self._draw_noise(network, seed)
         if bank_factor != 1 and not self.colorizes:
             enlarge_bank_features(network, bank_factor)
         self.label = self._check_label(network, label)
-        model.to(self.device)  # whole: a moving average shares the generator's bank
+        network.to(self.device)
         for parameter in network.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -115,7 +116,14 @@ class Network:
         self.in_size, self.out_size = network.in_size, network.out_size
         self.scale = self.out_size // self.in_size
         self.in_channels = network.in_channels
-        self.colorizes = self.in_channels == 1
+        self.colorizes = getattr(network, 'task', 'restoration') == 'colorization'
+        channels = (self.in_channels, getattr(network, 'out_channels', self.in_channels))
+        self.gray = channels == (1, 1)
+        if not self.colorizes and channels not in ((1, 1), (3, 3)):
+            raise RestoreError(
+                f'The network of {source.config} takes {channels[0]} channels and gives {channels[1]}: only 3 and 3 '
+                '(RGB), 1 and 1 (gray), or colorization can be run.'
+            )
         self.any_size = isinstance(network, (ESRGANPlus, BankFreeGLEAN)) or bool(getattr(network, 'any_size', False))
         self.multiple = int(getattr(network, 'multiple', 1))
         self.predicts_codes = isinstance(getattr(network, 'codes', None), PredictedCodes)
@@ -123,11 +131,11 @@ class Network:
         self.has_bank = isinstance(bank, LatentBank)
         self.has_noise = self.has_bank and bool(bank.draw_noises(torch.Generator()))
         self.bgr = source.card is not None and source.card.colour_order == 'bgr'
-        self.mean, self.std = (_levels(source.model, key) for key in ('mean', 'std'))
+        self.mean, self.std = (_levels(source, key) for key in ('mean', 'std'))
         # Without labels: their values would be looked at, of which there are none; the maps are the same.
         generator = {key: value for key, value in source.model['generator'].items() if key != 'given_class'}
         shape = (1, self.in_channels, self.in_size, self.in_size)
-        self.bytes_per_pixel = bytes_per_pixel(lambda: MODELS.build(generator), shape)
+        self.bytes_per_pixel = bytes_per_pixel(lambda: MODELS.build(generator), shape) * (3 if self.gray else 1)
 
     @staticmethod
     def _draw_noise(network: nn.Module, seed: int) -> None:
@@ -174,11 +182,17 @@ class Network:
 
     @torch.no_grad()
     def codes(self, whole: Tensor) -> list[Tensor | None] | None:
-        """Codes of pictures (N, C, in_size, in_size), 0 to 1, for their tiles; None where there are none to share."""
+        """Codes of pictures (N, C, in_size, in_size), 0 to 1, for their tiles; None where there are none to share.
+
+        Of a gray network they are (N, C, dim), one of each channel.
+        """
         if not self.predicts_codes:
             return None
+        inputs = self._normalized(whole)
         with self._precision():
-            _, codes = self._plain.encode(self._normalized(whole), *self._labels(whole))
+            _, codes = self._plain.encode(inputs, *self._labels(inputs))
+        if self.gray:
+            codes = [None if code is None else code.unflatten(0, whole.shape[:2]) for code in codes]
         return codes
 
     @torch.no_grad()
@@ -191,14 +205,16 @@ class Network:
         """Restore.
 
         Args:
-            pictures: (N, 3, H, W), RGB, 0 to 1, on any device.
+            pictures: (N, 3, H, W), RGB, 0 to 1, on any device; for a gray network (N, C, H, W).
             codes: In place of those that the model would predict.
             origin: Where the pictures begin in the one that they are parts of, for a model of any size.
 
         Returns:
-            (N, 3, s H, s W), float32, on the network's device, not clamped; of a colorizing network a and b of Lab,
+            (N, C, s H, s W), float32, on the network's device, not clamped; of a colorizing network a and b of Lab,
             (N, 2, H, W).
         """
+        if self.gray and codes is not None:
+            codes = [None if code is None else code.flatten(0, 1) for code in codes]
         inputs, network = self._normalized(pictures), self.network
         nominal = inputs.shape[-2:] == (self.in_size, self.in_size) and origin == (0, 0)
         with self._precision():
@@ -209,6 +225,8 @@ class Network:
             else:
                 result = network.forward_any(inputs, *self._labels(inputs), origin=origin)
         result = (result.float() * self.std + self.mean) / 255
+        if self.gray:
+            return result.reshape(*pictures.shape[:2], *result.shape[2:])
         result = result.flip(1) if self.bgr else result
         return rgb_to_lab(result)[:, 1:] if self.colorizes else result
 
@@ -216,11 +234,14 @@ class Network:
         pictures = pictures.to(self.device, torch.float32)
         if self.colorizes:
             return rgb_to_lab(pictures)[:, :1] / 50 - 1
-        pictures = pictures.flip(1) if self.bgr else pictures
+        if self.gray:
+            pictures = pictures.flatten(0, 1).unsqueeze(1)
+        elif self.bgr:
+            pictures = pictures.flip(1)
         return ((255 * pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def _labels(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        return () if self.label is None else (self.label.expand(len(pictures)),)
+        return () if self.label is None else (self.label.repeat_interleave(len(pictures) // len(self.label)),)
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.speed != 'exact' or self.dtype == torch.float32:
@@ -228,18 +249,15 @@ class Network:
         return torch.autocast(self.device.type, self.dtype)
 
 
-def _build(model: Mapping[str, Any], without: Mapping[str, Any]) -> GLEANRestorer:
-    config = dict(model) | dict(without)
-    kind = MODELS.get(str(config.get('type')))
-    if isinstance(kind, type) and not issubclass(kind, GLEANRestorer):
-        raise RestoreError(f'A GLEANRestorer can be run, but the model of the config is a {config.get("type")}.')
-    return MODELS.build(config)
-
-
-def _levels(model: Mapping[str, Any], key: str) -> float:
+def _levels(source: Source, key: str) -> float:
     """Mean or deviation of the config's preprocessor, which is one number here for all colours."""
-    values = (model.get('data_preprocessor') or {}).get(key, 127.5)
+    values = (source.model.get('data_preprocessor') or {}).get(key, 127.5)
     numbers = {float(value) for value in (values if isinstance(values, (list, tuple)) else [values])}
     if len(numbers) != 1:
-        raise RestoreError(f'data_preprocessor.{key} must be the same for all colours, but is {values}.')
-    return numbers.pop()
+        raise RestoreError(
+            f'data_preprocessor.{key} in {source.config} must be the same for all colours, but is {shown(values)}.'
+        )
+    (number,) = numbers
+    if key == 'std' and not number > 0:
+        raise RestoreError(f'data_preprocessor.std in {source.config} must be above 0, but is {shown(values)}.')
+    return number

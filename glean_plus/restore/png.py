@@ -48,7 +48,7 @@ class PngWriter:
         xmp = {'XML:com.adobe.xmp': meta.xmp.decode('utf-8', 'replace')} if meta.xmp else {}
         for key, value in (dict(meta.text) | xmp).items():
             name = key.encode('latin-1', 'replace')[:79]
-            self._chunk(b'iTXt', name + b'\0\0\0\0\0' + value.encode('utf-8'))
+            self._chunk(b'iTXt', name + b'\0\0\0\0\0' + value.encode('utf-8', 'replace'))
 
     def write(self, rows: np.ndarray) -> None:
         """(h, width, channels)."""

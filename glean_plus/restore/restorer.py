@@ -82,6 +82,7 @@ class Restorer(PictureRestorer):
         self.network = Network(self.source, device, precision, speed, seed, label, bank_factor(fidelity))
         self.mode = mode or engine.default_mode(self.network)
         engine.check_mode(self.network, self.mode)
+        engine.pixels_at_once(self.network, self.limits)
         if consistent and self.network.colorizes:
             raise RestoreError('Colorization keeps the lightness of its input as it is: leave `consistent` out.')
         if fidelity is not None and self.network.colorizes:
@@ -96,7 +97,8 @@ class Restorer(PictureRestorer):
 
     def at_once(self, picture: Picture) -> int:
         """How many pictures like this one are restored together: a batch, or what the memory holds of the results."""
-        size = engine.BYTES * self.scale**2 * picture.image.size
+        height, width = picture.image.shape[:2]
+        size = engine.BYTES * self.scale**2 * height * width
         return max(1, min(self.limits.batch, self.limits.memory // 4 // size))
 
     def restoration(self, pictures: Sequence[Picture], assess: bool = False) -> Restoration:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import os
 import re
@@ -11,23 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
-from mmagic.registry import MODELS
-
+from glean_plus.restore.embedded import embedded_model, literal
 from glean_plus.restore.errors import RestoreError
 from glean_plus.shipped import config_file, data_folder, own_config
 from glean_plus.weights import CATALOGUE, Card, WeightsError, local_copy, read_card
 from glean_plus.weights.cards import hash_in_name, parse_card
-from glean_plus.weights.containers import read_torch
-from glean_plus.weights.errors import brief, shown
+from glean_plus.weights.errors import brief
 from glean_plus.weights.fetch import cached_path
+
+__all__ = ['PathLike', 'Source', 'available', 'find', 'is_here', 'literal']
 
 PathLike = Union[str, 'os.PathLike[str]']
 
 # Of a config that is named in a file: one of ours, and no path.
 NAME = re.compile(r'\w[\w.-]{,59}')
-# Of a model in a checkpoint, what only training needs, and what is taken besides the networks here.
-TRAINING = {'discriminator', 'pixel_loss', 'perceptual_loss', 'gan_loss', 'losses', 'train_cfg', 'init_cfg'}
-FOREIGN = ('DataPreprocessor',)
 
 
 @dataclass(frozen=True)
@@ -93,10 +89,10 @@ def find(model: PathLike | Mapping[str, Any], checkpoint: PathLike | None = None
     name = (card.config or card.name) if card is not None else ''
     if NAME.fullmatch(name) and own_config(name).is_file():
         return Source(file.stem, _read_config(own_config(name)), name, file, card)
-    embedded = _embedded_config(file)
+    embedded = embedded_model(file)
     if embedded is None:
         raise RestoreError(f'{file} does not say which config it belongs to: give the config as well, and it second.')
-    return Source(file.stem, embedded, str(file), file, card)
+    return Source(file.stem, _model_of({'model': embedded}, str(file)), str(file), file, card)
 
 
 def is_here(card: Card) -> bool:
@@ -157,80 +153,3 @@ def _card_beside(file: Path) -> Card | None:
                 raise WeightsError(f'The card in {file} is none: {error}') from error
     digest = hash_in_name(file.name)
     return next((card for card in CATALOGUE.values() if digest and card.sha256 == digest), None)
-
-
-def _embedded_config(file: Path) -> Mapping[str, Any] | None:
-    """``model`` of the config that MMEngine puts into a checkpoint's meta; None where there is none."""
-    if file.suffix == '.safetensors':
-        return None
-    content = read_torch(file)
-    meta = content.get('meta') if isinstance(content, dict) else None
-    text = meta.get('cfg') if isinstance(meta, dict) else None
-    if not isinstance(text, str):
-        return None
-    model = {key: value for key, value in _model_of({'model': literal(text, 'model', str(file))}, str(file)).items()
-             if key not in TRAINING}  # fmt: skip
-    _check_types(model, str(file))
-    return {**model, 'pixel_loss': dict(type='MSELoss')}  # MMagic asks for one
-
-
-def _check_types(value: Any, source: str) -> None:
-    """Refuse what a registry would import by its name and call: that may be anything, and the file is a stranger's.
-
-    Raises:
-        RestoreError: On a type that is not registered, or registered by MMagic, whose networks read further files.
-    """
-    if isinstance(value, Mapping):
-        if '_scope_' in value:  # a registry imports what it names, before it looks at the type
-            raise RestoreError(
-                f'The config in {source} has the `_scope_` {shown(value["_scope_"])}, which is not imported for a '
-                'file. If you trust it, give its config, and it second.'
-            )
-        kind = value.get('type')
-        if 'type' in value and kind not in FOREIGN:
-            known = MODELS.module_dict.get(kind) if isinstance(kind, str) else None
-            if known is None or known.__module__.partition('.')[0] == 'mmagic':
-                raise RestoreError(
-                    f'The config in {source} is made of a {shown(kind)}, which is none of the networks here, and is '
-                    'not imported for a file. If you trust it, give its config, and it second.'
-                )
-        for each in value.values():
-            _check_types(each, source)
-    elif isinstance(value, (list, tuple)):
-        for each in value:
-            _check_types(each, source)
-
-
-def literal(text: str, name: str, source: str) -> Any:
-    """The value that a config's text gives to ``name``: literals and ``dict(...)``, read and not run.
-
-    Raises:
-        RestoreError: If it is anything else, or missing.
-    """
-    try:
-        lines = ast.parse(text).body
-        for line in lines:
-            if isinstance(line, ast.Assign) and [ast.unparse(target) for target in line.targets] == [name]:
-                return _value(line.value, source)
-    except RestoreError:
-        raise
-    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:  # nested too deep: the last two
-        raise RestoreError(f'The config in {source} cannot be read: {brief(error)}') from error
-    raise RestoreError(f'The config in {source} has no `{name}`: give a config as well.')
-
-
-def _value(node: ast.expr, source: str) -> Any:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-        given = {key: value for each in node.args for key, value in dict(_value(each, source)).items()}
-        return given | {str(each.arg): _value(each.value, source) for each in node.keywords}
-    if isinstance(node, ast.Dict) and all(node.keys):
-        return {_value(key, source): _value(value, source) for key, value in zip(node.keys, node.values)}  # type: ignore
-    if isinstance(node, (ast.List, ast.Tuple)):
-        values = [_value(each, source) for each in node.elts]
-        return values if isinstance(node, ast.List) else tuple(values)
-    try:
-        return ast.literal_eval(node)
-    except ValueError as error:
-        raise RestoreError(
-            f'The config in {source} has {ast.unparse(node)[:60]!r}, which would have to be run: give a config as well.'
-        ) from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from glean_plus.texts import is_unicode
 from glean_plus.weights.errors import WeightsError, shown
 
 # The hash that a published file carries in its name: stylegan2-cat-config-f-official_20210327_172444-15bc485b.pth
@@ -70,6 +71,8 @@ class Card:
             value = getattr(self, each.name)
             if each.type in KINDS and not isinstance(value, KINDS[each.type]):
                 raise WeightsError(f'{each.name} of {shown(self.name)} is {shown(value)}, no {each.type}.')
+            if isinstance(value, str) and not is_unicode(value):
+                raise WeightsError(f'{each.name} of {shown(self.name)} is {shown(value)}, which is no Unicode text.')
         for name, allowed in (('kind', ('bank', 'restorer', 'network')), ('colour_order', ('rgb', 'bgr'))):
             if getattr(self, name) not in allowed:
                 given = shown(getattr(self, name))

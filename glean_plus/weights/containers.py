@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from glean_plus.weights.allowed import Record
 from glean_plus.weights.errors import WeightsError, brief
-from glean_plus.weights.pickles import Record, read_pickle
+from glean_plus.weights.pickles import read_pickle
+from glean_plus.weights.places import without_wrappers
 from glean_plus.weights.plain import load_plain
+from glean_plus.weights.unfolded import is_old_torch
 from glean_plus.weights.whole import LEEWAY, MAX_GROWTH, directory_damage
 
-PICKLE = b'\x80'
-OLD_TORCH = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # torch.save before 1.6 starts with this pickled number
+PICKLES = (b'\x80', b'(', b'}', b']', b'c')  # from protocol 2 on; those before begin with an object
 MAX_DEPTH, MAX_ENTRIES = 40, 50_000  # far above any network's; a crafted file can share one dict many times over
 
 # Parts of a checkpoint of training that hold no network.
@@ -46,11 +48,27 @@ class Content:
               for part in (self.tensors, self.settings))
         )  # fmt: skip
 
+    def without(self, prefixes: Iterable[str]) -> Content:
+        """All but the parts below these prefixes."""
+        starts = tuple(f'{prefix}.' for prefix in prefixes)
+        return Content(
+            *({key: value for key, value in part.items() if not key.startswith(starts)}
+              for part in (self.tensors, self.settings))
+        )  # fmt: skip
 
-def read_content(path: Path) -> Content:
+    def without_wrappers(self) -> Content:
+        """The same with the names of wrappers of training left out: see :mod:`glean_plus.weights.places`."""
+        return Content(without_wrappers(self.tensors), without_wrappers(self.settings))
+
+
+def read_content(path: Path, beside: bool = False) -> Content:
     """Read .safetensors, PyTorch's .pth and .pt, and NVlabs' .pkl, running nothing that is in them.
 
-    A checkpoint's ``state_dict``, if it has one, is what is read.
+    A checkpoint's ``state_dict``, if it has one, is what is read, without that name.
+
+    Args:
+        path: The file.
+        beside: Read what lies beside a ``state_dict``, too, such as averaged weights.
 
     Raises:
         WeightsError: If the file is none of them, is cut off, holds no tensors, or unfolds to far more than its
@@ -67,15 +85,17 @@ def read_content(path: Path) -> Content:
         header = int.from_bytes(head[:8], 'little')
         if head[8:9] == b'{' and header <= path.stat().st_size:
             tree: Any = _safetensors(path)
-        elif head.startswith(PICKLE) and not head.startswith(OLD_TORCH):
+        elif head.startswith(PICKLES) and not is_old_torch(head):
             file.seek(0)
             tree = read_pickle(file, str(path))
         elif path.suffix == '.safetensors':
             raise WeightsError(f'{path} is no {kind}: it does not start like one.')
         else:
             tree = read_torch(path)
-    if isinstance(tree, Mapping):
-        tree = tree.get('state_dict', tree)
+    if isinstance(tree, Mapping) and 'state_dict' in tree:
+        inner = tree['state_dict']
+        others = {key: value for key, value in tree.items() if beside and key != 'state_dict'}
+        tree = {**others, **inner} if beside and isinstance(inner, Mapping) else inner
     content = _Flattened(path).of(tree)
     if not content.tensors:
         raise WeightsError(f'{path} holds no tensors, neither on top nor below "state_dict".')

@@ -1,17 +1,19 @@
-"""The one error of this package, and how much of a file's own text it repeats."""
+"""The one error of weights, and how a file's own text is repeated in a message."""
 
 from __future__ import annotations
 
 import reprlib
 
+from glean_plus.texts import PrintableError, printable
 
-class WeightsError(RuntimeError):
+
+class WeightsError(PrintableError, RuntimeError):
     """Weights that cannot be had or read, or do not belong to the model."""
 
 
 def brief(text: object, most: int = 300) -> str:
     """Text that a file may have made long, in one line of at most ``most`` characters."""
-    line = ' '.join(str(text).split())
+    line = printable(' '.join(str(text).split()))
     return line if len(line) <= most else f'{line[:most]} ...'
 
 

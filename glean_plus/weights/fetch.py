@@ -19,6 +19,7 @@ import torch
 from mmengine.logging import print_log
 from tqdm import tqdm
 
+from glean_plus.texts import is_unicode
 from glean_plus.version import __version__
 from glean_plus.weights.cards import Card, hash_in_name
 from glean_plus.weights.errors import WeightsError, brief
@@ -114,7 +115,7 @@ def _url(source: str | Card) -> str:
         raise WeightsError(f'The card of {source.name} has no URL: the file is shipped with it.')
     try:
         parts = urlsplit(url)
-        known = parts.scheme in ('http', 'https') and parts.hostname
+        known = parts.scheme in ('http', 'https') and parts.hostname and is_unicode(url)
     except ValueError:  # such as brackets that do not close
         known = None
     if not known or not FILE_NAME.fullmatch(Path(parts.path).name):

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glean_plus.files import whole_or_not_at_all
+from glean_plus.files import check_name, whole_or_not_at_all
+from glean_plus.texts import is_unicode
 from glean_plus.weights.cards import Card
 from glean_plus.weights.containers import read_content
-from glean_plus.weights.errors import WeightsError, brief
+from glean_plus.weights.errors import WeightsError, brief, shown
 from glean_plus.weights.fetch import fetch, sha256
 
 
@@ -69,10 +70,18 @@ def write_safetensors(
     metadata: Mapping[str, str] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write tensors whole or not at all; floating ones as ``dtype`` if given."""
+    """Write tensors whole or not at all; floating ones as ``dtype`` if given.
+
+    Raises:
+        OSError: If the file cannot be written.
+        WeightsError: If a tensor has a name that no file can hold.
+    """
     from safetensors.torch import save_file
 
     path = Path(path)
+    check_name(path)
+    if unwritable := [key for key in state if not is_unicode(key)]:
+        raise WeightsError(f'A tensor is named {shown(unwritable[0])}, which is no Unicode text: rename it.')
     tensors = {}
     for key, value in state.items():
         target = dtype if dtype and value.is_floating_point() else value.dtype

@@ -17,7 +17,12 @@ import torch
 
 MAX_OBJECTS, MAX_DEPTH = 2_000_000, 500
 ZIP = b'PK\x03\x04'
-OLD_PICKLES = 5  # before PyTorch 1.6: a magic number, version, system, the content, and the keys of the storages
+# Before PyTorch 1.6, files are five pickles: a magic number, the version, the system, the content and the keys of its
+# storages. The first is this number, in digits up to protocol 1 and in bytes from protocol 2 on.
+OLD_PICKLES = 5
+OLD_NUMBER = 0x1950A86A20F9469CFC6C
+OLD_STARTS = (b'L%dL\n' % OLD_NUMBER, b'\x8a\n' + OLD_NUMBER.to_bytes(10, 'little'))
+TAR = b'ustar', 257  # where
 
 Node = list[Any]
 ATOM: Sequence[Any] = ()  # what holds no other object
@@ -25,21 +30,34 @@ MARK = object()
 FILLING = {'APPEND', 'APPENDS', 'SETITEM', 'SETITEMS', 'ADDITEMS', 'BUILD'}
 
 
+def is_old_torch(head: bytes) -> bool:
+    """Whether a file that starts so is one of ``torch.save`` before PyTorch 1.6, or without a zip archive."""
+    return any(start in head[:40] for start in OLD_STARTS)
+
+
 def check_torch(file: BinaryIO) -> None:
     """:func:`check_pickle` of every pickle in a file of ``torch.save``, whose position does not change.
 
     Raises:
-        UnpicklingError: As there.
+        UnpicklingError: As there; or if it is a TorchScript program, or PyTorch's format before 2017, a tar archive.
         RuntimeError: If it is a zip archive without a pickle, or a broken one.
     """
     start = file.tell()
-    if file.read(len(ZIP)) == ZIP:
-        file.seek(start)
-        check_pickle(io.BytesIO(torch._C.PyTorchFileReader(file).get_record('data.pkl')))
-    else:
-        file.seek(start)
+    head = file.read(512)
+    file.seek(start)
+    tar, place = TAR
+    if head.startswith(ZIP):
+        archive = torch._C.PyTorchFileReader(file)
+        if 'constants.pkl' in archive.get_all_records():  # `torch.load` would hand it on to `torch.jit.load`
+            raise pickle.UnpicklingError('it is a TorchScript program, not a file of torch.save')
+        check_pickle(io.BytesIO(archive.get_record('data.pkl')))
+    elif is_old_torch(head):
         for _ in range(OLD_PICKLES):
             check_pickle(file)
+    elif head[place:].startswith(tar):
+        raise pickle.UnpicklingError('it is a tar archive, PyTorch\'s format before 2017: save it again by a later one')
+    else:
+        check_pickle(file)  # `torch.load` looks at a first pickle of any kind
     file.seek(start)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from glean_plus.files import whole_or_not_at_all
 from glean_plus.weights.errors import brief
+from glean_plus.weights.unfolded import is_old_torch
 
 PICKLE = b'\x80'
 # What `torch.save` writes is a zip archive with a CRC-32 of each tensor, which `torch.load` does not look at.
@@ -74,4 +75,5 @@ def _directory(archive: zipfile.ZipFile, size: int) -> str | None:
 def archive_damage(path: str | os.PathLike[str]) -> str | None:
     """As :func:`damage`, but nothing is said of a pickle, such as a file from before PyTorch 1.6."""
     with open(path, 'rb') as file:
-        return None if file.read(1) == PICKLE else damage(path)
+        head = file.read(64)
+    return None if head.startswith(PICKLE) or is_old_torch(head) else damage(path)

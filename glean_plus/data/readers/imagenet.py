@@ -8,6 +8,7 @@ from pathlib import Path
 
 from glean_plus.data.files import folder_of, pictures_below, shown
 from glean_plus.data.items import DataError, Item, Listing
+from glean_plus.files import read_names
 
 WNID = r'n\d{8}'
 ROOTS = ('{split}', 'ILSVRC/Data/CLS-LOC/{split}', 'Data/CLS-LOC/{split}', 'ILSVRC2012_img_{split}')
@@ -53,7 +54,7 @@ def class_list(source: Path) -> list[str]:
     """The sorted wnids by Kaggle's `LOC_synset_mapping.txt` or the development kit's `meta.mat`; [] without either."""
     mapping = source / 'LOC_synset_mapping.txt'
     if mapping.is_file():
-        return sorted(line.split()[0] for line in mapping.read_text().splitlines() if line.strip())
+        return sorted(read_names(mapping))
     kit = [source / folder for folder in DEVKITS if (source / folder / 'meta.mat').is_file()]
     return sorted(synsets(kit[0] / 'meta.mat').values()) if kit else []
 

@@ -23,16 +23,9 @@ from glean_plus.weights.formats.nvlabs_tf import NVLABS_TF
 from glean_plus.weights.formats.nvlabs_torch import NVLABS_TORCH
 from glean_plus.weights.formats.rosinality import ROSINALITY
 from glean_plus.weights.formats.rules import Format, convert
+from glean_plus.weights.places import choose, places
 
 FORMATS: tuple[Format, ...] = (*MMAGIC, *ROSINALITY, *BASICSR, *NVLABS_TORCH, *NVLABS_TF, *GENFORCE, *BIGGAN)
-
-# Where checkpoints keep a network, the averaged weights first; '' is the top.
-GENERATORS = (
-    '', 'generator_ema.module', 'generator_ema', 'g_ema', 'params_ema', 'G_ema', 'Gs', 'models.generator_smooth',
-    'generator_smooth', 'generator', 'g', 'params', 'G', 'models.generator',
-)  # fmt: skip
-DISCRIMINATORS = ('', 'discriminator', 'd', 'D', 'params', 'models.discriminator')
-
 
 @dataclass
 class Imported:
@@ -70,16 +63,17 @@ def import_weights(
 
     Args:
         source: Path or URL of a .pth, .pt, .bin, .safetensors or NVlabs .pkl.
-        prefix: Where in the file the network is, such as ``g_ema``; if None, the averaged weights where there are any.
+        prefix: Where in the file the network is, such as ``g_ema``; if None, it is looked for in the whole file, and of
+            several the averaged one is taken.
         discriminator: Look for the discriminator.
         truncation: Which of the batch statistics to take where a file has several: huggingface's BigGAN-deep.
 
     Raises:
         WeightsError: If the file cannot be read safely, is of no known format, or differs from its format in a key or
-            a shape; the message names them.
+            a shape; the message names them. If it has several networks and none, or more than one, is averaged.
     """
     path = local_copy(source)
-    content = read_content(path)
+    content = read_content(path, beside=True)
     found, format, prefix = _recognise(content, prefix, discriminator, str(path))
     if format is None:
         raise WeightsError(_unknown(found, discriminator, str(path)))
@@ -89,28 +83,34 @@ def import_weights(
 def _recognise(
     content: Content, prefix: str | None, discriminator: bool, source: str
 ) -> tuple[Content, Format | None, str]:
-    """The part of a file that is a network of a known format."""
-    if prefix is not None:
-        part = Content(select_prefix(content.tensors, prefix, source), content.below(prefix).settings)
-        return part, _format(part, discriminator), prefix
-    for prefix in DISCRIMINATORS if discriminator else GENERATORS:
-        part = content.below(prefix)
-        format = _format(part, discriminator)
-        if format:
-            return part, format, prefix
-    return content, None, ''
+    """The part of a file that is a network of a known format: anywhere in it, or at ``prefix`` or below."""
+    start = prefix or ''
+    part = Content(select_prefix(content.tensors, start, source), content.below(start).settings)
+    for each in (part, part.without_wrappers()):
+        found = _networks(each, discriminator)
+        if found:
+            what = 'discriminator' if discriminator else 'generator'
+            # What is asked for by name is what lies there, if anything does.
+            place = '' if prefix is not None and '' in found else choose(found, source, what)
+            others = {*found, *_networks(each, not discriminator)} - {place}
+            network = each.without(name for name in others if name.startswith(place)).below(place)
+            return network, found[place], '.'.join(name for name in (start, place) if name)
+    return part, None, start
 
 
-def _format(content: Content, discriminator: bool) -> Format | None:
+def _networks(content: Content, discriminator: bool) -> dict[str, Format]:
+    """Place in a file -> format of the network there; the first format that fits."""
+    found: dict[str, Format] = {}
     for format in FORMATS:
-        if ARCHITECTURES[format.architecture].discriminator == discriminator and format.recognises(content.tensors):
-            return format
-    return None
+        if ARCHITECTURES[format.architecture].discriminator == discriminator:
+            for place in places(content.tensors.keys(), format.anchors):
+                found.setdefault(place, format)
+    return found
 
 
 def _unknown(content: Content, discriminator: bool, source: str) -> str:
     what = 'discriminator' if discriminator else 'generator'
-    other = _format(content, not discriminator)
+    other = next(iter(_networks(content, not discriminator).values()), None)
     if other:
         return f'{source} is {other.name}, where a {what} is wanted.'
     tops = Counter(key.replace('/', '.').split('.')[0] for key in content.tensors)
@@ -180,7 +180,7 @@ def read_pretrained(
     path = local_copy(pretrained['checkpoint'])
     discriminator = architecture in ARCHITECTURES and ARCHITECTURES[architecture].discriminator
     found, format, prefix = _recognise(
-        read_content(path), pretrained.get('prefix') or None, discriminator, str(path)
+        read_content(path, beside=True), pretrained.get('prefix') or None, discriminator, str(path)
     )
     source = f'{pretrained["checkpoint"]} ({prefix})' if prefix else str(pretrained['checkpoint'])
     if format is None and any(key in keys for key in found.tensors):

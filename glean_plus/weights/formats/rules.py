@@ -89,9 +89,6 @@ class Format:
     settings: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing_to_tell
     foreign: bool = True
 
-    def recognises(self, state: Mapping[str, Tensor]) -> bool:
-        return all(anchor in state for anchor in self.anchors)
-
 
 @dataclass
 class Converted:
