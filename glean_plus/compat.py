@@ -257,8 +257,8 @@ def register_lazily() -> None:
     from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS
 
     used = (
-        registry.MODELS, registry.METRICS, registry.HOOKS, registry.TRANSFORMS, registry.DATA_SAMPLERS, OPTIM_WRAPPERS,
-        MODEL_WRAPPERS,
+        registry.MODELS, registry.METRICS, registry.HOOKS, registry.TRANSFORMS, registry.DATASETS,
+        registry.DATA_SAMPLERS, OPTIM_WRAPPERS, MODEL_WRAPPERS,
     )  # fmt: skip
     for each in used:
         if MODULES not in each._locations:

@@ -78,3 +78,18 @@ def test_stack_that_cannot_work_is_refused(found: dict, named: str, monkeypatch:
     assert 'requirements/default.txt' in str(caught.value)
     monkeypatch.setattr(compat, '_version', good.get)
     compat.check_versions()
+
+
+def test_the_first_look_up_may_be_in_any_registry() -> None:
+    """Each registry that has something of ours knows where to import it from."""
+    from mmagic import registry
+    from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS, Registry
+
+    every = [each for each in vars(registry).values() if isinstance(each, Registry)] + [MODEL_WRAPPERS, OPTIM_WRAPPERS]
+    importlib.import_module(compat.MODULES)
+    ours = [
+        each for each in every
+        if any(getattr(found, '__module__', '').startswith('glean_plus.') for found in each.module_dict.values())
+    ]  # fmt: skip
+    assert len(ours) >= 8
+    assert [each.name for each in ours if compat.MODULES not in each._locations] == []
