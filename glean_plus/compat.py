@@ -4,6 +4,10 @@ Nothing else in the package knows about versions. :func:`install` runs when ``gl
 
 * **mmcv without compiled ops** (mmcv-lite, or a failed build): MMagic imports ``mmcv._ext`` at import time although
   the CPU paths of its StyleGAN2 modules never call it. A stand-in takes its place whose ops say so when *called*.
+* **mediapipe >= 0.10.30** has no ``solutions``: ``mmagic.apis`` imports all of controlnet_aux, whose detector of faces
+  needs them at import time. A stand-in takes the detector's place and says so when *built*.
+* **MMagicInferencer** lists MMagic's own models. Once it is imported, it lists ours as well, see
+  :mod:`glean_plus.inferencer`.
 * **torch >= 2.6** loads checkpoints with ``weights_only=True`` and refuses the logs that mmengine 0.10 puts in them.
   Exactly those types are allowed; the safety stays on. Files that this package reads itself go through
   :mod:`glean_plus.weights.plain` instead, on every version.
@@ -19,6 +23,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
@@ -26,7 +31,9 @@ import pickle
 import subprocess
 import sys
 import types
+from collections.abc import Callable, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from packaging.version import Version
@@ -54,10 +61,12 @@ def install() -> None:
     """
     check_versions()
     stand_in_for_mmcv_ops()
+    stand_in_for_mediapipe_faces()
     allow_mmengine_checkpoints()
     allow_launchers_without_gpu()
     find_own_base_configs()
     register_lazily()
+    extend_inferencer()
 
 
 def _version(distribution: str) -> str | None:
@@ -117,9 +126,39 @@ def stand_in_for_mmcv_ops() -> None:
     name = 'mmcv._ext'
     if name in sys.modules or importlib.util.find_spec(name) is not None:
         return
-    module = _MissingOps(name)
-    module.__spec__ = importlib.machinery.ModuleSpec(name, loader=None)
-    sys.modules[name] = module
+    _stand_in(_MissingOps(name))
+
+
+def _stand_in(module: types.ModuleType) -> None:
+    module.__spec__ = importlib.machinery.ModuleSpec(module.__name__, loader=None)
+    sys.modules[module.__name__] = module
+
+
+class MissingFaceDetector:
+    """Stands in for ``controlnet_aux.MediapipeFaceDetector``: it can be imported, but not built."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(
+            f'MediapipeFaceDetector needs mediapipe.solutions, which mediapipe {_version("mediapipe")} no longer has. '
+            'Install one that has them (mediapipe<0.10.30), or take another detector of controlnet_aux.'
+        )
+
+
+def stand_in_for_mediapipe_faces() -> None:
+    """Give controlnet_aux a stand-in for its detector that needs ``mediapipe.solutions``, if mediapipe has none.
+
+    Neither package is imported here. Without mediapipe at all, controlnet_aux does without it by itself.
+    """
+    name = 'controlnet_aux.mediapipe_face'
+    found = importlib.util.find_spec('mediapipe')
+    if name in sys.modules or found is None:
+        return
+    places = [Path(place) for place in found.submodule_search_locations or ()]
+    if any((place / 'python' / 'solutions').is_dir() or (place / 'solutions').is_dir() for place in places):
+        return
+    module = types.ModuleType(name)
+    module.MediapipeFaceDetector = MissingFaceDetector
+    _stand_in(module)
 
 
 def method_of_history_buffer(owner: Any, name: str) -> Any:
@@ -231,11 +270,50 @@ def register_lazily() -> None:
     from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS
 
     used = (
-        registry.MODELS, registry.METRICS, registry.HOOKS, registry.TRANSFORMS, registry.DATA_SAMPLERS, OPTIM_WRAPPERS,
-        MODEL_WRAPPERS,
+        registry.MODELS, registry.METRICS, registry.HOOKS, registry.TRANSFORMS, registry.DATASETS,
+        registry.DATA_SAMPLERS, OPTIM_WRAPPERS, MODEL_WRAPPERS,
     )  # fmt: skip
     for each in used:
         if MODULES not in each._locations:
             each._locations.append(MODULES)
     if any(each._imported for each in used):
         importlib.import_module(MODULES)
+
+
+class _AfterImport(importlib.abc.MetaPathFinder):
+    """Runs a function on a module right after it is imported."""
+
+    def __init__(self, name: str, then: Callable[[types.ModuleType], None]) -> None:
+        self.name, self.then = name, then
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_then(module: types.ModuleType) -> None:
+            execute(module)
+            self.then(module)
+
+        spec.loader.exec_module = execute_then
+        return spec
+
+
+def extend_inferencer() -> None:
+    """Let ``MMagicInferencer`` know our models as soon as it is imported, which takes seconds and is not done here."""
+
+    def extend(module: types.ModuleType) -> None:
+        from glean_plus.inferencer import extend as extend_class
+
+        extend_class(module.MMagicInferencer)
+
+    name = 'mmagic.apis.mmagic_inferencer'
+    if name in sys.modules:
+        extend(sys.modules[name])
+    elif not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AfterImport(name, extend))

@@ -129,3 +129,18 @@ def test_a_base_that_is_not_ours_is_named_and_mmagic_s_still_works(tmp_path: Pat
 
 def test_a_tool_takes_the_same_name(tmp_path: Path) -> None:
     assert read_config('glean_plus::lightglean_twemoji_4x.py').model.type == 'GLEANRestorer'
+
+
+def test_the_first_look_up_may_be_in_any_registry() -> None:
+    """Each registry that has something of ours knows where to import it from."""
+    from mmagic import registry
+    from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS, Registry
+
+    every = [each for each in vars(registry).values() if isinstance(each, Registry)] + [MODEL_WRAPPERS, OPTIM_WRAPPERS]
+    importlib.import_module(compat.MODULES)
+    ours = [
+        each for each in every
+        if any(getattr(found, '__module__', '').startswith('glean_plus.') for found in each.module_dict.values())
+    ]  # fmt: skip
+    assert len(ours) >= 8
+    assert [each.name for each in ours if compat.MODULES not in each._locations] == []

@@ -277,6 +277,33 @@ def test_gray_is_kept_on_request(faulty: Path) -> None:
     assert 'gray.png' in words(faulty.parent / 'out' / 'meta_info_GT.txt')
 
 
+def test_a_folder_of_gray_photographs_has_a_way_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """As its owner meets it: left out by default, with the option that takes them, which may be given afterwards."""
+    for index in range(3):
+        image = Image.fromarray(photo(64, 64, index, gray=True)).convert('L')
+        (tmp_path / 'source').mkdir(exist_ok=True)
+        image.save(tmp_path / 'source' / f'{index}.png')
+    put(tmp_path / 'source' / 'colored.jpg', photo(64, 64))
+    out = tmp_path / 'out'
+    ask = ('folder', tmp_path / 'source', out, '--size', 64, '--scales', 4)
+    assert tool(*ask) == 1
+    said = capsys.readouterr().out
+    assert '3 gray' in said and 'give the same command with --keep-gray' in said and not list(out.glob('meta_info*'))
+    assert tool(*ask, '--keep-gray') == 0
+    said = capsys.readouterr().out
+    assert '4 pictures in' in said and '3 of them new' in said and 'keep-gray' not in said
+    assert set(words(out / 'meta_info_GT.txt')) == {'0.png', '1.png', '2.png', 'colored.png'}
+    for place, side in (('GT', 64), ('BIx4_down', 16)):
+        assert pixels(out / place / '0.png').shape == (side, side, 3)
+    assert json.loads((out / 'prepared.json').read_text())['keep_gray'] is True
+    # What is taken is not dropped in silence.
+    assert tool(*ask) == 1
+    assert 'keep_gray=True, not False: give the options that it was prepared with' in capsys.readouterr().err
+    assert tool('folder', tmp_path / 'source', '--size', 64, '--check', '--keep-gray') == 0
+    assert 'Gray images are taken' in capsys.readouterr().out
+    assert tool('folder', tmp_path / 'source', '--size', 64, '--check') == 1
+
+
 @pytest.mark.parametrize(('options', 'message'), [
     (('folder',), 'folder: give --size'),
     (('cat', '--size', 100), '--scales [8, 16] do not divide --size 100'),

@@ -12,7 +12,7 @@ SOURCE is the folder into which the publisher's files were unpacked, or the fold
     meta_info_*.txt    a picture a line, MMagic's form: NAME.png (H,W,3)
     labels_*.txt       ImageNet: NAME.png CLASS, the wnid's place among the sorted wnids
     problems.csv       each file that was left out, and why: unreadable, truncated, tiny, gray, missing, link, name
-    prepared.json      the settings; a run with others is refused
+    prepared.json      the settings; a run with others is refused, but for more scales, and --keep-gray
 
 Stopped and started again, it goes on where it was. With more problems than --allow-problems, the lists are not written
 and the exit code is 1: look at problems.csv, then mend the files, or run again with --allow-problems, which is quick.
@@ -111,8 +111,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print('Interrupted; the same command goes on from here.', file=sys.stderr)
         return 130
-    tell(report, args)
-    return int(len(report.problems) > args.allow_problems)
+    tell(report, args, settings.keep_gray)
+    kept = args.check and settings.keep_gray
+    return int(sum(not (kept and problem.kind == 'gray') for problem in report.problems) > args.allow_problems)
 
 
 def crops(args: argparse.Namespace, command: argparse.ArgumentParser) -> int:
@@ -151,8 +152,8 @@ def crops(args: argparse.Namespace, command: argparse.ArgumentParser) -> int:
     return int(len(report.problems) > args.allow_problems)
 
 
-def tell(report: Report, args: argparse.Namespace) -> None:
-    """Print what was done."""
+def tell(report: Report, args: argparse.Namespace, keep_gray: bool) -> None:
+    """Print what was done, and what can be done about files that were left out."""
     for note in report.notes:
         print(note)
     if args.check:
@@ -161,13 +162,16 @@ def tell(report: Report, args: argparse.Namespace) -> None:
         print(f'{report.pictures} pictures in {args.out}, {report.new} of them new')
     for problem in report.problems if args.check else report.problems[:SHOWN]:
         print(f'  {problem.source}: {problem.kind}: {problem.detail}')
+    counts = Counter(problem.kind for problem in report.problems)
     if report.problems:
-        counts = Counter(problem.kind for problem in report.problems)
         total = ', '.join(f'{count} {kind}' for kind, count in counts.items())
         print(f'{total}' + ('' if args.check else f': all in {args.out / "problems.csv"}'))
     if report.lists:
         print(f'Lists: {", ".join(report.lists)}')
-    elif not args.check:
+    if counts['gray']:
+        print('Gray images are taken, and only named here.' if keep_gray else
+              'To take the gray images, give the same command with --keep-gray.')  # fmt: skip
+    if not report.lists and not args.check:
         print(f'No lists written: mend these files, or leave them out with --allow-problems {len(report.problems)}')
 
 

@@ -25,3 +25,10 @@ load = dict(type='LoadPicture', key='gt')
 flip = dict(type='Flip', keys=['gt'], flip_ratio=0.5, direction='horizontal')
 lightness = dict(type='LabLightness', key='gt')
 pack = dict(type='PackInputs', meta_keys=['key'])
+
+# Of MMagicInferencer, which is given a file as `img`.
+inference_pipeline = [
+    dict(type='LoadPicture', key='img'),
+    dict(type='LabLightness', key='img'),
+    dict(type='PackInputs'),
+]

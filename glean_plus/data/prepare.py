@@ -123,7 +123,7 @@ def prepare(source: Path, out: Path, settings: Settings, workers: int = 1, allow
 
     Started again, it does what is missing, and the files are those of a run that was never stopped. The lists are
     written last, and only if no more than ``allow_problems`` pictures are left out: no training starts on a set that is
-    smaller than it seems. More scales may be added later; any other setting needs another folder.
+    smaller than it seems. More scales may be added later, and gray pictures; any other setting needs another folder.
 
     Raises:
         DataError: If ``out`` holds something else or was made with other settings, lies in ``source`` or around it, or
@@ -186,7 +186,10 @@ def problem_table(problems: list[Problem]) -> str:
 
 
 def record(out: Path, source: Path, settings: Settings) -> None:
-    """Write down what ``out`` is made of, or refuse other settings than those written down."""
+    """Write down what ``out`` is made of, or refuse other settings than those written down.
+
+    More scales, and gray pictures, come beside what there is: those may be asked for later.
+    """
     names = settings.names and hashlib.sha256(settings.names.read_bytes()).hexdigest()
     asked = dict(
         set=settings.set, source=str(source), size=settings.size, fit=settings.fit, min_size=settings.min_size,
@@ -197,9 +200,14 @@ def record(out: Path, source: Path, settings: Settings) -> None:
     if path.is_file():
         written = json.loads(path.read_text(encoding='utf-8'))
         scales |= {*written.pop('scales')}
+        if settings.keep_gray:
+            written['keep_gray'] = True
         if other := [key for key in asked if written.get(key) != asked[key]]:
             differences = ', '.join(f'{key}={written.get(key)!r}, not {asked[key]!r}' for key in other)
-            raise DataError(f'{out} was prepared with {differences}: choose another folder, or remove this one.')
+            raise DataError(
+                f'{out} was prepared with {differences}: give the options that it was prepared with, choose another '
+                'folder, or remove this one.'
+            )
     save_text(json.dumps(dict(asked, scales=sorted(scales)), indent=2) + '\n', path)
 
 

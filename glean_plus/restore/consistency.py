@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glean_plus.imresize import matlab_weights
+from glean_plus.restore.flat import FlatAreas
 
 # Rows of the input that are worked on at a time, and how far a step of the projection, or the score, sees: two pixels
-# when shrinking, two when enlarging.
+# when shrinking, two when enlarging. Flat areas are told within the same distance.
 BLOCK, REACH = 32, 4
 
 
@@ -77,6 +78,7 @@ class Consistency:
         white: The highest level, to which the result is rounded; 1 for floats, which are not.
         share: Of the way to the projection that is gone.
         assess: Score what the projection is given, and the enlarged input, too: :attr:`own_lr_psnr`, :attr:`lr_gain`.
+        flat: What the input fixes exactly, after the projection; None for nothing.
     """
 
     def __init__(
@@ -89,9 +91,11 @@ class Consistency:
         white: float,
         share: float = 1.0,
         assess: bool = False,
+        flat: FlatAreas | None = None,
     ) -> None:
         self.lq, self.height, self.scale, self.steps = lq, height, scale, steps
         self.colours, self.white, self.share, self.assess = colours, white, share, assess
+        self.flat = flat
         self.pyramid = Pyramid(scale)
         self.halo = REACH * (steps + 1)
         self._errors = dict(result=0.0, own=0.0, enlarged=0.0)
@@ -136,6 +140,8 @@ class Consistency:
             self._score('enlarged', self._rounded(self.pyramid.up(lq)), lq, rows)
         if self.steps:
             x = torch.lerp(x, self.pyramid.project(x, lq, self.steps), self.share)
+        if self.flat is not None:
+            x = self.flat.hold(x, lq)
         x = self._rounded(x)
         self._score('result', x, lq, rows)
         self._count += (bottom - top) * lq.shape[2] * self.colours

@@ -15,6 +15,7 @@ from glean_plus.restore.base import PictureRestorer
 from glean_plus.restore.consistency import Consistency
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.fidelity import STEPS, bank_factor, check_fidelity, input_share
+from glean_plus.restore.flat import FlatAreas, is_constant
 from glean_plus.restore.layers import Layers
 from glean_plus.restore.memory import parse_bytes
 from glean_plus.restore.network import Network
@@ -173,7 +174,7 @@ class Restoration:
             Consistency(
                 lambda begin, end, image=image: layers.tensor(image[begin:end]),  # type: ignore[misc]
                 len(image), restorer.scale, steps, layers.colours, layers.white, share,
-                self.assess,
+                self.assess, FlatAreas(image, layers),
             )
             for image in images
         ]  # fmt: skip
@@ -186,14 +187,19 @@ class Restoration:
     def _coloured(
         self, rows: Iterator[Tensor], images: Sequence[np.ndarray], layers: Layers
     ) -> Iterator[list[np.ndarray]]:
-        """a and b of Lab, and opacity, join the lightness of the input, which stays as it is."""
+        """a and b of Lab, and opacity, join the lightness of the input, which stays as it is.
+
+        An image of one color throughout shows nothing to colorize, and keeps it.
+        """
+        constant = [is_constant(image[..., :layers.colours]) for image in images]
         top = 0
         for strip in rows:
             parts = []
-            for image, part in zip(images, strip):
+            for image, part, is_flat in zip(images, strip, constant):
                 given = layers.tensor(image[top:top + part.shape[1]])
-                lightness = rgb_to_lab(given[:layers.colours].expand(3, -1, -1))[:1]
-                colour = lab_to_rgb(torch.cat([lightness, part[:2]]))
+                colour = given[:layers.colours].expand(3, -1, -1)
+                if not is_flat:
+                    colour = lab_to_rgb(torch.cat([rgb_to_lab(colour)[:1], part[:2]]))
                 parts.append(levels(torch.cat([colour, given[layers.colours:]]), self.kind))
             top += strip.shape[2]
             yield parts

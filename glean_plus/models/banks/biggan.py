@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from glean_plus.models.banks.base import LatentBank, check_channels, whole_resolutions
+from glean_plus.models.banks.mmagic import BIGGAN, MMagicArguments, accepts_mmagic
 from glean_plus.models.spectral_norm import (
     NAMES,
     SpectralConv2d,
@@ -163,9 +164,14 @@ class BigGANBase(LatentBank):
             are predicted or learned as a whole does without.
         rgb: Keep the output layer, which only :meth:`forward` uses.
         pretrained: ``dict(checkpoint=path or URL, prefix='generator_ema')``, loaded by :meth:`init_weights`.
+        flip_channels: Reverse the order of the channels in what :meth:`forward` makes; MMagic's ``rgb2bgr``.
+
+    The arguments of MMagic's generators are taken as well, those that a bank has no use for with the values that change
+    nothing.
 
     Raises:
-        ValueError: On sizes that are no powers of two, or a channel table with a gap.
+        ValueError: On sizes that are no powers of two, a channel table with a gap, or a value of one of MMagic's
+            arguments that a bank cannot have.
     """
 
     left_out = {
@@ -178,7 +184,9 @@ class BigGANBase(LatentBank):
     blocks_per_resolution: ClassVar[int]
     # Each layer has its own part of the noise, and the first no class: "hierarchical latent space".
     splits_noise: ClassVar[bool]
+    mmagic: ClassVar[MMagicArguments]
 
+    @accepts_mmagic
     def __init__(
         self,
         out_size: int,
@@ -195,9 +203,10 @@ class BigGANBase(LatentBank):
         embedding: bool = True,
         rgb: bool = True,
         pretrained: Mapping[str, Any] | None = None,
+        flip_channels: bool = False,
     ) -> None:
         super().__init__()
-        self.pretrained = pretrained
+        self.pretrained, self.flip_channels = pretrained, flip_channels
         whole = whole_resolutions(out_size, start_res)
         if num_classes < 1:
             raise ValueError(f'{type(self).__name__} needs classes, but num_classes is {num_classes}.')
@@ -393,6 +402,7 @@ class BigGANBase(LatentBank):
         for res in others:
             feature = self.step(res, codes, feature)
         image = self.picture(codes, {self.out_size: feature})
+        image = image.flip(1) if self.flip_channels else image
         return dict(fake_img=image, noise_batch=noise, label=label) if return_noise else image
 
 
@@ -407,6 +417,7 @@ class BigGANBank(BigGANBase):
     """
 
     architecture = 'BigGAN'
+    mmagic = BIGGAN
     published = dict(noise_size=120, base_channels=96, sn_style='ajbrock')
     blocks_per_resolution = 1
     splits_noise = True

@@ -9,6 +9,7 @@ from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.banks.biggan import BigGANBase, ConditionalBatchNorm, Conv, upsample
+from glean_plus.models.banks.mmagic import BIGGAN_DEEP
 
 # A block works on this share of the channels that come in.
 BOTTLENECK = 4
@@ -61,6 +62,7 @@ class BigGANDeepBank(BigGANBase):
     """
 
     architecture = 'BigGAN-deep'
+    mmagic = BIGGAN_DEEP
     published = dict(noise_size=128, base_channels=128, sn_style='torch')
     blocks_per_resolution = 2
     splits_noise = False

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from glean_plus.models.banks.base import LatentBank, check_channels, whole_resolutions
+from glean_plus.models.banks.mmagic import STYLE_MODES, StyleSampling
 from glean_plus.models.ops import SQRT2, EqualizedLinear
 from glean_plus.weights import select_prefix
 
@@ -47,7 +48,7 @@ class Drawn(NamedTuple):
     noise_batch: Sequence[Tensor] | None     # the noise behind the codes; None where codes were given
 
 
-class StyleBank(LatentBank):
+class StyleBank(StyleSampling, LatentBank):
     """A bank whose layers are each steered by one code (style_channels,) and disturbed by one noise map.
 
     A subclass adds its blocks, those of :attr:`resolutions` only, each followed by :meth:`_add_fixed_noise`. Its
@@ -80,8 +81,14 @@ class StyleBank(LatentBank):
         mapping: bool,
         mix_prob: float,
         pretrained: Mapping[str, Any] | None,
+        default_style_mode: str,
+        eval_style_mode: str,
+        flip_channels: bool,
     ) -> None:
         super().__init__()
+        for mode in (default_style_mode, eval_style_mode):
+            if mode not in STYLE_MODES:
+                raise ValueError(f'A style mode is one of {", ".join(STYLE_MODES)}, but is {mode!r}.')
         self.pretrained = pretrained
         whole = whole_resolutions(out_size, start_res)
         check_channels(channels, whole)
@@ -97,10 +104,18 @@ class StyleBank(LatentBank):
         self.class_dims = (0,) * self.num_latents
         self.layers = tuple(layer for res in self.resolutions for layer in self.layers_of(res))
         self.num_mlps, self.lr_mlp, self.out_channels = num_mlps, lr_mlp, out_channels
-        self.mix_prob = mix_prob
+        self.mix_prob, self.flip_channels = mix_prob, flip_channels
+        # As in MMagic's, default_style_mode is the mode that counts now: train() and eval() set it.
+        self.default_style_mode = self._train_style_mode = default_style_mode
+        self.eval_style_mode = eval_style_mode
         self.__dict__['_loaded_mapping'] = None
         if mapping:
             self.style_mapping = self._mapping_network()
+
+    def train(self, mode: bool = True) -> StyleBank:
+        super().train(mode)
+        self.default_style_mode = self._train_style_mode if self.training else self.eval_style_mode
+        return self
 
     @staticmethod
     def _index(resolution: int) -> int:
@@ -183,14 +198,19 @@ class StyleBank(LatentBank):
     @torch.no_grad()
     def sample_codes(self, num_samples: int = 4096, seed: int = 0) -> Tensor:
         """What the mapping network makes of normal noise, (num_samples, style_channels). Same seed, same codes."""
-        mapping = getattr(self, 'style_mapping', None) or self._loaded_mapping
+        mapping = self._any_mapping()
+        first = next(mapping.parameters())
+        noise = torch.randn(num_samples, self.noise_size, generator=torch.Generator().manual_seed(seed))
+        return mapping(noise.to(first))
+
+    def _any_mapping(self) -> nn.Module:
+        """The mapping network, of the bank or of the checkpoint that it was loaded from."""
+        mapping: nn.Module | None = getattr(self, 'style_mapping', None) or self._loaded_mapping
         if mapping is None:
             raise RuntimeError(
                 'The mean code needs the mapping network: build the bank with mapping=True, or load a checkpoint.'
             )
-        first = next(mapping.parameters())
-        noise = torch.randn(num_samples, self.noise_size, generator=torch.Generator().manual_seed(seed))
-        return mapping(noise.to(first))
+        return mapping
 
     def whole(self) -> StyleBank:
         build: Callable[..., StyleBank] = type(self)
@@ -228,7 +248,7 @@ class StyleBank(LatentBank):
             if num_batches < 1:
                 raise ValueError(f'num_batches must be positive where noise is drawn, but is {num_batches}.')
             draw = torch.randn if styles is None else styles
-            mix = self.training and random.random() < self.mix_prob
+            mix = self.default_style_mode == 'mix' and random.random() < self.mix_prob
             styles = [draw((num_batches, self.noise_size)).to(self._constant()) for _ in range(1 + mix)]
 
         noise_batch = None if input_is_latent else styles
@@ -270,6 +290,21 @@ class StyleBank(LatentBank):
             return None
         size = (latent.shape[0], 1, resolution, resolution)
         return [torch.randn(size, device=latent.device) for _ in layers]
+
+    def _result(
+        self, image: Tensor, drawn: Drawn, features: Sequence[Tensor], as_dict: bool, feat_idx: int | None
+    ) -> Tensor | dict:
+        """What ``forward`` returns: the image, or a dict with what it is made of and, if asked for, one feature."""
+        image = image.flip(1) if self.flip_channels else image
+        if not as_dict:
+            return image
+        result = dict(fake_img=image, **drawn._asdict())
+        if feat_idx is not None:
+            if not -len(features) <= feat_idx < len(features):
+                sides = list(self.resolutions[:len(features)])
+                raise ValueError(f'feat_idx {feat_idx} is no index of the features, which are of {sides} px.')
+            result['feats'] = features[feat_idx]
+        return result
 
     def _need(self, part: str, purpose: str, remedy: str) -> None:
         if not hasattr(self, part):

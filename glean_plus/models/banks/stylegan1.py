@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from mmagic.registry import MODELS
 from torch import Tensor, nn
 
+from glean_plus.models.banks.mmagic import STYLEGAN1, accepts_mmagic
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
 from glean_plus.models.banks.stylegan2 import channel_table
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedParameter, fir_filter
@@ -155,19 +156,23 @@ class StyleGAN1Bank(StyleBank):
 
     Args:
         out_size, start_res, style_channels, noise_size, out_channels, num_mlps, lr_mlp, mapping, rgb, mix_prob,
-            pretrained: As for :class:`StyleGAN2Bank`.
+            pretrained, default_style_mode, eval_style_mode, flip_channels: As for :class:`StyleGAN2Bank`.
         channels: Width per resolution, for every resolution up to ``out_size``; the published table if None, which is
             that of StyleGAN2's config-e.
         official: The authors' network, for NVlabs' and GenForce's weights; otherwise MMagic's, for OpenMMLab's.
 
+    The arguments of MMagic's ``StyleGAN1Generator`` are taken as well.
+
     Raises:
-        ValueError: On sizes that are no powers of two, or a channel table with a gap.
+        ValueError: As :class:`StyleGAN2Bank`.
     """
 
     architecture = 'StyleGAN1'
+    mmagic = STYLEGAN1
     is_local = False  # instance norm has the statistics of the whole map
     mapping_gain = 1.0
 
+    @accepts_mmagic
     def __init__(
         self,
         out_size: int,
@@ -183,10 +188,14 @@ class StyleGAN1Bank(StyleBank):
         mix_prob: float = 0.9,
         official: bool = False,
         pretrained: Mapping[str, Any] | None = None,
+        default_style_mode: str = 'mix',
+        eval_style_mode: str = 'single',
+        flip_channels: bool = False,
     ) -> None:
         super().__init__(
             out_size, start_res, channel_table(channels, channel_multiplier=1), style_channels, noise_size,
-            out_channels, num_mlps, lr_mlp, mapping, mix_prob, pretrained,
+            out_channels, num_mlps, lr_mlp, mapping, mix_prob, pretrained, default_style_mode, eval_style_mode,
+            flip_channels,
         )  # fmt: skip
         self.official = official
         self.variant = dict(official=official)
@@ -236,34 +245,44 @@ class StyleGAN1Bank(StyleBank):
         transition_weight: float | Tensor = 1.0,
         curr_scale: int = -1,
         add_noise: bool = True,
+        return_features: bool = False,
+        feat_idx: int = 5,
+        return_latent_only: bool = False,
     ) -> Tensor | dict:
         """Make pictures; the interface is that of MMagic's ``StyleGAN1Generator``, so that its trainer works.
 
         Args:
             styles, num_batches, return_noise, return_latents, inject_index, truncation, truncation_latent,
-                input_is_latent, injected_noise, randomize_noise, add_noise: As for :meth:`StyleGAN2Bank.forward`.
+                input_is_latent, injected_noise, randomize_noise, add_noise, return_features, feat_idx,
+                return_latent_only: As for :meth:`StyleGAN2Bank.forward`.
             transition_weight: Below 1, the share of the last block in the picture while the network grows; the rest is
                 the picture of the block before it, enlarged.
             curr_scale: Side of the picture; -1 for ``out_size``.
 
         Returns:
-            Pictures (N, out_channels, curr_scale, curr_scale), about -1 to 1, or the dict.
+            Pictures (N, out_channels, curr_scale, curr_scale), about -1 to 1, or the dict, or the codes.
 
         Raises:
-            ValueError: If ``curr_scale`` is no resolution of the bank.
+            ValueError: If ``curr_scale`` is no resolution of the bank, or ``feat_idx`` no index of its features.
         """
         drawn = self._draw(styles, num_batches, inject_index, truncation, truncation_latent, input_is_latent)
         side = self.out_size if curr_scale < 0 else curr_scale
         if side not in self.resolutions:
             raise ValueError(f'curr_scale must be one of {list(self.resolutions)}, or -1, but is {curr_scale}.')
+        if return_latent_only:
+            return drawn.latent
         codes = drawn.latent.unbind(dim=1)
+        features: list[Tensor] = []
         below: Tensor | None = None
         feature: Tensor | None = None
         for res in self.resolutions[:self._index(side) + 1]:
             noises = self._noises(res, drawn.latent, injected_noise, add_noise, randomize_noise)
             below, feature = feature, self.step(res, codes, feature, noises)
+            features.append(feature)
         image = self.to_rgb(side, feature)
         if below is not None and transition_weight < 1:
             skip = F.interpolate(self.to_rgb(side // 2, below), scale_factor=2)
             image = skip + transition_weight * (image - skip)
-        return dict(fake_img=image, **drawn._asdict()) if return_noise or return_latents else image
+        return self._result(
+            image, drawn, features, return_noise or return_latents, feat_idx if return_features else None
+        )

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from mmagic.registry import MODELS
 from torch import Tensor, nn
 
+from glean_plus.models.banks.mmagic import STYLEGAN2, accepts_mmagic
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedLinear, modulated_conv2d, upsample_fir
 from glean_plus.precision import at_least_float32
@@ -116,13 +117,22 @@ class StyleGAN2Bank(StyleBank):
         mix_prob: Probability of style mixing when :meth:`forward` draws the noise itself in training.
         pretrained: ``dict(checkpoint=path or URL, prefix='generator_ema')``, loaded by :meth:`init_weights`. MMagic's,
             rosinality's, BasicSR's, NVlabs' and GenForce's files are recognised.
+        default_style_mode, eval_style_mode: Whether styles are mixed in training, and in evaluation: ``mix`` or
+            ``single``.
+        flip_channels: Reverse the order of the channels in what :meth:`forward` makes; MMagic's ``bgr2rgb``.
+
+    The arguments of MMagic's ``StyleGAN2Generator`` are taken as well, those that a bank has no use for with the values
+    that change nothing.
 
     Raises:
-        ValueError: On sizes that are no powers of two, or a channel table with a gap.
+        ValueError: On sizes that are no powers of two, a channel table with a gap, or a value of one of MMagic's
+            arguments that a bank cannot have.
     """
 
     architecture = 'StyleGAN2'
+    mmagic = STYLEGAN2
 
+    @accepts_mmagic
     def __init__(
         self,
         out_size: int,
@@ -138,10 +148,13 @@ class StyleGAN2Bank(StyleBank):
         rgb: bool = True,
         mix_prob: float = 0.9,
         pretrained: Mapping[str, Any] | None = None,
+        default_style_mode: str = 'mix',
+        eval_style_mode: str = 'single',
+        flip_channels: bool = False,
     ) -> None:
         super().__init__(
             out_size, start_res, channel_table(channels, channel_multiplier), style_channels, noise_size, out_channels,
-            num_mlps, lr_mlp, mapping, mix_prob, pretrained,
+            num_mlps, lr_mlp, mapping, mix_prob, pretrained, default_style_mode, eval_style_mode, flip_channels,
         )  # fmt: skip
         # The keys are MMagic's: block 4 is conv1, then two convs and one ToRGB a resolution, numbered from 8 on.
         self.convs = nn.ModuleDict()
@@ -205,6 +218,11 @@ class StyleGAN2Bank(StyleBank):
         injected_noise: Sequence[Tensor | None] | None = None,
         add_noise: bool = True,
         randomize_noise: bool = True,
+        label: Tensor | None = None,
+        update_ws: bool = False,
+        return_features: bool = False,
+        feat_idx: int = 5,
+        return_latent_only: bool = False,
     ) -> Tensor | dict:
         """Make pictures; the interface is that of MMagic's ``StyleGANv2Generator``, so that its trainer works.
 
@@ -221,16 +239,32 @@ class StyleGAN2Bank(StyleBank):
             injected_noise: One map per style layer.
             add_noise: Add noise at all.
             randomize_noise: Draw new noise; otherwise use the fixed noise of the bank.
+            label, update_ws: There are neither classes nor a mean code that is tracked: None and False.
+            return_features: With ``return_noise`` or ``return_latents``, add ``feats`` to the dict: the features
+                (N, channels[res], res, res) of the block at index ``feat_idx``, 0 for that at 4.
+            feat_idx: See ``return_features``.
+            return_latent_only: Return the codes (N, num_latents, style_channels) alone.
 
         Returns:
-            Pictures (N, out_channels, out_size, out_size), about -1 to 1, or the dict.
+            Pictures (N, out_channels, out_size, out_size), about -1 to 1, or the dict, or the codes.
+
+        Raises:
+            ValueError: On a label, ``update_ws``, or a ``feat_idx`` that there is not.
         """
+        if label is not None or update_ws:
+            raise ValueError('This bank has neither classes nor a tracked mean code: leave label and update_ws out.')
         drawn = self._draw(styles, num_batches, inject_index, truncation, truncation_latent, input_is_latent)
+        if return_latent_only:
+            return drawn.latent
         codes = drawn.latent.unbind(dim=1)
+        features: list[Tensor] = []
         feature: Tensor | None = None
         skip: Tensor | None = None
         for res in self.resolutions:
             noises = self._noises(res, drawn.latent, injected_noise, add_noise, randomize_noise)
             feature = self.step(res, codes, feature, noises)
+            features.append(feature)
             image = skip = self.to_rgb(res, codes, feature, skip)
-        return dict(fake_img=image, **drawn._asdict()) if return_noise or return_latents else image
+        return self._result(
+            image, drawn, features, return_noise or return_latents, feat_idx if return_features else None
+        )
