@@ -187,7 +187,7 @@ class _Work:
         yield from self.parts.notes()
         yield from self.times.notes()
         if self.reader.resized:
-            yield f'{self.reader.resized} frames have another size than the first one and were scaled to it'
+            yield f'frames of another size than the first one: {self.reader.resized}, scaled to it'
 
 
 def _decoder(stream: av.VideoStream) -> av.VideoCodecContext:

@@ -24,6 +24,7 @@ class Coding:
         bits: Of a channel.
         alpha: It has an alpha channel.
         crf: Its quality is set by a CRF.
+        least: Shortest side in pixels.
         options: Further options.
     """
 
@@ -33,17 +34,18 @@ class Coding:
     bits: int = 8
     alpha: bool = False
     crf: bool = True
+    least: int = 1
     options: Mapping[str, str] = field(default_factory=dict)
 
     def pixels_of(self, height: int, width: int) -> str:
         return self.odd_pixels if height % 2 or width % 2 else self.pixels
 
     def opens(self, height: int, width: int, rate: Fraction) -> bool:
-        """Whether this FFmpeg has the encoder, and it takes this size and rate: x265 needs 16 pixels a side."""
+        """Whether this FFmpeg has the encoder, and it takes this size and rate."""
         import av
 
         pixels = self.pixels_of(height, width)
-        if not pixels:
+        if not pixels or min(height, width) < self.least:
             return False
         try:
             context = av.CodecContext.create(self.encoder, 'w')
@@ -77,7 +79,8 @@ class Container:
 
 X264 = Coding('libx264', 'yuv420p', 'yuv444p')
 X264_DEEP = Coding('libx264', 'yuv420p10le', 'yuv444p10le', 10)
-X265 = Coding('libx265', 'yuv420p10le', 'yuv444p10le', 10, options={'x265-params': 'log-level=none'})
+# x265 4.2 writes beyond its memory where a frame is smaller than a coding tree unit, which has 64 pixels.
+X265 = Coding('libx265', 'yuv420p10le', 'yuv444p10le', 10, least=64, options={'x265-params': 'log-level=none'})
 PRORES = Coding('prores_ks', 'yuva444p10le', 'yuva444p10le', 10, alpha=True, crf=False, options={'profile': '4444'})
 VP9 = Coding('libvpx-vp9', 'yuv420p', 'yuv444p', options={'b': '0'})
 VP9_DEEP = Coding('libvpx-vp9', 'yuv420p10le', 'yuv444p10le', 10, options={'b': '0'})

@@ -11,6 +11,9 @@ from glean_plus.restore.video.times import tick
 if TYPE_CHECKING:
     import av
 
+# Usual layouts: of tracks that say only how many channels they have, or whose layout an encoder does not know.
+LAYOUTS = {1: 'mono', 2: 'stereo', 6: '5.1', 8: '7.1'}
+
 
 class Sounds:
     """All sound tracks that can be read.
@@ -57,7 +60,8 @@ class Sounds:
         encoder = av.Codec(self.made.default_audio_codec, 'w')
         rates = encoder.audio_rates or [stream.rate]
         rate = min(rates, key=lambda rate: (rate < stream.rate, abs(rate - stream.rate)))
-        for layout in (stream.layout.name, 'stereo'):
+        own, channels = stream.layout.name, stream.layout.nb_channels
+        for layout in (own, LAYOUTS.get(channels, 'stereo'), 'stereo'):
             try:
                 trial = av.CodecContext.create(encoder.name, 'w')
                 trial.sample_rate, trial.layout, trial.format = rate, layout, encoder.audio_formats[0]
@@ -66,8 +70,8 @@ class Sounds:
                 continue
             output = self.made.add_stream(encoder.name, rate=rate)
             output.layout = layout
-            if layout != stream.layout.name:
-                self.mixed.append(f'{name}: {encoder.name} cannot hold its channels ({stream.layout.name}), now stereo')
+            if output.layout.nb_channels != channels:
+                self.mixed.append(f'{name}: {encoder.name} cannot hold its channels ({own}), which are mixed to stereo')
             return output
         self.left_out.append(f'{name} is left out: {encoder.name} cannot hold it')
         return None
@@ -130,7 +134,7 @@ class _Copied:
 
     def notes(self) -> Iterator[str]:
         if self.moved:
-            yield f'{self.name}: {self.moved} packets have a time that is not after the one before: each was moved'
+            yield f'{self.name}: packets whose time is not after that of the one before: {self.moved}, moved after it'
 
 
 class _Encoded(_Copied):
@@ -172,4 +176,4 @@ class _Encoded(_Copied):
     def notes(self) -> Iterator[str]:
         yield from super().notes()
         if self.broken:
-            yield f'{self.name}: {self.broken} packets cannot be decoded and are left out'
+            yield f'{self.name}: packets that cannot be decoded: {self.broken}, left out'

@@ -94,7 +94,7 @@ class JoinedParts:
 
     def notes(self) -> Iterator[str]:
         if len(self.offsets) > 1:
-            yield f'its times begin again in its middle: {len(self.offsets)} parts were put one after another'
+            yield f'its times begin again in its middle: {len(self.offsets)} parts, put one after another'
 
 
 class FrameTimes:
@@ -130,9 +130,9 @@ class FrameTimes:
 
     def notes(self) -> Iterator[str]:
         if self.missing:
-            yield f'{self.missing} frames have no time: each follows the one before it at the frame rate'
+            yield f'frames without a time: {self.missing}, each placed after the one before it by the frame rate'
         if self.moved:
-            yield f'{self.moved} frames have a time that is not after that of the frame before: each was moved after it'
+            yield f'frames whose time is not after that of the frame before: {self.moved}, each moved to just after it'
 
 
 class Length:
