@@ -16,7 +16,7 @@ BACK, FOLLOWERS = Fraction(1, 10), 2
 # Frames are moved by no less than a tick of Matroska's.
 TICK = Fraction(1, 1000)
 # Containers that count their length from time 0, not from their first packet.
-FROM_ZERO = ('matroska', 'flv')
+FROM_ZERO = ('matroska', 'flv', 'asf')
 # A video that ends so many seconds before its own length has been cut.
 CUT = 0.5
 
@@ -161,7 +161,9 @@ class Length:
 
     def missing(self, given: av.container.InputContainer) -> tuple[float, float]:
         """Seconds that are missing, and declared."""
-        length = (given.duration or 0) / 1e6
-        from_zero = any(name in FROM_ZERO for name in given.format.name.split(','))
-        start = 0.0 if from_zero else (given.start_time or 0) / 1e6
+        start, length = (given.start_time or 0) / 1e6, (given.duration or 0) / 1e6
+        if any(name in FROM_ZERO for name in given.format.name.split(',')):
+            # Of ASF, FFmpeg gives each stream the length of the file, and adds the latest start.
+            lengths = [float(each.duration * each.time_base) for each in given.streams if each.duration]
+            start, length = 0.0, min([length, *lengths])
         return start + length - self.end, length
