@@ -8,10 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from video_matrix import ALL, CONTAINERS, TARGETS, TIMINGS, Case, Same, differences, increasing, look, make
 
 from glean_plus.restore.video import restore_video
-
-from video_matrix import ALL, CONTAINERS, TARGETS, TIMINGS, Case, Same, differences, increasing, look, make
 
 pytestmark = pytest.mark.skipif(
     not shutil.which('ffmpeg') or not shutil.which('ffprobe'), reason='the ffmpeg command is not installed'
@@ -44,7 +43,9 @@ def test_the_sources_are_what_they_should_be(tmp_path: Path) -> None:
         assert seen.images.shape == (8, 64, 80, 3) and seen.samples == pytest.approx(2, abs=0.05)
     upright = seen.images
     assert abs(upright[:, :, ::-1] - upright).mean() > 15
-    turned, mirrored = (look(make(Case('mp4', 'constant', each, 8), tmp_path)).images for each in ('turned', 'mirrored'))
+    turned, mirrored = (
+        look(make(Case('mp4', 'constant', each, 8), tmp_path)).images for each in ('turned', 'mirrored')
+    )
     assert turned.shape == (8, 80, 64, 3) and abs(mirrored[:, :, ::-1] - upright).mean() < 3
 
 
