@@ -40,7 +40,7 @@ class Record:
         failure: Its :class:`glean_plus.restore.failure.Failure`, where a report is asked for.
         faces: Box, score and landmarks of each face that was restored; None where none are looked for.
         frames, sound: Of a video, see :class:`glean_plus.restore.video.Clip`.
-        notes: What of the file was left out, or is not exact, a sentence each.
+        notes: What of the file was left out, changed or is not exact, a sentence each.
     """
 
     input: str
@@ -250,9 +250,11 @@ def _restore_video(
             return
     if clip.sound == 'encoded anew':
         say(f'{job.source}: {job.target.suffix} cannot hold its sound as it is, which was encoded anew')
+    for note in clip.notes:
+        say(f'{job.source}: {note}')
     records.append(Record(
         str(job.source), str(job.target), 'restored', clip.size, clip.result_size, time.perf_counter() - start,
-        frames=clip.frames, sound=clip.sound,
+        frames=clip.frames, sound=clip.sound, notes=clip.notes,
     ))  # fmt: skip
     bar.update()
 
