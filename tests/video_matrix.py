@@ -175,7 +175,8 @@ def look(path: Path) -> Seen:
     seen.pixels = next(each['pix_fmt'] for each in found['streams'] if each['codec_type'] == 'video')
     seen.sound = next(each for each in sounds if each is not None)
     data = ffmpeg(
-        '-i', path, '-map', '0:v:0', '-fps_mode', 'passthrough', '-pix_fmt', 'rgb24', '-f', 'image2pipe', '-c:v', 'ppm', '-'
+        '-i', path, '-map', '0:v:0', '-fps_mode', 'passthrough', '-pix_fmt', 'rgb24',
+        '-f', 'image2pipe', '-c:v', 'ppm', '-',
     )  # fmt: skip
     seen.images = np.stack(list(_ppm(data)))
     return seen

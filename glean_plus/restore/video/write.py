@@ -101,7 +101,7 @@ class FrameWriter:
         bits, coding = self.reader.bits, self.coding
         if bits > 8 and coding.bits < bits:
             hdr = ', and gradients of HDR may band' if self.transfer in HDR and coding.bits == 8 else ''
-            yield f'its {bits} bits a channel become {coding.bits}{hdr}: {self.ending} gets no more from {coding.encoder}'
+            yield f'its {bits} bits a channel become {coding.bits}{hdr}: {coding.encoder} writes no more'
         if self.reader.alpha and not coding.alpha:
             others = ', '.join(
                 ending for ending, container in CONTAINERS.items() if any(each.alpha for each in container.codings)
