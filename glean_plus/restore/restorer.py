@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from glean_plus.color import lab_to_rgb, rgb_to_lab
-from glean_plus.restore import engine
+from glean_plus.restore import engine, manifest
 from glean_plus.restore.base import PictureRestorer
 from glean_plus.restore.consistency import Consistency
 from glean_plus.restore.errors import RestoreError
@@ -104,7 +104,8 @@ class Restorer(PictureRestorer):
 
     def run_facts(self) -> dict[str, Any]:
         return dict(
-            model=self.source.name, config=self.source.config, weights=sha256(self.source.checkpoint), mode=self.mode,
+            config=manifest.content_of(self.source.model), weights=sha256(self.source.checkpoint),
+            bgr=self.network.bgr, mode=self.mode,
             precision=str(self.network.dtype).removeprefix('torch.'), speed=self.network.speed, seed=self.seed,
             consistent=self.consistent, label=self.label, fidelity=self.fidelity, max_memory=self.limits.memory,
         )  # fmt: skip
@@ -112,7 +113,7 @@ class Restorer(PictureRestorer):
     def about_facts(self) -> dict[str, Any]:
         card = self.source.card
         return dict(
-            checkpoint=str(self.source.checkpoint), device=str(self.network.device), batch=self.limits.batch,
+            model=self.source.name, config=self.source.config, checkpoint=str(self.source.checkpoint), device=str(self.network.device), batch=self.limits.batch,
             licence=card.licence if card else '',
         )  # fmt: skip
 

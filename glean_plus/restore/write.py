@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
-from glean_plus.files import partial_name, whole_or_not_at_all
+from glean_plus.files import whole_or_not_at_all
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.picture import Meta
 from glean_plus.restore.png import PngWriter
@@ -85,12 +84,6 @@ def obstacle(ending: str, shape: tuple[int, int, int], kind: str, meta: Meta) ->
             if data is not None and len(data) > MOST_IN_JPEG[what]:
                 return f'{name} has room for {MOST_IN_JPEG[what]} bytes of {what}, the picture {len(data)}'
     return None
-
-
-def sweep(path: Path) -> None:
-    """Remove what killed processes left of ``path``."""
-    for partial in path.parent.glob(f'{glob.escape(partial_name(path))}.*.part'):
-        partial.unlink(missing_ok=True)
 
 
 def _options(name: str, meta: Meta) -> dict[str, Any]:
