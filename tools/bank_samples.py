@@ -21,6 +21,7 @@ from PIL import Image
 
 from glean_plus.engine.pictures import to_array
 from glean_plus.models.banks import BANKS
+from glean_plus.terminal import Parser
 from glean_plus.weights import WeightsError, import_weights
 
 
@@ -32,7 +33,7 @@ def grid(pictures: torch.Tensor, columns: int) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', help='path or URL')
     parser.add_argument('out', type=Path, help='.png')
     parser.add_argument('--prefix', help='where in the file the bank is (default: the averaged generator)')

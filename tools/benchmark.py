@@ -21,6 +21,7 @@ from pathlib import Path
 from mmengine.registry import init_default_scope
 
 import glean_plus  # noqa: F401
+from glean_plus.terminal import Parser
 
 
 def size(text: str) -> tuple[int, int]:
@@ -32,7 +33,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--task', choices=['restore', 'color', 'train'], default='restore',
                         help='super-resolution, colorization on a BigGAN-deep, or a step of training '
                         '(default: %(default)s)')

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 import glean_plus
+from glean_plus.terminal import Parser
 from glean_plus.weights import Imported, WeightsError, import_weights, write_with_card
 
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
@@ -59,7 +60,7 @@ def report(found: Imported) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', help='path or URL: .pth, .pt, .bin, .safetensors or .pkl')
     parser.add_argument('out', type=Path, help='.safetensors; the card is written beside it as .json')
     parser.add_argument('--prefix', help='where in the file the network is, such as g_ema; the averaged one if not given')

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from glean_plus.data.files import pictures_below
 from glean_plus.metrics import KIDMetric, LRConsistency, STLPIPSMetric
 from glean_plus.restore import RestoreError, Restorer
+from glean_plus.terminal import Parser
 from glean_plus.weights import WeightsError
 
 COLUMNS = ('PSNR', 'LR-PSNR', 'ST-LPIPS', '1000 KID')
@@ -44,7 +45,7 @@ def measure(restorer: Restorer, pairs: list[tuple[np.ndarray, np.ndarray]]) -> t
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('model', help='name or checkpoint')
     parser.add_argument('lq', type=Path, metavar='LQ', help='folder of inputs')
     parser.add_argument('gt', type=Path, metavar='GT', help='folder of truths')

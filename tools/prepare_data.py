@@ -38,9 +38,10 @@ SHOWN = 20
 def parser() -> argparse.ArgumentParser:
     from glean_plus.data.fit import FITS
     from glean_plus.data.sets import SETS, table
+    from glean_plus.terminal import Parser
 
     fits = '; '.join(f'{name}: {what}' for name, what in FITS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__ + table(), formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument('set', choices=list(SETS), metavar='SET', help='data set, see above')
     parser.add_argument('source', type=Path, metavar='SOURCE', help='folder of the data set as it was unpacked')

@@ -24,12 +24,13 @@ from glean_plus.study.definition import Study, StudyError, read_study
 from glean_plus.study.execute import Launch, Progress, carry_out, duration, launch_process, only_one
 from glean_plus.study.report import write_report
 from glean_plus.study.runs import Run, measurements, plan, speeds
+from glean_plus.terminal import Parser
 
 STUDIES = Path(__file__).resolve().parents[1] / 'configs' / 'studies'
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('study', help='study file, or the name of one of ours')
     parser.add_argument('--out', type=Path, required=True, help='folder of everything that it writes')
     parser.add_argument('--rows', nargs='+', metavar='LABEL', help='run these rows only (default: all)')
