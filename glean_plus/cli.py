@@ -12,7 +12,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from glean_plus.shipped import config_file
+from glean_plus.shipped import ConfigError, config_file, config_of
 from glean_plus.weights.errors import WeightsError, brief
 
 # MMEngine's parser takes the square of a value's length, and a call for each bracket in another.
@@ -43,8 +43,8 @@ class Overrides(DictAction):
 def read_config(given: str | os.PathLike[str]) -> Config:
     """The config of a path, or of the name of one of ours; where there is none, the tool ends with a sentence."""
     try:
-        return Config.fromfile(config_file(given))
-    except FileNotFoundError as error:
+        return config_of(config_file(given))
+    except (FileNotFoundError, ConfigError) as error:
         sys.exit(str(error))
 
 

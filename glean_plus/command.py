@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import runpy
 import sys
 import textwrap
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glean_plus.face_options import add_face_arguments, given_options
-from glean_plus.terminal import OutputError, Parser, lasting_streams, printable
+from glean_plus.terminal import OutputError, Parser, lasting_streams, printable, program
 from glean_plus.web.arguments import add_web_arguments
 
 if TYPE_CHECKING:
@@ -82,11 +83,17 @@ def _run_tool(command: str, arguments: Sequence[str]) -> int:
     before = sys.argv
     sys.argv = [f'glean-plus {command}', *arguments]
     try:
-        runpy.run_path(str(tool), run_name='__main__')
+        with program(sys.argv[0]):
+            runpy.run_path(str(tool), run_name='__main__')
     except SystemExit as ended:
         if not isinstance(ended.code, str):
             raise
         _complain(ended.code)
+        return WRONG
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _complain(f'{os.fsdecode(error.filename)} cannot be read or written ({error.strerror}): choose another place.')
         return WRONG
     finally:
         sys.argv = before

@@ -5,8 +5,12 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import glean_plus
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def data_folder(name: str) -> Path:
@@ -19,6 +23,25 @@ def data_folder(name: str) -> Path:
 def own_config(name: str) -> Path:
     """Where a config of ours is, or would be, by its name with or without its ending."""
     return data_folder('configs') / (name if name.endswith('.py') else f'{name}.py')
+
+
+class ConfigError(ValueError):
+    """A config that cannot be read."""
+
+
+def config_of(path: Path) -> Config:
+    """What a config file says.
+
+    Raises:
+        ConfigError: If it cannot be run; any error of it is one.
+    """
+    from mmengine.config import Config
+
+    try:
+        return Config.fromfile(path)
+    except Exception as error:  # a config is Python, which raises anything
+        text = ' '.join(str(error).split()) or 'no reason given'
+        raise ConfigError(f'The config {path} cannot be read: {type(error).__name__}: {text}. Correct it.') from error
 
 
 def config_file(given: str | os.PathLike[str]) -> Path:

@@ -26,8 +26,24 @@ def _escaped(character: str) -> str:
     return f'\\x{number - 0xDC00:02x}' if 0xDC80 <= number <= 0xDCFF else character.encode('unicode_escape').decode()
 
 
+_program: list[str] = []  # as which tools run: ``glean-plus`` starts them as scripts, after which argparse names them
+
+
+@contextmanager
+def program(name: str) -> Iterator[None]:
+    """While entered, parsers without a ``prog`` have this name."""
+    _program.append(name)
+    try:
+        yield
+    finally:
+        _program.pop()
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's parser; its complaints, which repeat what was typed, are printable, and one line."""
+
+    def __init__(self, *args: Any, prog: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, prog=prog or (_program[-1] if _program else None), **kwargs)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'{self.prog}: {printable(message)}; see {self.prog} --help\n')

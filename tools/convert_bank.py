@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 import glean_plus
 from glean_plus.terminal import Parser
@@ -96,7 +97,10 @@ def main() -> None:
         note="The weights' licence is that of their source.",
     )
     state = {f'{top}.{key}': value for key, value in found.state.items()}
-    card = write_with_card(state, args.out, card, dtype=DTYPES[args.dtype] if args.dtype else None)
+    try:
+        card = write_with_card(state, args.out, card, dtype=DTYPES[args.dtype] if args.dtype else None)
+    except (OSError, SafetensorError) as error:
+        sys.exit(f'convert_bank: {args.out} cannot be written ({error}): choose another place.')
     print(f'{args.out}: {len(state)} tensors, {card["size"] / 1e6:.1f} MB, SHA-256 {card["sha256"]}')
 
 

@@ -65,6 +65,8 @@ def main() -> None:
         )  # fmt: skip
     except (ExportError, RestoreError, WeightsError) as error:
         sys.exit(f'export: {error}')
+    except OSError as error:
+        sys.exit(f'export: {args.out} cannot be written ({error.strerror or error}): choose another place.')
     print(table(exported), file=sys.stderr if args.json == '-' else sys.stdout)
     if args.json:
         report = dict(file=str(exported.path), facts=exported.facts, measured=[asdict(each) for each in exported.measured])

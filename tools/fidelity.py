@@ -55,11 +55,20 @@ def main() -> None:
     parser.add_argument('--consistent', type=int, default=0, metavar='STEPS', help='of `restore`, with values below 0.5')
     parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N, mps or auto (default: %(default)s)')
     args = parser.parse_args()
+    if args.names and not args.names.is_file():
+        parser.error(f'--names: there is no list {args.names}')
+    if args.every < 1:
+        parser.error(f'--every is 1 or more, not {args.every}')
+    if wrong := [value for value in args.values if not 0 <= value <= 1]:
+        parser.error(f'--values are 0 (the bank) to 1 (the input), not {wrong[0]}')
+    for folder in (args.lq, args.gt):
+        if not folder.is_dir():
+            parser.error(f'there is no folder {folder}')
     if args.names:
         names = [line.split()[0] for line in args.names.read_text().splitlines() if line.strip()]
     else:
         names = [name for name in pictures_below(args.lq)[0] if '/' not in name]
-    names = names[::max(args.every, 1)]
+    names = names[::args.every]
     if len(names) < 2:
         sys.exit(f'{args.lq} has {len(names)} such pictures, but a distance of two sets takes two or more of each.')
     if missing := [path for folder in (args.lq, args.gt) for name in names if not (path := folder / name).is_file()]:

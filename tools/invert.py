@@ -59,6 +59,8 @@ def main() -> None:
     args = parse_args()
     config = read_config(args.config)
     apply_overrides(config, args.cfg_options)
+    if 'generator' not in (config.get('model') or {}):
+        sys.exit(f'invert: {args.config} is no restorer: its model has no generator. Give the config of one.')
     try:
         settings = Settings(args.steps, args.lr, args.restarts, args.prior, args.time_limit, args.seed)
         inverter = Inverter(config.model.generator.to_dict(), settings, args.space, args.label, args.bgr, args.device)

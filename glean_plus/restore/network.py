@@ -25,6 +25,7 @@ from glean_plus.restore.fidelity import enlarge_bank_features
 from glean_plus.restore.memory import bytes_per_pixel
 from glean_plus.restore.source import Source
 from glean_plus.weights import read_state_dict
+from glean_plus.weights.errors import brief
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 SPEEDS = ('exact', 'folded', 'compiled')
@@ -233,7 +234,10 @@ def _build(model: Mapping[str, Any], without: Mapping[str, Any]) -> GLEANRestore
     kind = MODELS.get(str(config.get('type')))
     if isinstance(kind, type) and not issubclass(kind, GLEANRestorer):
         raise RestoreError(f'A GLEANRestorer can be run, but the model of the config is a {config.get("type")}.')
-    return MODELS.build(config)
+    try:
+        return MODELS.build(config)
+    except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:  # of arguments, and of names
+        raise RestoreError(f'The model of the config cannot be built: {brief(error)}. Correct the config.') from error
 
 
 def _levels(model: Mapping[str, Any], key: str) -> float:

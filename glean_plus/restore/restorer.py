@@ -74,8 +74,16 @@ class Restorer(PictureRestorer):
         label: int | None = None,
         fidelity: float | None = None,
     ) -> None:
-        if batch < 1 or consistent < 0:
-            raise RestoreError(f'batch is 1 or more and consistent 0 or more, but they are {batch} and {consistent}.')
+        for name, number, least in (('batch', batch, 1), ('consistent', consistent, 0)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise RestoreError(f'{name} is {least} or more, not {number!r}: give such a whole number.')
+        for name, choice in (('seed', seed), ('label', label)):
+            if choice is not None and (isinstance(choice, bool) or not isinstance(choice, int)):
+                raise RestoreError(f'{name} is a whole number, not {choice!r}: give one, or leave it out.')
+        if seed is not None and not -2**63 <= seed < 2**63:
+            raise RestoreError(f'seed has 64 bits, -2**63 to 2**63 - 1, but is {seed}: give a smaller one.')
+        if fidelity is not None and not isinstance(fidelity, (int, float)):
+            raise RestoreError(f'fidelity is a number from 0 to 1, not {fidelity!r}: give one, or leave it out.')
         check_fidelity(fidelity, consistent)
         self.limits = engine.Limits(batch, parse_bytes(max_memory))
         self.source = find(model, checkpoint)
