@@ -99,7 +99,11 @@ def holder(path: Path) -> str | None:
 
 
 def _holder(path: Path) -> str:
-    try:
-        return path.read_text(encoding='utf-8', errors='replace')[:200] or 'another process'
-    except OSError:
-        return 'another process'
+    for _ in range(TRIES):
+        try:
+            if text := path.read_text(encoding='utf-8', errors='replace')[:200]:
+                return text
+        except OSError:  # it has ended
+            break
+        time.sleep(PAUSE)  # it has the lock and writes its name next
+    return 'another process'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from glean_plus.locks import Locked, hold, holder
@@ -21,6 +21,7 @@ def only_run(jobs: Jobs) -> Iterator[None]:
         OSError: If nothing can be written there.
     """
     own = manifest.path_of(jobs.out, jobs.single)
+    is_new = not own.parent.exists()
     own.parent.mkdir(parents=True, exist_ok=True)
     try:
         with hold(manifest.lock_path(own)):
@@ -30,22 +31,25 @@ def only_run(jobs: Jobs) -> Iterator[None]:
                     raise Locked(process)
             yield
     except Locked as error:
+        if is_new:
+            with suppress(OSError):  # the other run has put something there
+                own.parent.rmdir()
         raise RestoreError(
             f'Another run ({error}) is restoring to {jobs.out}: wait for it, or choose another place.'
         ) from error
 
 
 def others(jobs: Jobs) -> list[tuple[Path, Path]]:
-    """Results that are there and that another run's manifest, nearer to them than that of ``jobs``, speaks for.
+    """Results that the manifest of another run, nearer to them than that of ``jobs``, speaks for.
 
     Returns:
-        Each result, and that manifest.
+        Each such result, whether or not it is there, and that manifest.
     """
     own = manifest.path_of(jobs.out, jobs.single)
     found = {path for path in _manifests(jobs, own, above=False) if path.is_file()}
     return [
         (job.target, path)
-        for job in jobs.jobs if found and job.target.exists()
+        for job in jobs.jobs if found
         for path in _near(job.target, own, jobs.single) if path in found
     ]  # fmt: skip
 
