@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 
-# PyTorch knows more, which these networks were never run on, or which compute nothing (meta).
-TYPES = ('cpu', 'cuda', 'mps', 'xpu', 'hpu', 'xla')
+# PyTorch knows more, which these networks were never run on. On `meta` they are built and compute nothing.
+TYPES = ('cpu', 'cuda', 'mps', 'xpu', 'hpu', 'xla', 'meta')
 
 
 class DeviceError(ValueError):

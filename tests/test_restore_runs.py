@@ -360,12 +360,12 @@ class Full(io.StringIO):
 
 @pytest.mark.parametrize('redirection, code, words', [
     ('> /dev/full', 1, 'The standard output cannot be written to: No space left on device.'), ('| true', 1, None),
-    ('>&-', 1, 'The standard output cannot be written to: it is closed.'), ('2> /dev/full > /dev/null', 0, None),
-    ('2>&- > /dev/null', 0, None), ('> /dev/null 2>&1', 0, None),
+    ('>&-', 1, 'The standard output cannot be written to: it is closed.'),
+    ('2>&- > /dev/null', 0, None),
 ])  # fmt: skip
 def test_streams_that_are_full_or_closed(redirection: str, code: int, words: str | None, tmp_path: Path) -> None:
     """In a process of its own: Python writes to the streams once more when it ends."""
-    line = f'{sys.executable} -W ignore -m glean_plus models {redirection}; echo ${{PIPESTATUS[0]}} >&9'
+    line = f'{sys.executable} -W ignore -m glean_plus --help {redirection}; echo ${{PIPESTATUS[0]}} >&9'
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'GLEAN_PLUS_CACHE': str(tmp_path)}
     said = subprocess.run(['bash', '-c', f'exec 9> code; {line}'], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert (tmp_path / 'code').read_text().strip() == str(code), said

@@ -40,7 +40,6 @@ CALLS = {
     'restore in.png out.jpg --format png': ('out.jpg', '.png', 'give one of them'),
     'restore in.png out.png --format gif': ("'gif'", "'png', 'jpg'"),
     'restore in.png out.png --device gpu': ("no device 'gpu'", 'take cpu, cuda'),
-    'restore in.png out.png --device meta': ("no device 'meta'", 'take cpu, cuda'),
     'restore in.png out.png --device cuda:77': ("'cuda:77' cannot be used (", '): '),
     f'restore in.png out.png --model {NAME}x': (f"no model '{NAME}x'", f'did you mean {NAME}'),
     'restore in.png out.png --model LightGLEAN-Twemoji-4x': (f'did you mean {NAME}',),

@@ -12,7 +12,7 @@ from torch import Tensor
 from glean_plus.color import lab_to_rgb, rgb_to_lab
 from glean_plus.restore import engine, manifest
 from glean_plus.restore.base import PictureRestorer
-from glean_plus.restore.consistency import Consistency
+from glean_plus.restore.consistency import BLOCK, REACH, Consistency
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.fidelity import STEPS, bank_factor, check_fidelity, input_share
 from glean_plus.restore.layers import Layers
@@ -176,11 +176,13 @@ class Restoration:
 
         share = input_share(restorer.fidelity)
         steps, share = (STEPS, share) if share else (restorer.consistent, 1.0)
+        halo, width = REACH * (steps + 1), restorer.scale * images[0].shape[1]
+        block = max(1, restorer.limits.rows(width, restorer.scale * (BLOCK + 2 * halo)) // restorer.scale - 2 * halo)
         checks = [
             Consistency(
                 lambda begin, end, image=image: layers.tensor(image[begin:end]),  # type: ignore[misc]
                 len(image), restorer.scale, steps, layers.colours, layers.white, share,
-                self.assess,
+                self.assess, block,
             )
             for image in images
         ]  # fmt: skip
