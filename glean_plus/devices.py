@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-
 # PyTorch knows more, which these networks were never run on. On `meta` they are built and compute nothing.
 TYPES = ('cpu', 'cuda', 'mps', 'xpu', 'hpu', 'xla', 'meta')
 

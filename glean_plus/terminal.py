@@ -65,7 +65,7 @@ def lasting_streams() -> Iterator[None]:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _Stream(before[0], refuse=True), _Stream(before[1], refuse=False)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = _Stream(before[0], refuse=True), _Stream(before[1], refuse=False)
     try:
         try:
             yield

@@ -121,7 +121,8 @@ class Restorer(PictureRestorer):
     def about_facts(self) -> dict[str, Any]:
         card = self.source.card
         return dict(
-            model=self.source.name, config=self.source.config, checkpoint=str(self.source.checkpoint), device=str(self.network.device), batch=self.limits.batch,
+            model=self.source.name, config=self.source.config, checkpoint=str(self.source.checkpoint),
+            device=str(self.network.device), batch=self.limits.batch,
             licence=card.licence if card else '',
         )  # fmt: skip
 
