@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config, DictAction
 
-from glean_plus.shipped import config_file
+from glean_plus.shipped import ConfigError, config_file, config_of
 from glean_plus.weights.errors import WeightsError, brief
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Overrides(DictAction):
 def read_config(given: str | os.PathLike[str]) -> Config:
     """The config of a path, or of the name of one of ours; where there is none, the tool ends with a sentence."""
     try:
-        return Config.fromfile(config_file(given))
-    except FileNotFoundError as error:
+        return config_of(config_file(given))
+    except (FileNotFoundError, ConfigError) as error:
         sys.exit(str(error))
 
 

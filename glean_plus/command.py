@@ -8,8 +8,10 @@ the same command goes on. Those of the tools are their own.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
+import os
 import runpy
 import sys
 import textwrap
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glean_plus.face_options import add_face_arguments, given_options
+from glean_plus.terminal import OutputError, Parser, lasting_streams, printable, program
 from glean_plus.web.arguments import add_web_arguments
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ TOOLS = {
     'calibrate': ('calibrate', 'what the signs of failure are on pictures of a kind, and on others'),
     'fidelity': ('fidelity', 'what --fidelity does, measured'),
     'study': ('study', 'train and compare models over seeds'),
+    'prepare': ('prepare_data', 'make a data set ready for the configs'),
+    'samples': ('bank_samples', 'a grid of images from a bank'),
 }
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 WEB_PACKAGES = ('gradio', 'uvicorn', 'fastapi', 'starlette')
@@ -44,38 +49,65 @@ WEB_PACKAGES = ('gradio', 'uvicorn', 'fastapi', 'starlette')
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, that of the process if None; returns the exit code. Help and wrong calls raise SystemExit."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files and tensors may be no text
-            stream.reconfigure(errors='backslashreplace')
-    if arguments and arguments[0] in TOOLS:
-        return _run_tool(arguments[0], arguments[1:])
-    args = _parser().parse_args(arguments)
     try:
-        if args.command == 'web':
-            return _web(args)
-        return _models() if args.command == 'models' else _restore(args, arguments)
+        with lasting_streams():
+            return _run(arguments)
+    except OutputError as error:
+        if str(error):
+            _complain(f'The standard output cannot be written to: {error}.')
+        return FAILED
     except KeyboardInterrupt:
-        print('glean-plus: interrupted; the same command goes on.', file=sys.stderr)
+        _complain('interrupted; the same command goes on.')
         return INTERRUPTED
 
 
+def _run(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in TOOLS:
+        return _run_tool(arguments[0], arguments[1:])
+    try:
+        args = _parser().parse_args(arguments)
+    except SystemExit as ended:
+        if ended.code and (place := _report_place(arguments)):
+            _write_report(dict(error='the command line is wrong', pictures=[]), place)
+        raise
+    if args.command == 'web':
+        return _web(args)
+    return _models() if args.command == 'models' else _restore(args, arguments)
+
+
 def _run_tool(command: str, arguments: Sequence[str]) -> int:
-    """A tool as its own process would run it, under the command's name."""
+    """A tool as its own process would run it, under the command's name; a sentence that it ends with is code 2."""
     from glean_plus.shipped import data_folder
 
     tool = data_folder('tools') / f'{TOOLS[command][0]}.py'
     before = sys.argv
     sys.argv = [f'glean-plus {command}', *arguments]
     try:
-        runpy.run_path(str(tool), run_name='__main__')
+        with program(sys.argv[0]):
+            runpy.run_path(str(tool), run_name='__main__')
+    except SystemExit as ended:
+        if not isinstance(ended.code, str):
+            raise
+        _complain(ended.code)
+        return WRONG
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _complain(f'{os.fsdecode(error.filename)} cannot be read or written ({error.strerror}): choose another place.')
+        return WRONG
     finally:
         sys.argv = before
     return 0
 
 
+def _complain(text: object) -> None:
+    with contextlib.suppress(OSError, AttributeError):  # the standard error may be full, or closed
+        print(f'glean-plus: {printable(text)}', file=sys.stderr, flush=True)
+
+
 def _parser() -> argparse.ArgumentParser:
     codes = (__doc__ or '').partition('Exit codes: ')[2]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='glean-plus', description='GLEAN and LightGLEAN: restore pictures with a GAN as a latent bank.',
         epilog=f'Exit codes: {" ".join(codes.split())}',
     )  # fmt: skip
@@ -130,50 +162,91 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
                         help='write signs of failure with each result, and a heat map of the spread over noise draws')
     add_face_arguments(parser)
     parser.add_argument('--overwrite', action='store_true', help='restore everything anew')
-    parser.add_argument('--json', metavar='FILE', help='write a report; - for the standard output')
+    parser.add_argument('--json', type=report_file, metavar='FILE', help='write a report; - for the standard output')
+
+
+def report_file(text: str) -> str:
+    """FILE of ``--json``, which is overwritten; such as an image or the manifest of a run is refused."""
+    from glean_plus.restore.jobs import MORE_ENDINGS
+    from glean_plus.restore.video import ENDINGS
+    from glean_plus.restore.write import FORMATS
+
+    if text.lower().endswith((*FORMATS, *MORE_ENDINGS, *ENDINGS, '.run.json')):
+        raise argparse.ArgumentTypeError(f'the report would overwrite {text!r}: name it NAME.json')
+    return text
+
+
+def _report_place(arguments: Sequence[str]) -> str | None:
+    """FILE of ``--json FILE`` in a wrong command line; None where there is none that can be used."""
+    parser = Parser(add_help=False)
+    parser.add_argument('--json', type=report_file)
+    with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
+        place: str | None = parser.parse_known_args(arguments)[0].json
+        return place
+    return None
+
+
+def _write_report(content: dict[str, Any], place: str) -> bool:
+    """Write a report to a file, or, of ``-``, to the standard output; say whether that could be done."""
+    text = json.dumps(content, indent=2)
+    if place == '-':
+        print(text, flush=True)
+        return True
+    from glean_plus.data.pictures import save_text
+
+    try:
+        save_text(text + '\n', Path(place))
+    except OSError as error:
+        _complain(f'The report cannot be written to {place} ({error.strerror or error}).')
+        return False
+    return True
 
 
 def _restore(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Restore, and write the report that is asked for, however that ends."""
     from glean_plus.restore.errors import RestoreError
-    from glean_plus.restore.jobs import find_jobs
     from glean_plus.weights import WeightsError
 
-    start = time.perf_counter()
+    if args.json not in (None, '-'):
+        with contextlib.suppress(OSError):  # which is said when it is written
+            Path(args.json).unlink()  # of another run: this one may be killed
+    code, content = FAILED, dict[str, Any](error='', pictures=[])
     try:
-        jobs = find_jobs(args.input, args.output, args.format and f'.{args.format}')
-        face_options = given_options(args)
-        from glean_plus.restore.failure import Assessor  # these take seconds
-        from glean_plus.restore.folder import report, restore_files
-
-        restorer = _restorer(args, face_options)
-        began = time.perf_counter()
-        records, content = restore_files(
-            restorer, jobs, compare=args.compare, assessor=Assessor(restorer) if args.report else None,
-            overwrite=args.overwrite, crf=args.crf, command=arguments,
-            say=lambda line: print(f'glean-plus: {line}', file=sys.stderr),
-        )  # fmt: skip
+        code, content = _restore_files(args, arguments)
     except (RestoreError, WeightsError) as error:
-        print(f'glean-plus: {error}', file=sys.stderr)
-        return WRONG
+        _complain(error)
+        code, content['error'] = WRONG, str(error)
+    except BaseException as error:
+        content['error'] = 'interrupted' if isinstance(error, KeyboardInterrupt) else f'{type(error).__name__}: {error}'
+        raise
+    finally:
+        if args.json and not _write_report(content, args.json):
+            code = code or FAILED
+    return code
+
+
+def _restore_files(args: argparse.Namespace, arguments: Sequence[str]) -> tuple[int, dict[str, Any]]:
+    """Exit code and report."""
+    from glean_plus.restore.jobs import find_jobs
+
+    start = time.perf_counter()
+    jobs = find_jobs(args.input, args.output, args.format and f'.{args.format}')
+    face_options = given_options(args)
+    from glean_plus.restore.failure import Assessor  # these take seconds
+    from glean_plus.restore.folder import report, restore_files
+
+    restorer = _restorer(args, face_options)
+    began = time.perf_counter()
+    records, content = restore_files(
+        restorer, jobs, compare=args.compare, assessor=Assessor(restorer) if args.report else None,
+        overwrite=args.overwrite, crf=args.crf, command=arguments, say=_complain,
+    )  # fmt: skip
     counts = {state: sum(record.state == state for record in records) for state in ('restored', 'there', 'failed')}
     speed = counts['restored'] / max(time.perf_counter() - began, 1e-9)
     faces = f', {sum(len(record.faces or []) for record in records)} faces' if args.faces else ''
-    print(f'{args.output}: {counts["restored"]} restored ({speed:.3g} pictures/s), {counts["there"]} there already, '
-          f'{counts["failed"]} failed{faces}', file=sys.stderr)  # fmt: skip
-    if args.json:
-        text = json.dumps(report(records, content, time.perf_counter() - start), indent=2)
-        if args.json == '-':
-            print(text)
-        else:
-            from glean_plus.data.pictures import save_text
-
-            try:
-                save_text(text + '\n', Path(args.json))
-            except OSError as error:
-                print(f'glean-plus: The report cannot be written to {args.json} ({error.strerror or error}); the '
-                      'results are there.', file=sys.stderr)
-                return FAILED
-    return FAILED if counts['failed'] else 0
+    print(f'{printable(args.output)}: {counts["restored"]} restored ({speed:.3g} pictures/s), {counts["there"]} there '
+          f'already, {counts["failed"]} failed{faces}', file=sys.stderr)  # fmt: skip
+    return FAILED if counts['failed'] else 0, report(records, content, time.perf_counter() - start)
 
 
 def _restorer(args: argparse.Namespace, face_options: dict[str, Any]) -> PictureRestorer:
@@ -203,15 +276,14 @@ def _web(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name not in WEB_PACKAGES:
             raise
-        print(f'glean-plus: The page needs {error.name}, which is not installed: pip install "glean_plus[web]"',
-              file=sys.stderr)
+        _complain(f'The page needs {error.name}, which is not installed: pip install "glean_plus[web]"')
         return WRONG
     from glean_plus.web.settings import Settings
 
     try:
-        serve(Settings.from_arguments(args), say=lambda line: print(f'glean-plus: {line}', file=sys.stderr, flush=True))
+        serve(Settings.from_arguments(args), say=_complain)
     except (RestoreError, WeightsError) as error:
-        print(f'glean-plus: {error}', file=sys.stderr)
+        _complain(error)
         return WRONG
     return 0
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import glean_plus
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 PREFIX = 'glean_plus::'  # before the name of a config of ours, as OpenMMLab's packages have it
 
@@ -32,6 +36,25 @@ def own_config_file(name: str) -> Path:
     if (path := own_config(name)).is_file():
         return path
     raise FileNotFoundError(f'There is no config {name!r} in glean_plus; try {_similar(name)}.')
+
+
+class ConfigError(ValueError):
+    """A config that cannot be read."""
+
+
+def config_of(path: Path) -> Config:
+    """What a config file says.
+
+    Raises:
+        ConfigError: If it cannot be run; any error of it is one.
+    """
+    from mmengine.config import Config
+
+    try:
+        return Config.fromfile(path)
+    except Exception as error:  # a config is Python, which raises anything
+        text = ' '.join(str(error).split()) or 'no reason given'
+        raise ConfigError(f'The config {path} cannot be read: {type(error).__name__}: {text}. Correct it.') from error
 
 
 def config_file(given: str | os.PathLike[str]) -> Path:

@@ -337,15 +337,15 @@ def test_a_wrong_place_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture)
         ('cat', source, source / 'out', 'lie in each other'),
         ('cat', source, tmp_path, 'lie in each other'),
     ):
-        assert tool(name, where, out) == 1
+        assert tool(name, where, out) == 2
         assert message in capsys.readouterr().err
         assert not out.exists() or out == tmp_path
     imagenet(tmp_path / 'flat')
     put(tmp_path / 'flat' / 'val' / 'ILSVRC2012_val_00000001.JPEG', photo(64, 64))
-    assert tool('imagenet-val', tmp_path / 'flat', tmp_path / 'out') == 1
+    assert tool('imagenet-val', tmp_path / 'flat', tmp_path / 'out') == 2
     assert 'names their classes' in capsys.readouterr().err
     put(tmp_path / 'full' / '1.png', photo(8, 8))
-    assert tool('cat', source, tmp_path / 'full') == 1
+    assert tool('cat', source, tmp_path / 'full') == 2
     assert 'is not empty and has no prepared.json' in capsys.readouterr().err
 
 
@@ -359,7 +359,7 @@ def test_other_settings_are_refused_and_scales_added(tmp_path: Path, capsys: pyt
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'out').rglob('*.png')}
     capsys.readouterr()
     for other in (('--fit', 'squeeze'), ('--limit', 2), ('--min-size', 10), ('--no-keep-gray',), ('--size', 32)):
-        assert tool(*ask, '--scales', 8, *other) == 1
+        assert tool(*ask, '--scales', 8, *other) == 2
         assert 'was prepared with' in capsys.readouterr().err
     assert tool(*ask, '--scales', 16) == 0
     assert '3 pictures in' in capsys.readouterr().out
@@ -489,5 +489,5 @@ def test_the_command_itself(tmp_path: Path) -> None:
             run_tool('prepare_data', arguments, pytest.MonkeyPatch())
 
     said = forked(run, cwd=tmp_path)
-    assert '1 unreadable' in said and '\\udcfe.jpg: unreadable: empty' in said
+    assert '1 unreadable' in said and '\\xfe.jpg: unreadable: empty' in said
     assert list(tree(tmp_path / 'out' / 'GT')) == ['%FF.png']

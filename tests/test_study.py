@@ -124,7 +124,7 @@ def test_options_of_the_tool(tiny_data: Path, tmp_path: Path, capsys: Any) -> No
     assert 'Not done yet' in (out / 'table.md').read_text()
     assert study(path, out, launcher, '--report', '--reference', 'Light') == 0
     assert json.loads((out / 'results.json').read_text())['reference'] == 'Light'
-    assert study(path, out, launcher, '--report', '--reference', 'Heavy') == 1
+    assert study(path, out, launcher, '--report', '--reference', 'Heavy') == 2
     assert "There is no row 'Heavy'" in capsys.readouterr().err
 
     launcher = Launcher()
@@ -211,7 +211,7 @@ def test_two_studies_do_not_share_a_folder(tmp_path: Path) -> None:
 def test_errors_name_what_is_wrong(
     change: tuple[str, str], message: str, tiny_data: Path, tmp_path: Path, capsys: Any
 ) -> None:
-    assert study(write_study(tmp_path, tiny_data, change), tmp_path / 'out', Launcher()) == 1
+    assert study(write_study(tmp_path, tiny_data, change), tmp_path / 'out', Launcher()) == 2
     error = capsys.readouterr().err
     assert re.search(message, error), error
     assert not (tmp_path / 'out').exists()
@@ -219,9 +219,9 @@ def test_errors_name_what_is_wrong(
 
 def test_unknown_rows_and_studies_are_named(tiny_data: Path, tmp_path: Path, capsys: Any) -> None:
     path = write_study(tmp_path, tiny_data)
-    assert study(path, tmp_path / 'out', Launcher(), '--rows', 'Heavy') == 1
+    assert study(path, tmp_path / 'out', Launcher(), '--rows', 'Heavy') == 2
     assert "no row 'Heavy'; the study has 'bicubic', 'Light', 'Random'" in capsys.readouterr().err
-    assert study(tmp_path / 'nothing.py', tmp_path / 'out', Launcher()) == 1
+    assert study(tmp_path / 'nothing.py', tmp_path / 'out', Launcher()) == 2
     assert 'no study' in (error := capsys.readouterr().err) and 'twemoji_4x, twemoji_8x' in error
 
 

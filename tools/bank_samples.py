@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
+from glean_plus.data.pictures import save
 from glean_plus.engine.pictures import to_array
 from glean_plus.models.banks import BANKS
+from glean_plus.terminal import Parser
 from glean_plus.weights import WeightsError, import_weights
 
 
@@ -32,7 +33,7 @@ def grid(pictures: torch.Tensor, columns: int) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', help='path or URL')
     parser.add_argument('out', type=Path, help='.png')
     parser.add_argument('--prefix', help='where in the file the bank is (default: the averaged generator)')
@@ -46,6 +47,15 @@ def main() -> None:
                         help='StyleGAN2: draw codes towards the mean by this factor. BigGAN: bound of the noise. '
                              '(default: not at all)')
     args = parser.parse_args()
+    for name in ('rows', 'columns'):
+        if (number := getattr(args, name)) is not None and number < 1:
+            parser.error(f'--{name} is 1 or more, not {number}')
+    if args.out.suffix.lower() != '.png':
+        parser.error(f'OUT must end in .png, but is {args.out}')
+    if args.truncation is not None and not args.truncation > 0:
+        parser.error(f'--truncation is more than 0, not {args.truncation}')
+    if not -2**63 <= args.seed < 2**63:
+        parser.error(f'--seed has 64 bits, but is {args.seed}')
 
     try:
         found = import_weights(args.checkpoint, args.prefix)
@@ -56,6 +66,8 @@ def main() -> None:
     has_classes = any(bank.class_dims)
     if args.classes and not has_classes:
         parser.error(f'--classes: {type(bank).__name__} has no classes')
+    if wrong := [label for label in args.classes or () if not 0 <= label < bank.num_classes]:
+        parser.error(f'--classes: this bank has the classes 0 to {bank.num_classes - 1}, not {wrong[0]}')
     count = (args.rows or (1 if has_classes else 4)) * args.columns
     noise = torch.randn(count, bank.noise_size, generator=torch.Generator().manual_seed(args.seed))
     options: dict[str, Any] = {} if args.truncation is None else dict(truncation=args.truncation)
@@ -68,7 +80,10 @@ def main() -> None:
     with torch.no_grad():
         pictures = bank(noise, **options)
     pictures = pictures.flip(1) if args.bgr else pictures
-    Image.fromarray(grid(pictures, args.columns)).save(args.out)
+    try:
+        save(grid(pictures, args.columns), args.out)
+    except OSError as error:
+        sys.exit(f'{args.out} cannot be written ({error.strerror or error}): choose another place.')
     print(f'{args.out}: {len(noise)} pictures of {bank.out_size} px')
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from mmengine.registry import init_default_scope
 
 import glean_plus  # noqa: F401
+from glean_plus.terminal import Parser
 
 
 def size(text: str) -> tuple[int, int]:
@@ -32,7 +33,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--task', choices=['restore', 'color', 'train'], default='restore',
                         help='super-resolution, colorization on a BigGAN-deep, or a step of training '
                         '(default: %(default)s)')
@@ -78,6 +79,13 @@ def main() -> None:
     from glean_plus.devices import DeviceError, usable_device
 
     init_default_scope('mmagic')
+    try:
+        usable_device(args.device)
+    except DeviceError as error:
+        sys.exit(f'benchmark: {error}')
+    for path in (args.out, args.plot):
+        if path is not None and not path.absolute().parent.is_dir():
+            sys.exit(f'benchmark: there is no folder {path.absolute().parent} for {path.name}: make it, or choose another.')
     known = [name for name, contender in CONTENDERS.items() if contender.task == args.task]
     if unknown := [name for name in args.only or () if name not in known]:
         sys.exit(f'benchmark: there is no contender {unknown[0]!r}; known are {", ".join(map(repr, known))}.')
@@ -86,7 +94,6 @@ def main() -> None:
         known = [name for name in known if name not in left]
     tables, by_size = [], {}
     try:
-        usable_device(args.device)
         for in_size, out_size in args.sizes or [TASKS[args.task]]:
             names = args.only or [name for name in known if out_size == 4 * in_size or '4x' not in name]
             setting = Setting(in_size, out_size, args.batch, args.device, args.threads)
@@ -94,7 +101,7 @@ def main() -> None:
             by_size[out_size] = found
             tables.append(markdown(setting, found, limits, names[0]))
             print(tables[-1], flush=True)
-    except (BenchmarkError, DeviceError) as error:
+    except BenchmarkError as error:
         sys.exit(f'benchmark: {error}')
     if args.plot is not None:
         plot(by_size, args.plot)

@@ -20,11 +20,12 @@ from pathlib import Path
 from glean_plus.restore import RestoreError, Restorer
 from glean_plus.restore.calibration import calibrate, others, pictures_of, table, write_bounds
 from glean_plus.restore.failure import DRAWS
+from glean_plus.terminal import Parser
 from glean_plus.weights import WeightsError
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('model', help='name, checkpoint, or, with --checkpoint, config')
     parser.add_argument('folder', type=Path, metavar='FOLDER', help='inputs of its kind, 40 or more')
     parser.add_argument('--checkpoint', help='weights of a config')

@@ -16,6 +16,7 @@ from pathlib import Path
 import glean_plus  # noqa: F401
 from glean_plus.analysis.complexity import Complexity, Published, complexity, misses, published_column
 from glean_plus.cli import read_config
+from glean_plus.terminal import Parser
 
 HEAD = ('model', 'part', 'paper', "ours, paper's accounting", 'ours, kept and computed')
 SUMMARY_HEAD = ('config', 'from -> to', 'parameters', 'trained', 'multiply-adds', "FLOPs, paper's accounting")
@@ -62,7 +63,7 @@ def markdown(table: Sequence[Sequence[str]]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', nargs='+', type=Path, help='paths or names')
     parser.add_argument('--in-size', type=int, help='refuse configs of another input size')
     parser.add_argument('--table', action='store_true', help='one line a config, as a Markdown table')

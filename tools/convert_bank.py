@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 import glean_plus
+from glean_plus.terminal import Parser
 from glean_plus.weights import Imported, WeightsError, import_weights, write_with_card
 
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
@@ -59,7 +61,7 @@ def report(found: Imported) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', help='path or URL: .pth, .pt, .bin, .safetensors or .pkl')
     parser.add_argument('out', type=Path, help='.safetensors; the card is written beside it as .json')
     parser.add_argument('--prefix', help='where in the file the network is, such as g_ema; the averaged one if not given')
@@ -95,7 +97,10 @@ def main() -> None:
         note="The weights' licence is that of their source.",
     )
     state = {f'{top}.{key}': value for key, value in found.state.items()}
-    card = write_with_card(state, args.out, card, dtype=DTYPES[args.dtype] if args.dtype else None)
+    try:
+        card = write_with_card(state, args.out, card, dtype=DTYPES[args.dtype] if args.dtype else None)
+    except (OSError, SafetensorError) as error:
+        sys.exit(f'convert_bank: {args.out} cannot be written ({error}): choose another place.')
     print(f'{args.out}: {len(state)} tensors, {card["size"] / 1e6:.1f} MB, SHA-256 {card["sha256"]}')
 
 

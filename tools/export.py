@@ -22,6 +22,7 @@ from pathlib import Path
 from glean_plus.data.pictures import save_text
 from glean_plus.export import FORMATS, OPSET, OPSETS, Exported, ExportError, export
 from glean_plus.restore import RestoreError
+from glean_plus.terminal import Parser
 from glean_plus.weights import WeightsError
 
 
@@ -42,7 +43,7 @@ def table(exported: Exported) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('model', help='name, checkpoint, or, with --checkpoint, config')
     parser.add_argument('out', type=Path, metavar='OUT', help=f'file, {", ".join(FORMATS)}')
     parser.add_argument('--checkpoint', help='weights of a config')
@@ -64,6 +65,8 @@ def main() -> None:
         )  # fmt: skip
     except (ExportError, RestoreError, WeightsError) as error:
         sys.exit(f'export: {error}')
+    except OSError as error:
+        sys.exit(f'export: {args.out} cannot be written ({error.strerror or error}): choose another place.')
     print(table(exported), file=sys.stderr if args.json == '-' else sys.stdout)
     if args.json:
         report = dict(file=str(exported.path), facts=exported.facts, measured=[asdict(each) for each in exported.measured])

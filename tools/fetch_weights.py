@@ -14,6 +14,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+from glean_plus.terminal import Parser
 from glean_plus.weights import CATALOGUE, Card, WeightsError, read_card
 from glean_plus.weights.fetch import cached_path, fetch
 
@@ -38,7 +39,7 @@ def listing(cards: list[Card], cache: Path | None) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('names', nargs='*', metavar='NAME', help='what to fetch')
     parser.add_argument('--list', action='store_true', help='list all there is, as without a name')
     parser.add_argument('--cache', type=Path, help='folder for the files')

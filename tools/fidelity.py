@@ -23,6 +23,7 @@ from glean_plus.data.files import pictures_below
 from glean_plus.files import read_names
 from glean_plus.metrics import KIDMetric, LRConsistency, STLPIPSMetric
 from glean_plus.restore import RestoreError, Restorer
+from glean_plus.terminal import Parser
 from glean_plus.weights import WeightsError
 
 COLUMNS = ('PSNR', 'LR-PSNR', 'ST-LPIPS', '1000 KID')
@@ -45,7 +46,7 @@ def measure(restorer: Restorer, pairs: list[tuple[np.ndarray, np.ndarray]]) -> t
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('model', help='name or checkpoint')
     parser.add_argument('lq', type=Path, metavar='LQ', help='folder of inputs')
     parser.add_argument('gt', type=Path, metavar='GT', help='folder of truths')
@@ -55,11 +56,20 @@ def main() -> None:
     parser.add_argument('--consistent', type=int, default=0, metavar='STEPS', help='of `restore`, with values below 0.5')
     parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N, mps or auto (default: %(default)s)')
     args = parser.parse_args()
+    if args.names and not args.names.is_file():
+        parser.error(f'--names: there is no list {args.names}')
+    if args.every < 1:
+        parser.error(f'--every is 1 or more, not {args.every}')
+    if wrong := [value for value in args.values if not 0 <= value <= 1]:
+        parser.error(f'--values are 0 (the bank) to 1 (the input), not {wrong[0]}')
+    for folder in (args.lq, args.gt):
+        if not folder.is_dir():
+            parser.error(f'there is no folder {folder}')
     if args.names:
         names = read_names(args.names)
     else:
         names = [name for name in pictures_below(args.lq)[0] if '/' not in name]
-    names = names[::max(args.every, 1)]
+    names = names[::args.every]
     if len(names) < 2:
         sys.exit(f'{args.lq} has {len(names)} such pictures, but a distance of two sets takes two or more of each.')
     if missing := [path for folder in (args.lq, args.gt) for name in names if not (path := folder / name).is_file()]:

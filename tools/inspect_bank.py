@@ -21,11 +21,12 @@ from mmengine.registry import init_default_scope
 import glean_plus  # noqa: F401
 from glean_plus.cli import Overrides, apply_overrides, read_config
 from glean_plus.devices import DeviceError
+from glean_plus.terminal import Parser
 from glean_plus.weights import WeightsError
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', type=Path, help='config of a GLEAN or LightGLEAN, path or name')
     parser.add_argument('checkpoint', help='.pth or .safetensors of it, path or URL')
     parser.add_argument('images', type=Path, nargs='?', help="folder of pictures (default: the config's data)")

@@ -19,12 +19,13 @@ from glean_plus.cli import Overrides, apply_overrides, read_config
 from glean_plus.devices import DeviceError
 from glean_plus.inversion import InversionError, Inverter, Settings, invert_folder
 from glean_plus.inversion.scores import Scores
+from glean_plus.terminal import Parser
 from glean_plus.weights import WeightsError
 
 
 def parse_args() -> argparse.Namespace:
     default = Settings()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of a restorer, path or name, for super-resolution or colorization')
     parser.add_argument('input', type=Path, help="picture, or folder of pictures, of the config's input size")
     parser.add_argument('out', type=Path, help='folder of the results')
@@ -58,6 +59,8 @@ def main() -> None:
     args = parse_args()
     config = read_config(args.config)
     apply_overrides(config, args.cfg_options)
+    if 'generator' not in (config.get('model') or {}):
+        sys.exit(f'invert: {args.config} is no restorer: its model has no generator. Give the config of one.')
     try:
         settings = Settings(args.steps, args.lr, args.restarts, args.prior, args.time_limit, args.seed)
         inverter = Inverter(config.model.generator.to_dict(), settings, args.space, args.label, args.bgr, args.device)

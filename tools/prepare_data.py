@@ -47,9 +47,10 @@ SETS_ONLY = ('names', 'limit', 'min_size', 'keep_gray', 'subset')
 def parser() -> argparse.ArgumentParser:
     from glean_plus.data.fit import FITS
     from glean_plus.data.sets import SETS, table
+    from glean_plus.terminal import Parser
 
     fits = '; '.join(f'{name}: {what}' for name, what in FITS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__ + table(), formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument('set', choices=[*SETS, 'crops'], metavar='SET', help='data set, see above')
     parser.add_argument('source', type=Path, metavar='SOURCE', help='folder of the data set as it was unpacked')
@@ -81,8 +82,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code: 0; 1 with more problems than allowed, or where the set cannot be prepared; 130 when interrupted."""
+    """Exit code: 0; 1 with more problems than allowed; 2 if the set cannot be prepared; 130 when interrupted."""
     from glean_plus.data import DataError, Settings, SettingsError, check, prepare
+    from glean_plus.terminal import printable
 
     command = parser()
     args = command.parse_args(arguments)
@@ -106,8 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             report = prepare(args.source, args.out, settings, args.workers, args.allow_problems)
     except (DataError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
+        print(f'prepare_data: {printable(error)}', file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print('Interrupted; the same command goes on from here.', file=sys.stderr)
         return 130
@@ -154,14 +156,16 @@ def crops(args: argparse.Namespace, command: argparse.ArgumentParser) -> int:
 
 def tell(report: Report, args: argparse.Namespace, keep_gray: bool) -> None:
     """Print what was done, and what can be done about files that were left out."""
+    from glean_plus.terminal import printable
+
     for note in report.notes:
-        print(note)
+        print(printable(note))
     if args.check:
         print(f'{report.pictures} pictures read')
     else:
         print(f'{report.pictures} pictures in {args.out}, {report.new} of them new')
     for problem in report.problems if args.check else report.problems[:SHOWN]:
-        print(f'  {problem.source}: {problem.kind}: {problem.detail}')
+        print(printable(f'  {problem.source}: {problem.kind}: {problem.detail}'))
     counts = Counter(problem.kind for problem in report.problems)
     if report.problems:
         total = ', '.join(f'{count} {kind}' for kind, count in counts.items())
@@ -176,6 +180,8 @@ def tell(report: Report, args: argparse.Namespace, keep_gray: bool) -> None:
 
 
 if __name__ == '__main__':
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors='backslashreplace')  # names of files may be broken UTF-8
-    sys.exit(main())
+    from glean_plus.terminal import lasting_streams
+
+    with lasting_streams():  # names of files may be broken UTF-8
+        code = main()
+    sys.exit(code)

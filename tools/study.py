@@ -24,12 +24,13 @@ from glean_plus.study.definition import Study, StudyError, read_study
 from glean_plus.study.execute import Launch, Progress, carry_out, duration, launch_process, only_one
 from glean_plus.study.report import write_report
 from glean_plus.study.runs import Run, measurements, plan, speeds
+from glean_plus.terminal import Parser, printable
 
 STUDIES = Path(__file__).resolve().parents[1] / 'configs' / 'studies'
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('study', help='study file, or the name of one of ours')
     parser.add_argument('--out', type=Path, required=True, help='folder of everything that it writes')
     parser.add_argument('--rows', nargs='+', metavar='LABEL', help='run these rows only (default: all)')
@@ -118,8 +119,8 @@ def main(arguments: Sequence[str] | None = None, launch: Launch = launch_process
             failed = carry_out(todo, Progress(len(todo), speed, args.jobs, say), args.threads, launch)
             say(str(write_report(whole, plan(whole, args.out, speeds(whole, args.out)), args.out)))
     except StudyError as error:
-        print(f'study: {error}', file=sys.stderr)
-        return 1
+        print(f'study: {printable(error)}', file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print('study: interrupted; the same command goes on.', file=sys.stderr)
         return 130

@@ -13,10 +13,9 @@ from glean_plus.export.check import BOUND, Measured, compare
 from glean_plus.export.errors import ExportError
 from glean_plus.export.formats import FORMATS, OPSET, OPSETS, Graph
 from glean_plus.export.graph import Served, Shape
-from glean_plus.files import whole_or_not_at_all
+from glean_plus.files import sweep, whole_or_not_at_all
 from glean_plus.restore.network import Network
 from glean_plus.restore.source import PathLike, Source, find
-from glean_plus.restore.write import sweep
 from glean_plus.version import __version__
 from glean_plus.weights.fetch import sha256
 
@@ -92,7 +91,7 @@ def export(
         _facts(source, network, shape, label, each_label), opset,
     )  # fmt: skip
     format_ = FORMATS[path.suffix]
-    sweep(path)
+    sweep([path])
     with whole_or_not_at_all(path) as file:
         file.write(format_.write(graph))
         file.flush()

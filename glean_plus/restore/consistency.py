@@ -77,6 +77,7 @@ class Consistency:
         colours: How many of the channels the score counts.
         white: The highest level, to which the result is rounded; 1 for floats, which are not.
         share: Of the way to the projection that is gone.
+        block: Rows of the input that are worked on at a time.
         assess: Score what the projection is given, and the enlarged input, too: :attr:`own_lr_psnr`, :attr:`lr_gain`.
         flat: What the input fixes exactly, after the projection; None for nothing.
     """
@@ -92,11 +93,13 @@ class Consistency:
         share: float = 1.0,
         assess: bool = False,
         flat: FlatAreas | None = None,
+        block: int = BLOCK,
     ) -> None:
         self.lq, self.height, self.scale, self.steps = lq, height, scale, steps
         self.colours, self.white, self.share, self.assess = colours, white, share, assess
         self.flat = flat
         self.pyramid = Pyramid(scale)
+        self.block = block
         self.halo = REACH * (steps + 1)
         self._errors = dict(result=0.0, own=0.0, enlarged=0.0)
         self._count = 0
@@ -125,8 +128,8 @@ class Consistency:
         """Strips (C, h, s W) -> strips of the same rows, cut otherwise; 0 to 1."""
         height, scale = self.height, self.scale
         held, first = next(strips), 0  # rows of the result from row `first` of the input on
-        for top in range(0, height, BLOCK):
-            bottom = min(top + BLOCK, height)
+        for top in range(0, height, self.block):
+            bottom = min(top + self.block, height)
             begin, end = max(top - self.halo, 0), min(bottom + self.halo, height)
             held, first = held[:, scale * (begin - first):], begin
             while held.shape[1] < scale * (end - first):

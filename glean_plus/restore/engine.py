@@ -45,6 +45,10 @@ class Limits:
     def activations(self) -> int:
         return self.memory // 2
 
+    def rows(self, width: int, most: int) -> int:
+        """How many rows, so many pixels wide, are held at a time: as an eighth of the memory holds, 1 to ``most``."""
+        return max(1, min(most, self.memory // 8 // (BYTES * width)))
+
 
 def default_mode(network: Network) -> str:
     """What does best on held-out pictures: see the README."""
@@ -78,8 +82,20 @@ def axes(network: Network, mode: str, height: int, width: int, limits: Limits) -
     """Tiles of a picture, along its height and its width.
 
     Raises:
-        RestoreError: If the memory is too small for a single tile.
+        RestoreError: If the memory is too small for a single tile, or for the rows of the result that a row of tiles
+            makes.
     """
+    rows, columns = _axes(network, mode, height, width, limits)
+    need = 4 * BYTES * network.scale**2 * min(rows.tile, height) * columns.reach
+    if need > limits.memory:
+        raise RestoreError(
+            f'A picture {width} pixels wide needs {math.ceil(need / 2**20)} MB: raise the memory, now '
+            f'{limits.memory >> 20} MB.'
+        )
+    return rows, columns
+
+
+def _axes(network: Network, mode: str, height: int, width: int, limits: Limits) -> tuple[Axis, Axis]:
     size, scale, multiple = network.in_size, network.scale, network.multiple
     pixels = pixels_at_once(network, limits)
     if mode == 'tiles':
@@ -124,7 +140,9 @@ def strips(
     scale = network.scale
     codes = _shared_codes(network, images, layers, rows, columns)
     per_call = max(1, min(limits.batch, int(limits.activations / (network.bytes_per_pixel * rows.tile * columns.tile))))
+    held = scale * min(rows.tile, height)  # rows of the result; what is beyond the picture is not kept
     buffer = torch.zeros(0)
+    piece_rows = limits.rows(scale * width, PIECE * scale)
     places = [(image, column) for column in range(len(columns.starts)) for image in range(len(images))]
     across = mirrored(0, columns.reach, width)
     for row, top in enumerate(rows.starts):
@@ -138,13 +156,13 @@ def strips(
             origin = (top, starts[0]) if mode == 'direct' else (0, 0)
             results = layers.restore(network, tiles, codes.of([image for image, _ in some]), origin).cpu()
             if not buffer.numel():
-                buffer = torch.zeros(len(images), results.shape[1], scale * rows.tile, scale * columns.reach)
+                buffer = torch.zeros(len(images), results.shape[1], held, scale * columns.reach)
             for (image, column), start, result in zip(some, starts, results):
-                window = rows.windows[row][:, None] * columns.windows[column]
-                buffer[image, :, :, scale * start:scale * (start + columns.tile)] += result * window
+                window = rows.windows[row][:held, None] * columns.windows[column]
+                buffer[image, :, :, scale * start:scale * (start + columns.tile)] += result[:, :held] * window
         last = row + 1 == len(rows.starts)
         done = int(scale * ((height if last else rows.starts[row + 1]) - top))
-        for piece in buffer[:, :, :done, :scale * width].split(PIECE * scale, dim=2):
+        for piece in buffer[:, :, :done, :scale * width].split(piece_rows, dim=2):
             yield piece.clone()
         if not last:
             rest = buffer[:, :, done:].clone()
@@ -177,11 +195,11 @@ def _shared_codes(
     return layers.codes(network, torch.stack([shrunk(image, size, layers) for image in images]))
 
 
-def shrunk(image: np.ndarray, size: tuple[int, int], layers: Layers) -> Tensor:
-    """(H, W, K) -> (K, *size), 0 to 1, by MATLAB's bicubic; as floats, never the whole picture at once."""
+def shrunk(image: np.ndarray, size: tuple[int, int], layers: Layers, rows: int = ROWS) -> Tensor:
+    """(H, W, K) -> (K, *size), 0 to 1, by MATLAB's bicubic; as floats, ``rows`` at a time."""
     height, width = image.shape[:2]
-    narrow = [matlab_resize(layers.tensor(image[top:top + ROWS]), (min(ROWS, height - top), size[1]))
-              for top in range(0, height, ROWS)]  # fmt: skip
+    narrow = [matlab_resize(layers.tensor(image[top:top + rows]), (min(rows, height - top), size[1]))
+              for top in range(0, height, rows)]  # fmt: skip
     return matlab_resize(torch.cat(narrow, dim=1), size).clamp(0, 1)
 
 
@@ -190,10 +208,11 @@ def _fitted(network: Network, images: Sequence[np.ndarray], layers: Layers, limi
     height, width = images[0].shape[:2]
     size, scale = network.in_size, network.scale
     small = [max(1, round(side * size / max(height, width))) for side in (height, width)]
-    fitted = torch.stack([shrunk(image, (small[0], small[1]), layers) for image in images])
+    rows = limits.rows(width, ROWS)
+    fitted = torch.stack([shrunk(image, (small[0], small[1]), layers, rows) for image in images])
     padded = fitted[:, :, mirrored(0, size, small[0])][..., mirrored(0, size, small[1])]
     per_call = max(1, min(limits.batch, int(limits.activations / (network.bytes_per_pixel * size * size))))
     results = torch.cat([
         layers.restore(network, part, Codes(), (0, 0)).cpu() for part in padded.split(per_call)
     ])[:, :, :scale * small[0], :scale * small[1]]  # fmt: skip
-    yield from matlab_strips(results, (scale * height, scale * width), ROWS)
+    yield from matlab_strips(results, (scale * height, scale * width), limits.rows(scale * width, ROWS))

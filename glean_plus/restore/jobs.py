@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,8 +59,14 @@ class Job:
         Args:
             results: Of :meth:`results`; a heat map may be missing, as not every model has one.
             since: In nanoseconds, as files have it.
+
+        Raises:
+            OSError: If the source is gone.
         """
-        since = max(since, self.source.stat().st_mtime_ns)
+        status = self.source.stat()
+        # By a date in the future, as of a clock that was wrong, a source would be newer than each of its results.
+        future = status.st_mtime_ns > time.time_ns()
+        since = max(since, status.st_ctime_ns if future else status.st_mtime_ns)
         heat_map = self.report.with_suffix('.png')
         return all(
             path.is_file() and path.stat().st_mtime_ns >= since for path in results if path != heat_map

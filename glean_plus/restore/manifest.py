@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from glean_plus.data.pictures import save_text
+from glean_plus.files import partial_name
 from glean_plus.restore.base import PictureRestorer
 from glean_plus.restore.errors import RestoreError
 from glean_plus.version import __version__
@@ -41,6 +42,31 @@ def manifest(restorer: PictureRestorer, options: Mapping[str, Any], command: Seq
     )  # fmt: skip
 
 
+def content_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config's ``model`` decides results beside the weights of its checkpoint, as JSON has it.
+
+    Where the config lies does not count, and neither does the file of the bank: the checkpoint has its weights.
+    """
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): kept(each) for key, each in value.items() if key != 'pretrained'}
+        if isinstance(value, (list, tuple)):
+            return [kept(each) for each in value]
+        return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+
+    return {key: kept(model[key]) for key in ('type', 'generator', 'data_preprocessor') if key in model}
+
+
+def _differences(found: Any, wanted: Any, name: str = '') -> Iterator[str]:
+    """A text for each value that is another, its key with those around it."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        for key in sorted({*found, *wanted}):
+            yield from _differences(found.get(key), wanted.get(key), f'{name}.{key}' if name else key)
+    elif found != wanted:
+        yield f'{name} {shown(found)}, now {shown(wanted)}'
+
+
 def path_of(out: Path, single: bool) -> Path:
     """Beside a single result, or in the folder of results."""
     return out.with_name(f'{out.name}.run.json') if single else out / 'glean-plus.run.json'
@@ -60,15 +86,17 @@ def goes_on(path: Path, wanted: Mapping[str, Any]) -> bool:
         raise RestoreError(
             f'{path} is no manifest of a run: remove it, or choose another place ({brief(error)}).'
         ) from error
-    other = [key for key in {**wanted['run'], **found} if wanted['run'].get(key) != found.get(key)]
-    if other:
-        listing = brief(', '.join(
-            f'{key} {shown(found.get(key))}, now {shown(wanted["run"].get(key))}' for key in sorted(other)
-        ))  # fmt: skip
+    if other := [*_differences(found, wanted['run'])]:
+        listing = brief(', '.join(other))
         raise RestoreError(
             f'The results beside {path} were made otherwise ({listing}): choose another place, or overwrite.'
         )
     return True
+
+
+def lock_path(path: Path) -> Path:
+    """Of a manifest: a hidden file beside it."""
+    return path.with_name(f'.{partial_name(path)}.lock')
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:

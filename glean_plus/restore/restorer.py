@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from glean_plus.color import lab_to_rgb, rgb_to_lab
-from glean_plus.restore import engine
+from glean_plus.restore import engine, manifest
 from glean_plus.restore.base import PictureRestorer
-from glean_plus.restore.consistency import Consistency
+from glean_plus.restore.consistency import BLOCK, REACH, Consistency
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.fidelity import STEPS, bank_factor, check_fidelity, input_share
 from glean_plus.restore.flat import FlatAreas, is_constant
@@ -75,8 +75,16 @@ class Restorer(PictureRestorer):
         label: int | None = None,
         fidelity: float | None = None,
     ) -> None:
-        if batch < 1 or consistent < 0:
-            raise RestoreError(f'batch is 1 or more and consistent 0 or more, but they are {batch} and {consistent}.')
+        for name, number, least in (('batch', batch, 1), ('consistent', consistent, 0)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise RestoreError(f'{name} is {least} or more, not {number!r}: give such a whole number.')
+        for name, choice in (('seed', seed), ('label', label)):
+            if choice is not None and (isinstance(choice, bool) or not isinstance(choice, int)):
+                raise RestoreError(f'{name} is a whole number, not {choice!r}: give one, or leave it out.')
+        if seed is not None and not -2**63 <= seed < 2**63:
+            raise RestoreError(f'seed has 64 bits, -2**63 to 2**63 - 1, but is {seed}: give a smaller one.')
+        if fidelity is not None and not isinstance(fidelity, (int, float)):
+            raise RestoreError(f'fidelity is a number from 0 to 1, not {fidelity!r}: give one, or leave it out.')
         check_fidelity(fidelity, consistent)
         self.limits = engine.Limits(batch, parse_bytes(max_memory))
         self.source = find(model, checkpoint)
@@ -107,7 +115,8 @@ class Restorer(PictureRestorer):
 
     def run_facts(self) -> dict[str, Any]:
         return dict(
-            model=self.source.name, config=self.source.config, weights=sha256(self.source.checkpoint), mode=self.mode,
+            config=manifest.content_of(self.source.model), weights=sha256(self.source.checkpoint),
+            bgr=self.network.bgr, mode=self.mode,
             precision=str(self.network.dtype).removeprefix('torch.'), speed=self.network.speed, seed=self.seed,
             consistent=self.consistent, label=self.label, fidelity=self.fidelity, max_memory=self.limits.memory,
         )  # fmt: skip
@@ -115,7 +124,8 @@ class Restorer(PictureRestorer):
     def about_facts(self) -> dict[str, Any]:
         card = self.source.card
         return dict(
-            checkpoint=str(self.source.checkpoint), device=str(self.network.device), batch=self.limits.batch,
+            model=self.source.name, config=self.source.config, checkpoint=str(self.source.checkpoint),
+            device=str(self.network.device), batch=self.limits.batch,
             licence=card.licence if card else '',
         )  # fmt: skip
 
@@ -170,11 +180,13 @@ class Restoration:
 
         share = input_share(restorer.fidelity)
         steps, share = (STEPS, share) if share else (restorer.consistent, 1.0)
+        halo, width = REACH * (steps + 1), restorer.scale * images[0].shape[1]
+        block = max(1, restorer.limits.rows(width, restorer.scale * (BLOCK + 2 * halo)) // restorer.scale - 2 * halo)
         checks = [
             Consistency(
                 lambda begin, end, image=image: layers.tensor(image[begin:end]),  # type: ignore[misc]
                 len(image), restorer.scale, steps, layers.colours, layers.white, share,
-                self.assess, FlatAreas(image, layers),
+                self.assess, FlatAreas(image, layers), block,
             )
             for image in images
         ]  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, Union
 
 from glean_plus.restore.embedded import embedded_model, literal
 from glean_plus.restore.errors import RestoreError
-from glean_plus.shipped import config_file, data_folder, own_config
+from glean_plus.shipped import ConfigError, config_file, config_of, data_folder, own_config
 from glean_plus.weights import CATALOGUE, Card, WeightsError, local_copy, read_card
 from glean_plus.weights.cards import hash_in_name, parse_card
 from glean_plus.weights.errors import brief
@@ -82,8 +82,9 @@ def find(model: PathLike | Mapping[str, Any], checkpoint: PathLike | None = None
     if text.endswith('.py'):
         raise RestoreError(f'{text} is a config and has no weights: give its checkpoint as well.')
     if not text.startswith(('http://', 'https://')) and not Path(text).expanduser().is_file():
-        close = difflib.get_close_matches(text, available()) or [*available()]
-        raise RestoreError(f'There is no model {text!r}, neither by name nor as a file; there are {", ".join(close)}.')
+        close = difflib.get_close_matches(text.lower(), available())
+        hint = f'did you mean {" or ".join(close)}?' if close else f'there are {", ".join(available())}.'
+        raise RestoreError(f'There is no model {text!r}, neither by name nor as a file; {hint}')
     file = local_copy(text)
     card = _card_beside(file)
     name = (card.config or card.name) if card is not None else ''
@@ -91,7 +92,8 @@ def find(model: PathLike | Mapping[str, Any], checkpoint: PathLike | None = None
         return Source(file.stem, _read_config(own_config(name)), name, file, card)
     embedded = embedded_model(file)
     if embedded is None:
-        raise RestoreError(f'{file} does not say which config it belongs to: give the config as well, and it second.')
+        raise RestoreError(f'{file} does not say which config it belongs to: give the config as well, and it second. '
+                           'A bank alone restores nothing.')
     return Source(file.stem, _model_of({'model': embedded}, str(file)), str(file), file, card)
 
 
@@ -117,9 +119,10 @@ def _config(given: str) -> Path:
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:
-    from mmengine.config import Config
-
-    return _model_of(Config.fromfile(path).to_dict(), str(path))
+    try:
+        return _model_of(config_of(path).to_dict(), str(path))
+    except ConfigError as error:
+        raise RestoreError(str(error)) from error
 
 
 def _model_of(config: Mapping[str, Any], what: str) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from glean_plus.data.exif import resized
-from glean_plus.files import partial_name, whole_or_not_at_all
+from glean_plus.files import whole_or_not_at_all
 from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.picture import Meta
 from glean_plus.restore.png import PngWriter
@@ -113,12 +112,6 @@ def fitting(ending: str, meta: Meta) -> tuple[Meta, list[str]]:
         notes.append(f'its text {", ".join(long)} is left out: {name} has room for {MOST_TEXT:,} bytes of each')
         meta = replace(meta, text={key: text for key, text in meta.text.items() if key not in long})
     return meta, notes
-
-
-def sweep(path: Path) -> None:
-    """Remove what killed processes left of ``path``."""
-    for partial in path.parent.glob(f'{glob.escape(partial_name(path))}.*.part'):
-        partial.unlink(missing_ok=True)
 
 
 def _options(name: str, meta: Meta) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""What `--max-memory` bounds, and that what it cannot bound is refused before the work."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glean_plus.restore import RestoreError, Restorer, engine
+from glean_plus.restore.memory import parse_bytes
+
+from conftest import forked
+from small_restorers import photo
+
+
+def test_a_line_needs_no_more_rows_than_it_has(light_checkpoint: Path) -> None:
+    """Its tiles are as high as the model's input, its result only as high as itself."""
+    line = np.repeat(photo('coffee', 1, 60), 20, axis=1)
+    whole, parts = (Restorer(light_checkpoint, device='cpu', mode='tiles', max_memory=size) for size in ('4G', '1M'))
+    np.testing.assert_array_equal(whole(line), parts(line))
+    rows, columns = engine.axes(parts.network, 'tiles', 1, 1200, parts.limits)
+    assert rows.tile == 16 and 16 * parts.scale**2 * rows.tile * columns.reach > parts.limits.memory // 4
+
+
+def test_rows_at_a_time_change_nothing(light_checkpoint: Path) -> None:
+    image = photo('chelsea', 70, 200)
+    for options in ({}, dict(consistent=2), dict(mode='fit')):
+        many, few = (Restorer(light_checkpoint, device='cpu', mode=options.get('mode', 'tiles'), max_memory=memory,
+                              consistent=options.get('consistent', 0)) for memory in ('4G', '1M'))  # fmt: skip
+        assert few.limits.rows(400, 10**6) < 64
+        np.testing.assert_allclose(many(image).astype(int), few(image).astype(int), atol=1)
+
+
+def test_a_picture_that_is_too_wide_is_refused_before_the_work(light_checkpoint: Path) -> None:
+    restorer = Restorer(light_checkpoint, device='cpu', max_memory='1M')
+    with pytest.raises(RestoreError, match='3000 pixels wide needs 12 MB: raise the memory, now 1 MB'):
+        restorer(np.zeros((20, 3000, 3), np.uint8))
+
+
+def peak_of(width: int, height: int, memory: str) -> None:
+    """Print the bytes that a restoration takes at most, beside a small one's."""
+    from glean_plus.restore.restorer import Restorer
+
+    restorer = Restorer('lightglean_twemoji_4x', device='cpu', max_memory=memory)
+    rows = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(rows).save('in.png')
+    restorer(np.zeros((16, 16, 3), np.uint8))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    from glean_plus.restore.folder import restore_files
+    from glean_plus.restore.jobs import find_jobs
+
+    records, _ = restore_files(restorer, find_jobs('in.png', Path('out.png')))
+    assert records[0].state == 'restored', records[0].error
+    print('peak', 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform != 'linux', reason='ru_maxrss is in kilobytes on Linux')
+@pytest.mark.parametrize('width, height, memory', [(60000, 1, '200M'), (1, 60000, '200M'), (6000, 400, '500M')])
+def test_the_peak_is_within_what_was_allowed(width: int, height: int, memory: str, tmp_path: Path) -> None:
+    output = forked(peak_of, width, height, memory, cwd=tmp_path)
+    peak = int(next(line for line in output.splitlines() if line.startswith('peak')).split()[1])
+    print(f'{width}x{height} at {memory}: {peak / 2**20:.0f} MB')
+    # The file, the picture in it, and what the allocator does not give back.
+    assert peak <= 1.15 * parse_bytes(memory) + 6 * width * height
