@@ -55,7 +55,8 @@ def embedded(content: bytes) -> list[bytes]:
     Qt's resource compiler (.rcc) and EFL's edje (.edj) store images as they are, one after another. A JPEG's header
     has no length: its bytes run on to the end of the resource file, which decoders ignore.
     """
-    found, start = [], 0
+    found: list[bytes] = []
+    start = 0
     while True:
         places = [place for mark in (b'RIFF', b'\xff\xd8\xff') if (place := content.find(mark, start)) >= 0]
         if not places:
