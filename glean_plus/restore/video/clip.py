@@ -190,7 +190,7 @@ class _Work:
             yield f'frames of another size than the first one: {self.reader.resized}, scaled to it'
 
 
-def _decoder(stream: av.VideoStream) -> av.VideoCodecContext:
+def _decoder(stream: av.VideoStream) -> Any:
     """The stream's own, but for VP8 and VP9 with an alpha channel, which FFmpeg's own decoders leave out."""
     import av
 
