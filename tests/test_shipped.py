@@ -52,7 +52,8 @@ def run_test(name: str, held_out: Path, work_dir: Path, perceptual: bool) -> dic
 
 
 def test_every_shipped_restorer_is_tested() -> None:
-    assert {path.stem for path in (CONFIGS / 'weights').glob('*glean*.safetensors')} == {*SHIPPED}
+    weights = {path.stem for path in (CONFIGS / 'weights').glob('*glean*.safetensors')}
+    assert {name for name in weights if 'photo' not in name} == {*SHIPPED}  # those: test_shipped_photos.py
 
 
 @pytest.mark.parametrize('name', SHIPPED)

@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument('--minutes', type=int, help='how long the training took')
     parser.add_argument('--data', choices=sorted(DATA), default='people', help='what it was trained on (default: people)')
     parser.add_argument('--metrics', type=Path, help='JSON file of a test, as `mim test ... --out` writes it')
+    parser.add_argument('--metrics-samples', type=Path, help='the same of a few images, which a test repeats')
     parser.add_argument('--note', default='', help='what a user must know, such as how small it was trained')
     args = parser.parse_args()
 
@@ -96,6 +97,8 @@ def main() -> None:
         card['training_minutes'] = args.minutes
     if args.metrics:
         card['metrics'] = json.loads(args.metrics.read_text())
+    if args.metrics_samples:
+        card['metrics_samples'] = json.loads(args.metrics_samples.read_text())
     card = write_with_card(state, args.out, card, dtype=torch.float16)
     print(f'{args.out}: {len(state)} tensors, {card["size"] / 1e6:.1f} MB, SHA-256 {card["sha256"]}')
 

@@ -1,0 +1,73 @@
+"""The shipped models of photographs do what their cards say, on the photographs that two packages bring along."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import skimage
+import sklearn.datasets
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from glean_plus.data.crops import CropSettings, prepare_crops
+
+from conftest import CONFIGS, load_tool
+
+SHIPPED = sorted(path.stem for path in (CONFIGS / 'weights').glob('lightglean_photo_*.safetensors'))
+FOLDERS = dict(
+    scikit_image=Path(skimage.__file__).parent / 'data',
+    scikit_learn=Path(sklearn.datasets.__file__).parent / 'images')  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The seven photographs of these packages, prepared as all test photographs are."""
+    folder = tmp_path_factory.mktemp('photos')
+    tool = load_tool('prepare_photos')
+    with open(tool.LIST, newline='') as file:
+        rows = [row for row in csv.DictReader(file) if row['package'] in FOLDERS]
+    with open(folder / 'sources.csv', 'w') as sources:
+        sources.write('file,split\n')
+        for row in rows:
+            path = folder / row['package'] / Path(row['file']).name
+            path.parent.mkdir(exist_ok=True)
+            shutil.copy(FOLDERS[row['package']] / path.name, path)
+            sources.write(f'{row["package"]}/{path.name},test\n')
+    out = tmp_path_factory.mktemp('prepared')
+    report = prepare_crops(folder, out, CropSettings())
+    assert report.crops['test'] == 7 and not report.problems
+    return out
+
+
+def metrics_of(name: str, photographs: Path, work_dir: Path) -> dict[str, float]:
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    config.work_dir, config.load_from = str(work_dir), str(CONFIGS / 'weights' / f'{name}.safetensors')
+    loader = config.test_dataloader
+    loader.update(num_workers=0, persistent_workers=False)
+    loader.dataset.data_root = str(photographs / 'test')
+    config.custom_hooks[0].save_predictions = False
+    config.env_cfg.dist_cfg.backend = 'gloo'
+    runner = Runner.from_cfg(config)
+    hook = load_tool('test').Metrics()
+    runner.register_hook(hook)
+    runner.test()
+    return hook.values
+
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_metrics_are_the_card_s_and_beat_bicubic(name: str, photographs: Path, tmp_path: Path) -> None:
+    card = json.loads((CONFIGS / 'weights' / f'{name}.json').read_text())
+    found = metrics_of(name, photographs, tmp_path)
+    assert {key: found[key] for key in card['metrics_samples']} == pytest.approx(card['metrics_samples'], rel=2e-3)
+    for metrics in (found, card['metrics']):
+        assert metrics['PSNR'] > metrics['bicubic/PSNR']
+        assert metrics['ST-LPIPS-vgg'] < metrics['bicubic/ST-LPIPS-vgg']
+
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_files_are_small_enough_to_ship(name: str) -> None:
+    assert (CONFIGS / 'weights' / f'{name}.safetensors').stat().st_size < 16_000_000
