@@ -15,6 +15,7 @@ import scipy.stats
 
 from glean_plus.study.definition import StudyError, read_study
 from glean_plus.study.execute import Progress, carry_out, only_one
+from glean_plus.study.hooks import PerPicture
 from glean_plus.study.runs import Run, plan
 from glean_plus.study.statistics import better_pairs, group_average, paired_test, seed_average, spread
 
@@ -253,3 +254,10 @@ def test_paired_test_is_scipy_s() -> None:
         paired_test(dict(a=1.0, b=2.0), dict(a=1.0))
     with pytest.raises(StudyError, match='in no group'):
         group_average(dict(a=1.0), {})
+
+
+def test_counts_beside_a_metric_are_no_metrics() -> None:
+    """A study has one number for each of its metrics, also where an image is exact or left out."""
+    hook = PerPicture()
+    hook.after_test_epoch(None, {'PSNR': 40.0, 'PSNR-exact': 1, 'bicubic/NIQE': 5.0, 'bicubic/NIQE-left-out': 2})
+    assert hook.metrics == {'PSNR': 40.0, 'bicubic/NIQE': 5.0}

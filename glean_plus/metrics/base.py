@@ -14,7 +14,7 @@ from mmagic.evaluation.metrics.metrics_utils import obtain_data
 from mmengine.logging import print_log
 from torch import Tensor
 
-from glean_plus.metrics.directions import lower_is_better
+from glean_plus.metrics.directions import EXACT, LEFT_OUT, lower_is_better
 from glean_plus.weights.errors import brief
 
 ORDERS = ('rgb', 'bgr')
@@ -102,7 +102,7 @@ class PictureMetric(BaseSampleWiseMetric):
         numbers = [result[self.metric] for result in results if WHY not in result]
         found = {self.metric: self.scaling * sum(numbers) / len(numbers)} if numbers else {}
         if self.exact is not None and (exact := sum(number >= self.exact for number in numbers)):
-            found[f'{self.metric}-exact'] = exact
+            found[self.metric + EXACT] = exact
         return found | self.left_out(results)
 
     def left_out(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -116,7 +116,7 @@ class PictureMetric(BaseSampleWiseMetric):
         count = f'{len(texts)} of {len(results)} images'
         text = f'{name} does not exist for {count}, {mean}: {"; ".join(texts[:SHOWN])}{more}.'
         print_log(text, logger='current', level=logging.WARNING)
-        return {f'{self.metric}-left-out': len(texts)}
+        return {self.metric + LEFT_OUT: len(texts)}
 
 
 def image_name(sample: Mapping[str, Any]) -> str:

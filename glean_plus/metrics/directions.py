@@ -11,6 +11,8 @@ LOWER_IS_BETTER = {
     'PSNR': False, 'SSIM': False, 'SNR': False, 'MAE': True, 'MSE': True, 'NIQE': True,
     'SAD': True, 'MattingMSE': True, 'GradientError': True, 'ConnectivityError': True,
 }  # fmt: skip
+# Ends of the keys that count images beside a metric, and are none themselves.
+EXACT, LEFT_OUT = '-exact', '-left-out'
 
 
 def lower_is_better(metric: type) -> bool | None:

@@ -87,7 +87,10 @@ class PerPicture(Hook):
                         of_pictures[name] = float(number) * getattr(metric, 'scaling', 1)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        self.metrics = {key: float(value) for key, value in (metrics or {}).items()}
+        from glean_plus.metrics.directions import EXACT, LEFT_OUT  # takes seconds to import
+
+        numbers = {key: float(value) for key, value in (metrics or {}).items()}
+        self.metrics = {key: value for key, value in numbers.items() if not key.endswith((EXACT, LEFT_OUT))}
 
 
 def picture_name(metainfo: dict[str, Any]) -> str:
