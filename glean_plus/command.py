@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glean_plus.face_options import add_face_arguments, given_options
+from glean_plus.shipped import DEFAULT_MODEL
 from glean_plus.terminal import OutputError, Parser, lasting_streams, printable, program
 from glean_plus.web.arguments import add_web_arguments
 
@@ -133,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('input', metavar='IN', help='picture, video, folder, or pattern in quotes')
     parser.add_argument('output', metavar='OUT', type=Path, help='picture, video, or folder')
-    parser.add_argument('--model', default='lightglean_twemoji_4x',
+    parser.add_argument('--model', default=DEFAULT_MODEL,
                         help='name (see `models`), checkpoint, or, with --checkpoint, config (default: %(default)s)')
     parser.add_argument('--checkpoint', help='weights of a config')
     parser.add_argument('--mode', choices=['direct', 'tiles', 'fit'],

@@ -12,6 +12,9 @@ import glean_plus
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+# What restores where nobody names a model.
+DEFAULT_MODEL = 'lightglean_photo_4x'
+
 PREFIX = 'glean_plus::'  # before the name of a config of ours, as OpenMMLab's packages have it
 
 

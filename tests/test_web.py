@@ -33,6 +33,7 @@ from glean_plus.command import main
 from glean_plus.faces import FaceRestorer, detectors
 from glean_plus.restore import RestoreError
 from glean_plus.restore.read import read
+from glean_plus.shipped import DEFAULT_MODEL
 from glean_plus.web import page as web_page
 from glean_plus.web import server as web_server
 from glean_plus.web import store as web_store
@@ -521,7 +522,7 @@ def test_a_port_that_is_taken(page: Page, capsys: Any) -> None:
 def test_models_are_those_that_are_here(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('GLEAN_PLUS_CACHE', str(tmp_path / 'cache'))
     names = [*offers((str(model),))]
-    assert names[:2] == ['light', 'lightglean_twemoji_4x'] and 'glean_cat_16x' not in names and len(names) == 7
+    assert names[:2] == ['light', DEFAULT_MODEL] and 'glean_cat_16x' not in names and len(names) == 8
     with pytest.raises(RestoreError, match='Two models are named light'):
         offers((str(model), str(shutil.copy(model, tmp_path))))
     own = Path(shutil.copy(model, tmp_path / 'own.pth'))

@@ -17,10 +17,10 @@ from glean_plus.restore.errors import RestoreError
 from glean_plus.restore.fidelity import MIDDLE, STEPS, check_fidelity
 from glean_plus.restore.restorer import Restorer
 from glean_plus.restore.source import available, is_here
+from glean_plus.shipped import DEFAULT_MODEL
 from glean_plus.web.settings import Settings
 
 BEST = 'best'
-FIRST = 'lightglean_twemoji_4x'  # of the list, where the operator adds none
 LARGEST_SEED = 2**31 - 1
 
 
@@ -96,7 +96,7 @@ def offers(models: tuple[str, ...]) -> dict[str, Offer]:
             raise RestoreError(f'Two models are named {path.stem}: rename the file {given}.')
         own[path.stem] = Offer(str(path), 'added by the operator')
     cards = available()
-    for name in sorted(cards, key=lambda name: name != FIRST):
+    for name in sorted(cards, key=lambda name: name != DEFAULT_MODEL):
         if name not in own and is_here(cards[name]):
             own[name] = Offer(name, f'{cards[name].data}. {cards[name].licence}')
     if not own:
