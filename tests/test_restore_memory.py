@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from glean_plus.restore import RestoreError, Restorer, engine
-from glean_plus.restore.memory import parse_bytes
+from glean_plus.restore.layers import Layers
+from glean_plus.restore.memory import LivePeak, parse_bytes
 
 from conftest import forked
 from small_restorers import photo
@@ -22,8 +23,11 @@ def test_a_line_needs_no_more_rows_than_it_has(light_checkpoint: Path) -> None:
     line = np.repeat(photo('coffee', 1, 60), 20, axis=1)
     whole, parts = (Restorer(light_checkpoint, device='cpu', mode='tiles', max_memory=size) for size in ('4G', '1M'))
     np.testing.assert_array_equal(whole(line), parts(line))
-    rows, columns = engine.axes(parts.network, 'tiles', 1, 1200, parts.limits)
-    assert rows.tile == 16 and 16 * parts.scale**2 * rows.tile * columns.reach > parts.limits.memory // 4
+    layers = Layers(gray=False, alpha=False, white=255)
+    with LivePeak() as live:
+        for _ in engine.strips(parts.network, [line], layers, 'tiles', parts.limits):
+            pass
+    assert live.peak <= parts.limits.memory
 
 
 def test_rows_at_a_time_change_nothing(light_checkpoint: Path) -> None:
