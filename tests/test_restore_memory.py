@@ -64,10 +64,9 @@ def peak_of(width: int, height: int, memory: str) -> None:
 
 @pytest.mark.soak
 @pytest.mark.skipif(sys.platform != 'linux', reason='ru_maxrss is in kilobytes on Linux')
-@pytest.mark.parametrize('width, height, memory', [(60000, 1, '200M'), (1, 60000, '200M'), (6000, 400, '500M')])
+@pytest.mark.parametrize('width, height, memory', [(60000, 1, '200M'), (1, 60000, '200M'), (6000, 200, '500M')])
 def test_the_peak_is_within_what_was_allowed(width: int, height: int, memory: str, tmp_path: Path) -> None:
     output = forked(peak_of, width, height, memory, cwd=tmp_path)
     peak = int(next(line for line in output.splitlines() if line.startswith('peak')).split()[1])
     print(f'{width}x{height} at {memory}: {peak / 2**20:.0f} MB')
-    # The file, the picture in it, and what the allocator does not give back.
-    assert peak <= 1.15 * parse_bytes(memory) + 6 * width * height
+    assert peak <= parse_bytes(memory) + 6 * width * height  # the file, and the picture in it
