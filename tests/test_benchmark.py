@@ -129,7 +129,7 @@ def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
         (['--only', 'GLEAM'], "there is no contender 'GLEAM'; known are 'MMagic GLEAN'"),
         (['--sizes', '64-1024'], 'a size is INPUT:OUTPUT'),
         (['--task', 'color', '--only', 'GLEAN'], "there is no contender 'GLEAN'; known are 'Color GLEAN'"),
-        (['--device', 'nonsense'], 'The device nonsense cannot be used'),
+        (['--device', 'nonsense'], "no device 'nonsense'"),
         (['--runs', '0'], '--runs must be 1 or more'),
         (['--sizes', '16:256', '32:256', '--plot', 'x.png'], 'of which two are the same'),
         (['--sizes', '12:16'], 'GLEAN cannot restore 12 to 16: in_size 12 does not fit the bank'),

@@ -348,7 +348,7 @@ def test_errors_by_name(config: Any, small: Path) -> None:
         (r'prior must be at least 0', [lq, out, '--prior', -1]),
         (r'batch must be positive', [lq, out, '--batch', 0]),
         (r'has no classes, but the label 3', [lq, out, '--label', 3]),
-        (r'device nonsense cannot be used', [lq, out, '--device', 'nonsense']),
+        (r"no device 'nonsense'", [lq, out, '--device', 'nonsense']),
         (r'names no weights of the bank', [lq, out, '--cfg-options', 'model.generator.bank.pretrained=None']),
         (r'in_channels|channels; known are', [lq, out, '--cfg-options', 'model.generator.encoder.in_channels=4']),
     ):

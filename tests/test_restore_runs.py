@@ -155,24 +155,23 @@ def test_a_second_run_is_refused_and_leaves_the_first_alone(
     light_checkpoint: Path, source: Path, restore: Callable[..., int], capsys: Any, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """While the first writes: same options, others, into a folder in it, around it, and single files of it."""
-    out, write, tried = tmp_path / 'out' / 'inner', restore_folder.write, []
+    """While the first writes: same options and others, into its folder, a folder in it, and a single file of it."""
+    out, write, tried = tmp_path / 'out', restore_folder.write, []
+    said: list[tuple[Path, tuple[str, ...], int, str]] = []  # what is raised below would be a failure of the image
 
     def meanwhile(path: Path, *rest: Any) -> None:
         if not tried:
             tried.append(path)
-            for given, place in ((source, out), (source, out.parent), (source / '0.png', out / '0.png'),
-                                 (source, out / 'more')):  # fmt: skip
+            for given, place in ((source, out), (source / '0.png', out / '0.png'), (source, out / 'more')):
                 for options in ((), ('--mode', 'tiles'), ('--mode', 'tiles', '--overwrite')):
-                    if place != out.parent:
-                        code = restore(given, place, *options)
-                        said = capsys.readouterr().err
-                        assert code == command.WRONG and f'process {os.getpid()} on ' in said, (place, options, said)
+                    code = restore(given, place, *options)
+                    said.append((place, options, code, capsys.readouterr().err))
         write(path, *rest)
 
     monkeypatch.setattr(restore_folder, 'write', meanwhile)
-    assert restore(source, out) == 0 and tried
+    assert restore(source, out) == 0 and len(said) == 9
     assert '4 restored' in capsys.readouterr().err
+    assert all(code == command.WRONG and f'process {os.getpid()} on ' in text for *_, code, text in said), said
     assert {path.name for path in out.rglob('*')} == {'0.png', '1.png', '2.png', '3.png', 'glean-plus.run.json'}
 
 

@@ -38,12 +38,18 @@ class Pyramid:
 
     def down(self, x: Tensor) -> Tensor:
         """(C, s H, s W) -> (C, H, W)."""
+        return torch.cat([self._down(channel) for channel in x.split(1)])  # the lines of all would be copied at once
+
+    def _down(self, x: Tensor) -> Tensor:
         for dim in (1, 2):
             x = self._along(x, dim, self.first_down, self.down_kernel[None], self.scale)
         return x
 
     def up(self, x: Tensor) -> Tensor:
         """(C, H, W) -> (C, s H, s W)."""
+        return torch.cat([self._up(channel) for channel in x.split(1)])
+
+    def _up(self, x: Tensor) -> Tensor:
         for dim in (1, 2):
             x = self._along(x, dim, self.first_up, self.up_kernels, 1)
         return x

@@ -180,8 +180,10 @@ class Restoration:
 
         share = input_share(restorer.fidelity)
         steps, share = (STEPS, share) if share else (restorer.consistent, 1.0)
+        # A block of rows with those around it, of which eight copies live at a time at most: a quarter of the memory.
         halo, width = REACH * (steps + 1), restorer.scale * images[0].shape[1]
-        block = max(1, restorer.limits.rows(width, restorer.scale * (BLOCK + 2 * halo)) // restorer.scale - 2 * halo)
+        held = restorer.limits.rows(3 * width, restorer.scale * (BLOCK + 2 * halo))
+        block = max(1, held // restorer.scale - 2 * halo)
         checks = [
             Consistency(
                 lambda begin, end, image=image: layers.tensor(image[begin:end]),  # type: ignore[misc]
