@@ -209,7 +209,7 @@ def _restore(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from glean_plus.weights import WeightsError
 
     if args.json not in (None, '-'):
-        with contextlib.suppress(OSError):  # which is said when it is written
+        with contextlib.suppress(OSError, ValueError):  # which is said when it is written
             Path(args.json).unlink()  # of another run: this one may be killed
     code, content = FAILED, dict[str, Any](error='', pictures=[])
     try:

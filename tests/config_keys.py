@@ -29,6 +29,7 @@ BELOW_TOP = dict(
 BELOW = dict(
     dataset=registry.DATASETS, pipeline=registry.TRANSFORMS, transforms=registry.TRANSFORMS,
     sampler=registry.DATA_SAMPLERS, metrics=registry.METRICS, optimizer=registry.OPTIMIZERS,
+    vis_backends=registry.VISBACKENDS,
 )  # fmt: skip
 # Of MMagicInferencer, which is no runner.
 INFERENCER_S = {'inference_pipeline'}

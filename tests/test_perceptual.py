@@ -79,7 +79,7 @@ def test_vgg_weights_that_are_missing_are_named(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(WeightsError, match=r'vgg16-397923af\.pth.*starts with 397923af.*put it at .*checkpoints'):
         VGGFeatureLoss({'21': 1.0})
     with pytest.raises(WeightsError, match=r'alexnet-owt-7be5be79\.pth'):
-        LPIPSMetric('alex').process_image(torch.zeros(3, 8, 8), torch.zeros(3, 8, 8), None)
+        LPIPSMetric('alex').process_image(torch.zeros(3, 64, 64), torch.ones(3, 64, 64), None)
 
 
 @pytest.mark.parametrize('net', ['alex', 'squeeze'])

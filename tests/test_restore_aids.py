@@ -200,7 +200,8 @@ def test_report_of_a_folder(tmp_path: Path, capsys: Any) -> None:
     source.mkdir()
     for i in range(2):
         Image.fromarray(photo('rocket', 16, 16, 60 * i)).save(source / f'{i}.png')
-    call = ['restore', str(source), str(out), '--device', 'cpu', '--report', '--json', str(tmp_path / 'all.json')]
+    model = ['--model', 'lightglean_twemoji_4x', '--device', 'cpu']
+    call = ['restore', str(source), str(out), *model, '--report', '--json', str(tmp_path / 'all.json')]
     assert main(call) == 0
     assert {path.name for path in (out / 'report').iterdir()} == {'0.json', '0.png', '1.json', '1.png'}
     one = json.loads((out / 'report' / '1.json').read_text())
@@ -208,7 +209,7 @@ def test_report_of_a_folder(tmp_path: Path, capsys: Any) -> None:
     assert one['unlike'] is True and 'lr_gain' in one['verdict'] and one['noise_spread'] > 0
     (out / 'report' / '1.json').unlink()
     assert main(call) == 0 and '1 restored' in capsys.readouterr().err and (out / 'report' / '1.json').is_file()
-    assert main(['restore', str(source / '0.png'), str(tmp_path / 'plain.png'), '--device', 'cpu']) == 0
+    assert main(['restore', str(source / '0.png'), str(tmp_path / 'plain.png'), *model]) == 0
     assert not (tmp_path / 'plain.report.json').exists()
     call = ['restore', str(source / '0.png'), str(tmp_path / 'c.png'), '--device', 'cpu', '--model', COLOR, '--report']
     assert main(call) == command.WRONG and 'says nothing of the colours' in capsys.readouterr().err

@@ -159,14 +159,14 @@ def test_a_second_run_is_refused_and_leaves_the_first_alone(
     out, write, tried = tmp_path / 'out', restore_folder.write, []
     said: list[tuple[Path, tuple[str, ...], int, str]] = []  # what is raised below would be a failure of the image
 
-    def meanwhile(path: Path, *rest: Any) -> None:
+    def meanwhile(path: Path, *rest: Any) -> list[str]:
         if not tried:
             tried.append(path)
             for given, place in ((source, out), (source / '0.png', out / '0.png'), (source, out / 'more')):
                 for options in ((), ('--mode', 'tiles'), ('--mode', 'tiles', '--overwrite')):
                     code = restore(given, place, *options)
                     said.append((place, options, code, capsys.readouterr().err))
-        write(path, *rest)
+        return write(path, *rest)
 
     monkeypatch.setattr(restore_folder, 'write', meanwhile)
     assert restore(source, out) == 0 and len(said) == 9

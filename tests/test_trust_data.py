@@ -182,7 +182,8 @@ def restoring(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> str
         patch.setattr('sys.stdout', out)
         patch.setattr('sys.stderr', out)
         command = ['restore', folder / 'in', folder / 'out', '--model', checkpoint, '--device', 'cpu']
-        assert main([*map(str, command)]) == 1
+        code = main([*map(str, command)])
+    assert code == 1, out.getvalue()
     assert sorted(path.name for path in (folder / 'out').glob('*.png')) == sorted(GOOD)
     assert not [*(folder / 'out').glob('*.part')]
     return out.getvalue()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from glean_plus.files import NAME_MAX
 from glean_plus.locks import Locked, hold, holder
 from glean_plus.restore import manifest
 from glean_plus.restore.errors import RestoreError
@@ -66,7 +68,9 @@ def _near(target: Path, own: Path, single: bool) -> Iterator[Path]:
     """Of the result itself, and of the folders between it and ``own``."""
     if single:
         return
-    yield manifest.path_of(target, single=True)
+    own_manifest = manifest.path_of(target, single=True)
+    if len(os.fsencode(own_manifest.name)) <= NAME_MAX:  # else there can be none
+        yield own_manifest
     for folder in target.parents:
         if folder == own.parent:
             return
