@@ -168,7 +168,8 @@ def bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize('content, status, words', [
     (b'', 422, 'The file is empty.'), (b'no picture', 422, 'no picture in a known format'),
     (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 422, 'no picture in a known format'),
-    (bomb(40_000, 40_000), 422, 'too large'), (bomb(2000, 1000), 422, '2000 x 1000 pixels, and at most 100000'),
+    (bomb(40_000, 40_000), 422, '40000 x 40000 pixels'),
+    (bomb(2000, 1000), 422, '2000 x 1000 pixels, and at most 100000'),
     (bomb(10, 10)[:20], 422, 'header cannot be read'), (b'x' * (2**20 + 1), 413, 'at most 1 MB'),
 ])  # fmt: skip
 def test_uploads_are_refused_in_a_sentence(page: Page, content: bytes, status: int, words: str) -> None:

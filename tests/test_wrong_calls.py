@@ -43,7 +43,7 @@ CALLS = {
     'restore in.png out.png --device cuda:77': ("'cuda:77' cannot be used (", '): '),
     f'restore in.png out.png --model {NAME}x': (f"no model '{NAME}x'", f'did you mean {NAME}'),
     'restore in.png out.png --model LightGLEAN-Twemoji-4x': (f'did you mean {NAME}',),
-    'restore in.png out.png --model zzz': ("no model 'zzz'", f'there are glean_twemoji_multiclass_4x, {NAME}'),
+    'restore in.png out.png --model zzz': ("no model 'zzz'", 'there are glean_twemoji_multiclass_4x, ', f', {NAME}, '),
     'restore in.png out.png --model glean_cat_16x': ('GLEAN_PLUS_OFFLINE', 'put it at'),
     'restore in.png out.png --model bad.pth': ('bad.pth is no PyTorch file',),
     'restore in.png out.png --model bad.safetensors': ('bad.safetensors is no readable safetensors file',),
