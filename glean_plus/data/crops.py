@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from glean_plus.data.decode import PictureError, is_gray, read
+from glean_plus.data.fit import fit_to
 from glean_plus.data.items import DataError, Item, Problem
 from glean_plus.data.meta import meta_line
 from glean_plus.data.pictures import bad_scales, save, save_text, shrink, whole_files
@@ -110,18 +111,6 @@ def flatness(image: np.ndarray) -> float:
     return float(np.abs(np.diff(luma, axis=0)).mean() + np.abs(np.diff(luma, axis=1)).mean()) / 2
 
 
-def resized(image: np.ndarray, size: int) -> np.ndarray:
-    """(S, S, 3) uint8 -> (size, size, 3) uint8 by MATLAB's bicubic."""
-    import torch
-
-    from glean_plus.imresize import matlab_resize
-
-    if image.shape[:2] == (size, size):
-        return np.ascontiguousarray(image)
-    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-    return matlab_resize(tensor, (size, size)).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-
-
 def thumbnail(item: Item) -> np.ndarray | PictureError:
     """A small version of the whole photograph, normalized to zero mean and unit norm; the error where it is broken."""
     from PIL import Image
@@ -191,8 +180,8 @@ def crops_of(
 
     A training crop is a square at a uniform place whose side is distributed log-uniformly from ``size`` to half of
     the photograph's shorter side, shrunk to ``size`` by MATLAB's bicubic. A square that is flat (:data:`FLAT`) once
-    shrunk is replaced by another. Of a test photograph, the middle square of half the shorter
-    side (at least ``test_size``) becomes one image of ``test_size``; where that is flat, the photograph is left out.
+    shrunk is replaced by another. Of a test photograph, the middle square of half the shorter side (at least
+    ``test_size``) becomes one image of ``test_size``; where that is flat, the photograph is left out.
     """
     item = photo.item
     try:
@@ -217,7 +206,7 @@ def crops_of(
             else:
                 side = int(round(size * (largest / size) ** generator.random()))
                 left, top = (int(generator.integers(0, extent - side + 1)) for extent in (width, height))
-            pixels = resized(image[top:top + side, left:left + side], size)
+            pixels = fit_to(image[top:top + side, left:left + side], size, 'crop')
             if flatness(pixels) >= FLAT:
                 break
         else:
