@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from mmagic.datasets import BasicImageDataset
 from mmagic.registry import DATA_SAMPLERS, TRANSFORMS
+from mmagic.structures import DataSample
 from mmengine.config import Config
 from mmengine.dataset import ConcatDataset, pseudo_collate
 from PIL import Image
@@ -166,6 +167,17 @@ def test_second_order_and_shuffle() -> None:
     orders = [tuple(name for name, _ in degrade(shuffled, index, 16)['degradation']) for index in range(200)]
     assert len(set(orders)) == 24
     assert orders[7] == tuple(name for name, _ in degrade(shuffled, 7, 16)['degradation'])  # whatever came before
+
+
+def test_steps_run_with_their_probability_and_samples_of_both_kinds_stack() -> None:
+    blur = dict(type='BlindBlur', limits=(1, 2))
+    pipeline = seeded([dict(type='Sometimes', probability=0.3, transforms=[blur])], fixed=True)
+    results = [degrade(pipeline, index, 8) for index in range(400)]
+    assert 0.23 < np.mean([len(each['degradation']) for each in results]) < 0.37
+    assert all((each['img'] == picture(8)).all() for each in results if not each['degradation'])
+    pack = TRANSFORMS.build(dict(type='PackInputs', meta_keys=['degradation']))
+    stacked = DataSample.stack([pack(each)['data_samples'] for each in results])
+    assert stacked.degradation == [each['degradation'] for each in results]
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,7 @@ class Sometimes(BaseTransform):
         self.probability = probability
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        results.setdefault('degradation', [])  # a batch is stacked of samples that have the same keys
         if np.random.uniform() < self.probability:
             for each in self.transforms:
                 results = each(results)
