@@ -13,7 +13,7 @@ __all__ = ['Restorer', '__version__']
 def __getattr__(name: str) -> Any:
     """``Restorer``, whose modules take seconds to import, when it is asked for."""
     if name == 'Restorer':
-        from glean_plus.restore import Restorer
+        from glean_plus.inference import Restorer
 
         return Restorer
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

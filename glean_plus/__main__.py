@@ -2,7 +2,7 @@
 
 import sys
 
-from glean_plus.command import main
+from glean_plus.cli.main import main
 
 if __name__ == '__main__':
     sys.exit(main())

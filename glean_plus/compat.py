@@ -7,16 +7,17 @@ Nothing else in the package knows about versions. :func:`install` runs when ``gl
 * **mediapipe >= 0.10.30** has no ``solutions``: ``mmagic.apis`` imports all of controlnet_aux, whose detector of faces
   needs them at import time. A stand-in takes the detector's place and says so when *built*.
 * **MMagicInferencer** lists MMagic's own models. Once it is imported, it lists ours as well, see
-  :mod:`glean_plus.inferencer`.
+  :mod:`glean_plus.training.inferencer`.
 * **torch >= 2.6** loads checkpoints with ``weights_only=True`` and refuses the logs that mmengine 0.10 puts in them.
   Exactly those types are allowed; the safety stays on. Files that this package reads itself go through
-  :mod:`glean_plus.weights.plain` instead, on every version.
+  :mod:`glean_plus.weights.torch_files` instead, on every version.
 * **mmengine's ``--launcher pytorch`` and ``slurm``** select a CUDA device even where there is none. Without one,
   processes talk over gloo.
 * **A stack that cannot work** is refused with the versions found and wanted, in place of an assertion of MMagic's.
 * **MMEngine's configs** take a ``_base_`` of OpenMMLab's own packages alone, as ``mmagic::...``; here also of this one.
 * **Registration is lazy**: importing MMagic's models takes ten seconds, so this package only tells MMagic's registries
   where its own modules are; the first look-up imports them.
+* **Modules of this package that have moved** are found by their former paths, see :mod:`glean_plus.utils.moved`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from typing import Any
 
 from packaging.version import Version
 
+from glean_plus.utils import moved
+
 # Distribution -> lowest version that works, first version that does not (None: none known).
 WANTED: dict[str, tuple[str, str | None]] = {
     'torch': ('2.1', None),
@@ -46,7 +49,7 @@ WANTED: dict[str, tuple[str, str | None]] = {
     'mmagic': ('1.2.0', '1.3'),
 }
 ADVICE = 'Install a set that is known to work: pip install -r requirements/default.txt (see the README).'
-MODULES = 'glean_plus.modules'
+MODULES = 'glean_plus.training.registration'
 
 
 class StackError(ImportError):
@@ -67,6 +70,7 @@ def install() -> None:
     find_own_base_configs()
     register_lazily()
     extend_inferencer()
+    moved.install()
 
 
 def _version(distribution: str) -> str | None:
@@ -251,7 +255,7 @@ def find_own_base_configs() -> None:
         return
 
     def find(cfg_path: str, filename: str) -> tuple[str, str | None]:
-        from glean_plus.shipped import PREFIX, own_config_file
+        from glean_plus.weights.resources import PREFIX, own_config_file
 
         if cfg_path.startswith(PREFIX):
             return str(own_config_file(cfg_path[len(PREFIX):])), None  # no scope, as of a path: it has its own
@@ -308,7 +312,7 @@ def extend_inferencer() -> None:
     """Let ``MMagicInferencer`` know our models as soon as it is imported, which takes seconds and is not done here."""
 
     def extend(module: types.ModuleType) -> None:
-        from glean_plus.inferencer import extend as extend_class
+        from glean_plus.training.inferencer import extend as extend_class
 
         extend_class(module.MMagicInferencer)
 

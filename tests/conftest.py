@@ -118,7 +118,7 @@ def light_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def restore(light_checkpoint: Path) -> Callable[..., int]:
     """`glean-plus restore` with that model, in this process: its exit code."""
-    from glean_plus.command import main
+    from glean_plus.cli.main import main
 
     same = ['restore', '--device', 'cpu', '--model', str(light_checkpoint)]
     return lambda *arguments: main([*same, *map(str, arguments)])

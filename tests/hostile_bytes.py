@@ -7,9 +7,9 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from glean_plus.data.decode import PictureError
-from glean_plus.data.items import DataError
-from glean_plus.restore import RestoreError
+from glean_plus.inference import RestoreError
+from glean_plus.prepare.decode import PictureError
+from glean_plus.prepare.items import DataError
 from glean_plus.weights import WeightsError
 
 from conftest import ROOT

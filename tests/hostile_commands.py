@@ -12,14 +12,14 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from glean_plus.cli import add_common_arguments, apply_overrides
-from glean_plus.data.prepare import listing_of
-from glean_plus.data.settings import Settings
-from glean_plus.restore import RestoreError
-from glean_plus.restore.jobs import find_jobs
+from glean_plus.cli.tools import add_common_arguments, apply_overrides
+from glean_plus.inference import RestoreError
+from glean_plus.inference.jobs import find_jobs
+from glean_plus.prepare.run import listing_of
+from glean_plus.prepare.settings import Settings
 from glean_plus.weights import WeightsError
 from glean_plus.weights.fetch import cached_path
-from glean_plus.weights.whole import write_whole
+from glean_plus.weights.integrity import write_whole
 
 from fuzzing import Finding
 from hostile_bytes import CANARY, Rng, mutated, outcome

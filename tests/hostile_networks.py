@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from glean_plus.command import main
-from glean_plus.weights.plain import load_plain
+from glean_plus.cli.main import main
+from glean_plus.weights.torch_files import load_plain
 
 from fuzzing import Finding
 from hostile_bytes import Rng

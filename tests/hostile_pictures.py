@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from glean_plus.data.decode import decode
+from glean_plus.inference.read import read
+from glean_plus.inference.write import write
 from glean_plus.metrics import FIDMetric
-from glean_plus.restore.read import read
-from glean_plus.restore.write import write
+from glean_plus.prepare.decode import decode
 
 from hostile_bytes import CANARY, Rng, mutated, outcome
 from image_files import tiff

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from glean_plus.restore import manifest
-from glean_plus.restore.bounds import bounds_path, read_bounds
-from glean_plus.restore.source import find, literal
+from glean_plus.inference import manifest
+from glean_plus.inference.source import find, literal
+from glean_plus.inference.thresholds import bounds_path, read_bounds
 from glean_plus.weights import read_card
 
 from hostile_bytes import CANARY, Rng, any_json, mutated, nested, outcome

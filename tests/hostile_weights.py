@@ -18,8 +18,8 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save
 
-from glean_plus.engine.checkpoints import newest_whole
-from glean_plus.restore.source import find
+from glean_plus.inference.source import find
+from glean_plus.training.hooks.checkpoints import newest_whole
 from glean_plus.weights import import_weights, read_state_dict
 
 from hostile_bytes import CANARY, DATA, EXTREMES, Rng, any_json, mutated, nested, outcome

@@ -25,9 +25,9 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from PIL import Image
 
-import glean_plus.modules  # noqa: F401
-from glean_plus.engine import newest_whole
-from glean_plus.weights.plain import load_plain
+import glean_plus.training.registration  # noqa: F401
+from glean_plus.training import newest_whole
+from glean_plus.weights.torch_files import load_plain
 
 from conftest import free_port
 from small_restorers import PREPROCESSOR, generator_config

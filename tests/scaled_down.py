@@ -27,9 +27,9 @@ from skimage import data
 from sklearn.datasets import load_sample_image
 from torch import nn
 
-from glean_plus.data import Settings, prepare
-from glean_plus.identity import ARCFACE
 from glean_plus.models.banks import LatentBank
+from glean_plus.prepare import Settings, prepare
+from glean_plus.pretrained.identity import ARCFACE
 from glean_plus.weights import fetch
 from glean_plus.weights.cards import hash_in_name
 

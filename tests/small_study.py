@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from glean_plus.study import worker as study_worker
-from glean_plus.study.files import write_json
-from glean_plus.study.runs import Run
+from glean_plus.analysis.study import worker as study_worker
+from glean_plus.analysis.study.files import write_json
+from glean_plus.analysis.study.runs import Run
 
 from conftest import CONFIGS, load_tool
 

@@ -13,7 +13,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from glean_plus.models import StyleGAN2Bank, StyleGAN2BankDiscriminator
 from glean_plus.models.banks.stylegan2 import stylegan2_channels
 from glean_plus.models.ops import EqualizedLinear, fir_filter, fir_kernel, modulated_conv2d
-from glean_plus.precision import full_precision
+from glean_plus.utils.precision import full_precision
 
 from conftest import batch, relative_error, shake
 

@@ -11,8 +11,8 @@ from mmengine import MessageHub
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
-from glean_plus.engine import BF16OptimWrapper
-from glean_plus.models.augment import POLICIES, DiffAugment
+from glean_plus.training import BF16OptimWrapper
+from glean_plus.training.augment import POLICIES, DiffAugment
 
 from conftest import batch
 

@@ -12,7 +12,7 @@ from mmagic.registry import MODELS
 from mmengine.config import Config
 
 from glean_plus.models.banks import BANKS
-from glean_plus.weights.plain import load_plain
+from glean_plus.weights.torch_files import load_plain
 
 from conftest import CONFIGS, run_tool, shake
 

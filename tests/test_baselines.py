@@ -20,7 +20,7 @@ from torch import nn
 from glean_plus.analysis.complexity import PUBLISHED, complexity, misses, published_column
 from glean_plus.models import BankFreeGLEAN, ESRGANPlus, GLEANDecoder
 from glean_plus.weights import WeightsError
-from glean_plus.weights.plain import load_plain
+from glean_plus.weights.torch_files import load_plain
 
 from conftest import CONFIGS, batch, load_tool, shake
 

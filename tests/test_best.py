@@ -10,9 +10,9 @@ import pytest
 from mmagic.registry import METRICS
 from mmengine.evaluator import BaseMetric
 
-from glean_plus.engine import TrainingError, WholeCheckpointHook
-from glean_plus.engine.best import best_rules
 from glean_plus.metrics.base import PictureMetric
+from glean_plus.training import TrainingError, WholeCheckpointHook
+from glean_plus.training.hooks.best import best_rules
 
 from killing import small_config, train, write_data
 

@@ -18,9 +18,9 @@ from skimage import data
 from skimage.color import lab2rgb, rgb2lab
 from torch import Tensor, nn
 
-from glean_plus.color import lab_to_rgb, rgb_to_lab, tint
-from glean_plus.engine import BF16OptimWrapper
 from glean_plus.models import ColorizationHead
+from glean_plus.training import BF16OptimWrapper
+from glean_plus.utils.color import lab_to_rgb, rgb_to_lab, tint
 from glean_plus.weights import CATALOGUE
 
 from conftest import CONFIGS, load_tool, shake

@@ -14,7 +14,7 @@ import torch
 from mmengine.config import Config
 
 from glean_plus import compat
-from glean_plus.cli import read_config
+from glean_plus.cli.tools import read_config
 
 from conftest import CONFIGS, ROOT
 

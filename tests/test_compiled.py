@@ -12,16 +12,16 @@ import torch.nn.functional as F
 from test_folded import build, largest_share, needs_compiler
 from torch import Tensor
 
-from glean_plus.inference import compiler
-from glean_plus.inference.compiled import CompiledConv, CompiledThinConv, CompiledUpConv
-from glean_plus.inference.compiler import CompilerError
-from glean_plus.inference.conv import nchw, nhwc
-from glean_plus.inference.encoder import FoldedEncoder
-from glean_plus.inference.epilogue import NOTHING, Epilogue
-from glean_plus.inference.maps import with_border
-from glean_plus.inference.winograd import Workspace
+from glean_plus.accel import compiler
+from glean_plus.accel.compiled import CompiledConv, CompiledThinConv, CompiledUpConv
+from glean_plus.accel.compiler import CompilerError
+from glean_plus.accel.conv import nchw, nhwc
+from glean_plus.accel.encoder import FoldedEncoder
+from glean_plus.accel.epilogue import NOTHING, Epilogue
+from glean_plus.accel.maps import with_border
+from glean_plus.accel.speed import at_speed
+from glean_plus.accel.winograd import Workspace
 from glean_plus.models.ops import fir_kernel, modulated_conv2d
-from glean_plus.models.speed import at_speed
 
 FLOAT, HALF = torch.float32, torch.bfloat16
 

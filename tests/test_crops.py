@@ -13,10 +13,10 @@ from mmagic.datasets.transforms import MATLABLikeResize
 from PIL import Image
 from scipy import ndimage
 
-from glean_plus.data import DataError, SettingsError
-from glean_plus.data.archives import embedded, members
-from glean_plus.data.crops import CropSettings, duplicates, flatness, prepare_crops, thumbnail
-from glean_plus.data.items import Item
+from glean_plus.prepare import DataError, SettingsError
+from glean_plus.prepare.archives import embedded, members
+from glean_plus.prepare.crops import CropSettings, duplicates, flatness, prepare_crops, thumbnail
+from glean_plus.prepare.items import Item
 
 from conftest import load_tool
 

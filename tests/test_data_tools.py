@@ -24,11 +24,11 @@ from mmagic.registry import DATASETS
 from mmengine.config import Config
 from PIL import Image
 
-from glean_plus.data import SETS, DataError, Item, Settings, prepare
-from glean_plus.data.decode import PictureError, decode
-from glean_plus.data.fit import fit_to
-from glean_plus.data.items import refuse_doubles, safe_name
-from glean_plus.data.readers.lfw import surname
+from glean_plus.prepare import SETS, DataError, Item, Settings, prepare
+from glean_plus.prepare.decode import PictureError, decode
+from glean_plus.prepare.fit import fit_to
+from glean_plus.prepare.items import refuse_doubles, safe_name
+from glean_plus.prepare.readers.lfw import surname
 
 from conftest import CONFIGS, forked, is_running, load_tool, run_tool
 from layouts import LAYOUTS, VAL, WNIDS, cat, encoded, imagenet, imagenet_val_flat, lfw, photo, put, put_lmdb
@@ -57,7 +57,7 @@ def tree(out: Path) -> dict[str, bytes]:
 
 
 def listed(name: str, root: Path, **options: Any) -> list[Item]:
-    from glean_plus.data.prepare import listing_of
+    from glean_plus.prepare.run import listing_of
 
     return listing_of(root, Settings.of(name, **options)).items
 
@@ -70,7 +70,7 @@ def test_layout(name: str, make: Callable[[Path], None], expected: list[str], tm
     if name.startswith('imagenet'):
         assert all(WNIDS[item.label] == item.name.split('/')[0] for item in items)
     if name == 'celeba-hq':  # the order of the pictures, whatever they are numbered from
-        from glean_plus.data.decode import read
+        from glean_plus.prepare.decode import read
 
         expected_means = [photo(64, 64, seed).mean() for seed in (0, 1, 2, 10)]
         assert np.allclose([read(item).mean() for item in items], expected_means, atol=0.5)
@@ -424,7 +424,7 @@ def workers_of(group: int) -> list[str]:
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
-    from glean_plus.data.prepare import only_one
+    from glean_plus.prepare.run import only_one
 
     cat(tmp_path / 'cat')
     (tmp_path / 'out').mkdir()

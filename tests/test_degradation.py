@@ -19,7 +19,7 @@ from PIL import Image
 from scipy import ndimage, stats
 from torch.utils.data import DataLoader
 
-from glean_plus.transforms.seeded import NumberedIndex
+from glean_plus.datasets.transforms.seeded import NumberedIndex
 
 from conftest import CONFIGS
 

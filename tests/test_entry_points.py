@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from glean_plus.cli import add_common_arguments, load_config, silence_libraries
+from glean_plus.cli.tools import add_common_arguments, load_config, silence_libraries
 
 from conftest import CONFIGS, ROOT, load_tool, run_tool
 from killing import small_config, write_data
@@ -134,7 +134,7 @@ def test_the_console_shows_the_run_and_the_log_file_everything(tmp_path: Path) -
     ('twemoji is not a meta file, simply parsed as meta information', logging.WARNING, False),
 ])  # fmt: skip
 def test_warnings_about_results_stay(text: str, level: int, shown: bool) -> None:
-    from glean_plus.engine.runner import is_needed
+    from glean_plus.training.runner import is_needed
 
     assert is_needed(logging.LogRecord('mmengine', level, 'x.py', 1, text, None, None)) is shown
 

@@ -18,9 +18,9 @@ from mmagic.registry import DATASETS, MODELS
 from mmengine.config import Config
 from PIL import Image
 
-from glean_plus import shared
 from glean_plus.datasets import PictureDataset
-from glean_plus.weights.plain import load_plain
+from glean_plus.weights import cache as shared
+from glean_plus.weights.torch_files import load_plain
 
 import scaled_down as small_scale
 from config_keys import unread_keys

@@ -20,7 +20,7 @@ from torch import Tensor
 
 import glean_plus
 from glean_plus.export import BOUND, Exported, ExportError, export, formats
-from glean_plus.restore import RestoreError, Restorer
+from glean_plus.inference import RestoreError, Restorer
 from glean_plus.weights.fetch import sha256
 
 from conftest import CONFIGS, ROOT, load_tool, run_tool

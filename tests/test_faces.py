@@ -21,14 +21,15 @@ from skimage import data
 from skimage.transform import SimilarityTransform, warp
 from torch import Tensor, nn
 
-from glean_plus import Restorer, command
-from glean_plus.command import main
-from glean_plus.faces import MTCNN, Alignment, Face, FaceRestorer, RetinaFace, alignment, detectors
-from glean_plus.faces.align import TEMPLATE, crop
-from glean_plus.faces.paste import Patch, extent, paste
-from glean_plus.imresize import matlab_bicubic, matlab_resize
-from glean_plus.restore import RestoreError
-from glean_plus.restore.picture import Picture
+from glean_plus import Restorer
+from glean_plus.cli import main as command
+from glean_plus.cli.main import main
+from glean_plus.inference import RestoreError
+from glean_plus.inference.faces import MTCNN, Alignment, Face, FaceRestorer, RetinaFace, alignment, detectors
+from glean_plus.inference.faces.align import TEMPLATE, crop
+from glean_plus.inference.faces.paste import Patch, extent, paste
+from glean_plus.inference.image import Picture
+from glean_plus.utils.imresize import matlab_bicubic, matlab_resize
 from glean_plus.weights import WeightsError
 from glean_plus.weights.fetch import sha256
 

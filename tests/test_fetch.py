@@ -24,7 +24,7 @@ import mmagic
 import pytest
 from mmengine.config import Config
 
-from glean_plus.command import main
+from glean_plus.cli.main import main
 from glean_plus.weights import CATALOGUE, Card, WeightsError, fetch, import_weights, read_card
 from glean_plus.weights.cards import hash_in_name
 from glean_plus.weights.fetch import _Redirects, _url, cached_path
@@ -453,12 +453,12 @@ def test_tool_lists_and_fetches(
 
 def ways_to_ask() -> dict[str, Callable[[], object]]:
     """Each restorer and bank that has a name, and each network that a loss, metric or detector takes."""
-    from glean_plus.faces.detectors import choose_detector
-    from glean_plus.features import vgg_features
-    from glean_plus.identity import arcface
-    from glean_plus.inception import inception
-    from glean_plus.perceptual import lpips
-    from glean_plus.restore.source import find
+    from glean_plus.inference.faces.detectors import choose_detector
+    from glean_plus.inference.source import find
+    from glean_plus.pretrained.features import vgg_features
+    from glean_plus.pretrained.identity import arcface
+    from glean_plus.pretrained.inception import inception
+    from glean_plus.pretrained.perceptual import lpips
 
     ways: dict[str, Callable[[], object]] = {}
     for name, card in CATALOGUE.items():

@@ -11,17 +11,17 @@ import torch.nn.functional as F
 from mmagic.registry import MODELS
 from torch import Tensor
 
-from glean_plus.inference import FoldedGLEAN
-from glean_plus.inference.compiler import CompilerError
-from glean_plus.inference.compiler import compiler as find_compiler
-from glean_plus.inference.conv import METHODS, Conv3x3, ThinConv, UpConv, choose_method
-from glean_plus.inference.epilogue import Epilogue
-from glean_plus.inference.maps import with_border
-from glean_plus.inference.style import StyleBlock
-from glean_plus.inference.winograd import PRODUCTS, Workspace, transform_input, transform_output
+from glean_plus.accel import FoldedGLEAN
+from glean_plus.accel.compiler import CompilerError
+from glean_plus.accel.compiler import compiler as find_compiler
+from glean_plus.accel.conv import METHODS, Conv3x3, ThinConv, UpConv, choose_method
+from glean_plus.accel.epilogue import Epilogue
+from glean_plus.accel.maps import with_border
+from glean_plus.accel.speed import at_speed
+from glean_plus.accel.style import StyleBlock
+from glean_plus.accel.winograd import PRODUCTS, Workspace, transform_input, transform_output
 from glean_plus.models import GLEAN, GLEANEncoder
 from glean_plus.models.ops import fir_kernel, modulated_conv2d
-from glean_plus.models.speed import at_speed
 
 from conftest import shake
 
@@ -78,8 +78,8 @@ def test_pictures_of_any_size_are_the_models(
 ) -> None:
     """With a hidden layer at the end and without; parts of a picture have the noise of their place."""
     for parts, whole in (({}, 0), (dict(decoder=dict(type='GLEANDecoder')), 100_000_000)):
-        monkeypatch.setattr('glean_plus.inference.folded.BAND_BYTES', 350_000)
-        monkeypatch.setattr('glean_plus.inference.folded.WHOLE_BYTES', whole)
+        monkeypatch.setattr('glean_plus.accel.folded.BAND_BYTES', 350_000)
+        monkeypatch.setattr('glean_plus.accel.folded.WHOLE_BYTES', whole)
         model = build(True, **parts)
         lq = torch.rand(2, 3, height, width) * 2 - 1
         folded = model.fold(compiled=compiled)
@@ -158,8 +158,8 @@ def test_bands_meet(monkeypatch: pytest.MonkeyPatch) -> None:
         lq = torch.rand(1, 3, 32, 32)
         wanted = model(lq)
         for band, whole in ((1, 0), (350_000, 1_000_000), (100_000_000, 100_000_000)):
-            monkeypatch.setattr('glean_plus.inference.folded.BAND_BYTES', band)
-            monkeypatch.setattr('glean_plus.inference.folded.WHOLE_BYTES', whole)
+            monkeypatch.setattr('glean_plus.accel.folded.BAND_BYTES', band)
+            monkeypatch.setattr('glean_plus.accel.folded.WHOLE_BYTES', whole)
             assert largest_share(model.fold()(lq), wanted) < 1e-5
 
 
@@ -167,7 +167,7 @@ def test_bands_meet(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_maps_are_whole_up_to_a_size(dtype: torch.dtype, bytes_64: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 64 the decoder's 12 channels and the bank's 48; the last resolution always comes in bands."""
     for limit, banded in ((bytes_64, {128}), (bytes_64 - 1, {64, 128})):
-        monkeypatch.setattr('glean_plus.inference.folded.WHOLE_BYTES', limit)
+        monkeypatch.setattr('glean_plus.accel.folded.WHOLE_BYTES', limit)
         assert build(True).fold(dtype).banded == banded
 
 
@@ -177,8 +177,8 @@ def test_bands_are_few_and_like_and_fit(fit: int, tops: list[int], monkeypatch: 
     """As few as ``fit`` rows allow, all but the last of one height, a multiple of 16."""
     model = build(False, out_size=128)
     row = 128 * 64 * 4  # bytes of the widest map, the hidden layer's
-    monkeypatch.setattr('glean_plus.inference.folded.BAND_BYTES', fit * row)
-    monkeypatch.setattr('glean_plus.inference.folded.WHOLE_BYTES', 0)
+    monkeypatch.setattr('glean_plus.accel.folded.BAND_BYTES', fit * row)
+    monkeypatch.setattr('glean_plus.accel.folded.WHOLE_BYTES', 0)
     seen = []
     band = FoldedGLEAN._band
     monkeypatch.setattr(FoldedGLEAN, '_band', lambda self, *given: (seen.append(given[4]), band(self, *given)))

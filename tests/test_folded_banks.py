@@ -13,9 +13,9 @@ from mmagic.structures import DataSample
 from test_compiled import needs_compiler
 from torch import Tensor, nn
 
-from glean_plus.inference import FoldedGLEAN, FoldedModel
-from glean_plus.inference.encoder import FoldedEncoder
-from glean_plus.inference.layers import convolve
+from glean_plus.accel import FoldedGLEAN, FoldedModel
+from glean_plus.accel.encoder import FoldedEncoder
+from glean_plus.accel.layers import convolve
 from glean_plus.models import GLEAN, BigGANBank, ColorizationHead
 
 from conftest import shake
@@ -94,7 +94,7 @@ def test_pictures_are_the_models(bank: str, light: bool, color: bool, given_clas
 @torch.no_grad()
 def test_pictures_in_pieces(pixels: int, pieces: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """As many at a time as have so many pixels at 64, at least one."""
-    monkeypatch.setattr('glean_plus.inference.general.PIXELS', pixels)
+    monkeypatch.setattr('glean_plus.accel.general.PIXELS', pixels)
     model = build('BigGAN', False, False, True)
     inputs = inputs_of(model, 5)
     folded = FoldedModel(model)
@@ -202,8 +202,8 @@ def test_pictures_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
             inputs = inputs_of(model, 5)
             wanted = model(*inputs)
             for together, pixels in ((16, 2 * 16**2), (8, 1), (32, 10**6)):
-                monkeypatch.setattr('glean_plus.inference.general.TOGETHER_UP_TO', together)
-                monkeypatch.setattr('glean_plus.inference.general.PIXELS', pixels)
+                monkeypatch.setattr('glean_plus.accel.general.TOGETHER_UP_TO', together)
+                monkeypatch.setattr('glean_plus.accel.general.PIXELS', pixels)
                 assert largest_share(model.fold()(*inputs), wanted) < 1e-5
 
 
@@ -211,7 +211,7 @@ def test_pictures_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @torch.no_grad()
 def test_encoder_and_fusion_of_large_maps(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ('LARGE_FROM', 'ENCODER_FROM'):
-        monkeypatch.setattr(f'glean_plus.inference.general.{name}', 16)
+        monkeypatch.setattr(f'glean_plus.accel.general.{name}', 16)
     for light in (False, True):
         model = build('BigGAN', light, True)
         inputs = inputs_of(model, 2)

@@ -11,11 +11,11 @@ import torch
 from mmagic.registry import MODELS
 
 from glean_plus import Restorer
+from glean_plus.analysis.calibration import calibrate
 from glean_plus.export import export
-from glean_plus.restore import RestoreError
-from glean_plus.restore.calibration import calibrate
-from glean_plus.restore.picture import Picture
-from glean_plus.weights.plain import load_plain
+from glean_plus.inference import RestoreError
+from glean_plus.inference.image import Picture
+from glean_plus.weights.torch_files import load_plain
 
 from small_restorers import generator_config, photo, write_checkpoint
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from glean_plus import command
-from glean_plus.weights.plain import load_plain
+from glean_plus.cli import main as command
+from glean_plus.weights.torch_files import load_plain
 
 from conftest import CONFIGS, load_tool, run_tool
 

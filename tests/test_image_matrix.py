@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from glean_plus.data.decode import decode
-from glean_plus.data.image import load
-from glean_plus.data.metadata import Meta
-from glean_plus.restore.read import read
+from glean_plus.inference.read import read
+from glean_plus.prepare.decode import decode
+from glean_plus.utils.images.image import load
+from glean_plus.utils.images.metadata import Meta
 
 from image_files import ORIENTATIONS, PROFILES, Kind, by_pil, kinds
 

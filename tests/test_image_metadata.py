@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from glean_plus.data.decode import PictureError, decode
-from glean_plus.restore.errors import RestoreError
-from glean_plus.restore.picture import Meta
-from glean_plus.restore.read import from_pil, read
-from glean_plus.restore.write import write
+from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.image import Meta
+from glean_plus.inference.read import from_pil, read
+from glean_plus.inference.write import write
+from glean_plus.prepare.decode import PictureError, decode
 
 from image_files import SRGB, chunk, padded, png, tiff
 

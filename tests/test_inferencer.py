@@ -16,7 +16,7 @@ from PIL import Image
 from test_shipped import SHIPPED
 
 from glean_plus import Restorer, compat
-from glean_plus.inferencer import settings
+from glean_plus.training.inferencer import settings
 
 from conftest import CONFIGS, ROOT
 from small_restorers import photo

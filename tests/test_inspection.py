@@ -22,7 +22,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import Tensor
 
-from glean_plus.analysis.inspection import (
+from glean_plus.analysis.ablation import (
     Inspection,
     InspectionError,
     Inspector,
@@ -33,11 +33,11 @@ from glean_plus.analysis.inspection import (
     folder_source,
     own_picture_bank,
 )
-from glean_plus.analysis.inspection.grid import GAP, grid_size, side_of
-from glean_plus.analysis.inspection.switches import MODEL
-from glean_plus.devices import DeviceError
+from glean_plus.analysis.ablation.grid import GAP, grid_size, side_of
+from glean_plus.analysis.ablation.switches import MODEL
 from glean_plus.models import GLEAN
 from glean_plus.models.banks import BANKS
+from glean_plus.utils.devices import DeviceError
 from glean_plus.weights import WeightsError, write_safetensors
 
 from conftest import CONFIGS, load_tool, run_tool, shake
@@ -436,8 +436,8 @@ def test_checkpoint_s_average_is_inspected(tiny_model: tuple[Config, Path]) -> N
 def test_pictures_come_through_the_config_s_pipeline(
     tiny_model: tuple[Config, Path], pictures: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
-    from glean_plus.data.fit import fit_to
-    from glean_plus.data.pictures import shrink
+    from glean_plus.prepare.fit import fit_to
+    from glean_plus.prepare.images import shrink
 
     config = tiny_model[0].to_dict()
     source = folder_source(config, pictures, tmp_path / 'sr')

@@ -17,11 +17,11 @@ from skimage import data
 from skimage.color import rgb2lab
 from torch import Tensor
 
-from glean_plus.data.pictures import shrink
-from glean_plus.inversion import InversionError, Inverter, Settings
-from glean_plus.inversion.restorer import whole_bank
-from glean_plus.inversion.spaces import geodesic
-from glean_plus.transforms import SquareResize
+from glean_plus.analysis.inversion import InversionError, Inverter, Settings
+from glean_plus.analysis.inversion.restorer import whole_bank
+from glean_plus.analysis.inversion.spaces import geodesic
+from glean_plus.datasets.transforms import SquareResize
+from glean_plus.prepare.images import shrink
 from glean_plus.weights import WeightsError
 
 from conftest import load_tool, run_tool, shake

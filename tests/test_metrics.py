@@ -29,12 +29,12 @@ from skimage.metrics import structural_similarity
 from torch import nn
 
 from glean_plus import metrics as metrics_package
-from glean_plus import shared
-from glean_plus.identity import ARCFACE, arcface
-from glean_plus.imresize import matlab_resize
 from glean_plus.metrics.base import Unmeasurable
 from glean_plus.metrics.distribution import frechet_distance, kernel_distance
+from glean_plus.pretrained.identity import ARCFACE, arcface
+from glean_plus.utils.imresize import matlab_resize
 from glean_plus.weights import WeightsError
+from glean_plus.weights import cache as shared
 
 from conftest import CONFIGS, forked, load_tool
 
@@ -376,7 +376,7 @@ def test_fid_and_kid_of_a_test(files: dict[str, Path], tmp_path: Path) -> None:
 @pytest.mark.parametrize(('net', 'width'), [('alex', 256), ('vgg', 512)])
 def test_distances_on_features_that_need_no_download(net: str, width: int) -> None:
     """The trunk's last features, by its modules one after the other, of one size, averaged; under their own name."""
-    from glean_plus.perceptual import STLPIPS
+    from glean_plus.pretrained.perceptual import STLPIPS
 
     gt, pred = photographs(64)
     pairs = [(gt.roll(i * 9, dims=2), pred.roll(i * 9, dims=2)) for i in range(3)]

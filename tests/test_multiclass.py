@@ -14,8 +14,8 @@ from mmagic.structures import DataSample
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from PIL import Image
 
-from glean_plus.data import DataError
 from glean_plus.models import BigGANBankDiscriminator, GLEANRestorer
+from glean_plus.prepare import DataError
 
 from conftest import batch
 

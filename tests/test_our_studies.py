@@ -13,8 +13,8 @@ import torch
 from mim.utils import recursively_find
 from mmagic.registry import MODELS
 
-from glean_plus.study.definition import read_study
-from glean_plus.study.runs import plan
+from glean_plus.analysis.study.definition import read_study
+from glean_plus.analysis.study.runs import plan
 
 from conftest import CONFIGS, ROOT, Valueless, cost_of, load_tool
 

@@ -28,8 +28,8 @@ from glean_plus.analysis.peers.errors import PeersError
 from glean_plus.analysis.peers.images import ground_truths, names_of
 from glean_plus.analysis.peers.install import default_folder, install, site_of
 from glean_plus.analysis.peers.scores import SCORES, Scorer
-from glean_plus.imresize import matlab_bicubic
-from glean_plus.perceptual import STLPIPS
+from glean_plus.pretrained.perceptual import STLPIPS
+from glean_plus.utils.imresize import matlab_bicubic
 
 from conftest import ROOT, load_tool, run_tool
 from small_restorers import photo

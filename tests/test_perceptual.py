@@ -14,7 +14,6 @@ from mmagic.models.editors.arcface.model_irse import Backbone
 from mmagic.models.losses import PerceptualLoss, perceptual_loss
 from mmagic.registry import MODELS
 
-from glean_plus import perceptual, shared
 from glean_plus.losses import (
     BackboneFeatureLoss,
     IdentityLoss,
@@ -24,8 +23,10 @@ from glean_plus.losses import (
     VGGFeatureLoss,
 )
 from glean_plus.metrics import IdentitySimilarity, LPIPSMetric, STLPIPSMetric
-from glean_plus.perceptual import STLPIPS
+from glean_plus.pretrained import perceptual
+from glean_plus.pretrained.perceptual import STLPIPS
 from glean_plus.weights import WeightsError, fetch
+from glean_plus.weights import cache as shared
 from glean_plus.weights.cards import hash_in_name
 
 from conftest import random_vgg16
@@ -316,7 +317,7 @@ def test_consistency_loss_is_zero_at_the_shrunk_prediction() -> None:
     shrunk = torch.nn.functional.interpolate(x, scale_factor=0.5, mode='bicubic', antialias=True)  # PIL's, not MATLAB's
     mine = LRConsistencyLoss('mse', loss_weight=2.0)
     inner = (slice(None), slice(None), slice(4, -4), slice(4, -4))
-    from glean_plus.imresize import matlab_resize
+    from glean_plus.utils.imresize import matlab_resize
 
     torch.testing.assert_close(matlab_resize(x, (32, 32))[inner], shrunk[inner], atol=1e-4, rtol=1e-4)
     lq = matlab_resize(x, (32, 32))

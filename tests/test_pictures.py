@@ -13,7 +13,7 @@ from mmagic.structures import DataSample
 from mmengine.logging import MMLogger
 from PIL import Image
 
-from glean_plus.engine import PictureHook
+from glean_plus.training import PictureHook
 
 
 def sample(name: str, bicubic: bool = True, truth: bool = True, order: int = 1) -> DataSample:

@@ -16,7 +16,7 @@ from mmengine.logging.history_buffer import HistoryBuffer
 
 from glean_plus import compat
 from glean_plus.weights.allowed import Log, Record
-from glean_plus.weights.plain import load_plain
+from glean_plus.weights.torch_files import load_plain
 
 
 @pytest.fixture(params=['load_plain', 'weights_only'])

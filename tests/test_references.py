@@ -10,8 +10,8 @@ import scipy.ndimage
 import skimage.data
 import torch
 
-from glean_plus.imresize import matlab_bicubic
-from glean_plus.models.references import build_references
+from glean_plus.training.baselines import build_references
+from glean_plus.utils.imresize import matlab_bicubic
 
 
 def photographs() -> torch.Tensor:

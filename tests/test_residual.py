@@ -7,8 +7,8 @@ import torch
 from mmagic.registry import MODELS
 from torch import nn
 
-from glean_plus.models.restorer import restore_any
-from glean_plus.models.speed import at_speed
+from glean_plus.accel.speed import at_speed
+from glean_plus.training.restorer import restore_any
 
 BANK = dict(type='StyleGAN2Bank', out_size=32, style_channels=8, channels={4: 8, 8: 8, 16: 8, 32: 8})
 

@@ -14,17 +14,17 @@ from PIL import Image, ImageCms
 from test_folded import needs_compiler
 
 from glean_plus import Restorer
-from glean_plus.color import rgb_to_lab
-from glean_plus.imresize import matlab_resize
+from glean_plus.inference import RestoreError, available, axis, tiling
+from glean_plus.inference.arrays import to_pil
+from glean_plus.inference.channels import Layers
+from glean_plus.inference.consistency import Consistency, Pyramid
+from glean_plus.inference.image import Meta, Picture
+from glean_plus.inference.memory import LivePeak, parse_bytes
+from glean_plus.inference.restorer import Restoration
+from glean_plus.inference.source import literal
 from glean_plus.metrics import LRConsistency
-from glean_plus.restore import RestoreError, available, axis, engine
-from glean_plus.restore.arrays import to_pil
-from glean_plus.restore.consistency import Consistency, Pyramid
-from glean_plus.restore.layers import Layers
-from glean_plus.restore.memory import LivePeak, parse_bytes
-from glean_plus.restore.picture import Meta, Picture
-from glean_plus.restore.restorer import Restoration
-from glean_plus.restore.source import literal
+from glean_plus.utils.color import rgb_to_lab
+from glean_plus.utils.imresize import matlab_resize
 
 from conftest import CONFIGS, relative_error
 from small_restorers import generator_config, photo, write_checkpoint
@@ -203,7 +203,7 @@ def test_nominal_size_is_the_model_s_own_result(shipped: Restorer) -> None:
     model.load_state_dict(read_state_dict(CONFIGS / 'weights' / f'{SHIPPED}.safetensors', 'generator'))
     with torch.no_grad():
         expected = to_image(model.eval()(to_input(image)))
-    for mode in engine.MODES:
+    for mode in tiling.MODES:
         shipped.mode = mode
         np.testing.assert_allclose(shipped(image).astype(int), expected.astype(int), atol=1)
     shipped.mode = 'direct'
@@ -325,10 +325,10 @@ def test_no_seams(name: str, top: int, left: int, shipped: Restorer, monkeypatch
     image = photo(name, 32, 160, top, left)
     shipped.mode = 'tiles'
     ratios = []
-    for overlap, margin in ((engine.OVERLAP, engine.MARGIN), (0, 0)):
-        monkeypatch.setattr(engine, 'OVERLAP', overlap)
-        monkeypatch.setattr(engine, 'MARGIN', margin)
-        rows, columns = engine.axes(shipped.network, 'tiles', 32, 160, shipped.limits)
+    for overlap, margin in ((tiling.OVERLAP, tiling.MARGIN), (0, 0)):
+        monkeypatch.setattr(tiling, 'OVERLAP', overlap)
+        monkeypatch.setattr(tiling, 'MARGIN', margin)
+        rows, columns = tiling.axes(shipped.network, 'tiles', 32, 160, shipped.limits)
         inset = round(16 * margin)
         borders = {4 * (start + inset) for start in columns.starts[1:]}
         borders |= {4 * (start + 16 - inset) for start in columns.starts[:-1]}
@@ -399,14 +399,14 @@ def test_memory_is_that_of_what_lives() -> None:
 
 def test_parts_of_a_huge_picture_fit_into_the_memory(restorers: dict[str, Restorer]) -> None:
     """8,000 x 6,000, without restoring it: what a part needs, and the rows that are held beside it."""
-    network, limits = restorers['light'].network, engine.Limits(8, 500 * 2**20)
-    rows, columns = engine.axes(network, 'direct', 6000, 8000, limits)
+    network, limits = restorers['light'].network, tiling.Limits(8, 500 * 2**20)
+    rows, columns = tiling.axes(network, 'direct', 6000, 8000, limits)
     assert rows.reach == 6000 and columns.reach == 8000
     activations = rows.tile * columns.tile * network.bytes_per_pixel
     held = 3 * 4 * (2 * rows.tile) * (2 * columns.reach)
     assert 0.4 * limits.memory < activations <= limits.memory / 2 and held <= limits.memory / 8
     with pytest.raises(RestoreError, match='needs .* MB for one tile'):
-        engine.axes(network, 'tiles', 6000, 8000, engine.Limits(8, 1000))
+        tiling.axes(network, 'tiles', 6000, 8000, tiling.Limits(8, 1000))
 
 
 def test_rows_come_before_the_picture_is_done(restorers: dict[str, Restorer]) -> None:
@@ -416,7 +416,7 @@ def test_rows_come_before_the_picture_is_done(restorers: dict[str, Restorer]) ->
     calls = []
     network, layers = restorer.network, Layers(False, False, 255)
     image = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (100_000, 40, 3))  # would be 3 GB as a result in floats
-    strips = engine.strips(network, [image], layers, 'tiles', engine.Limits(64, 2**30))
+    strips = tiling.strips(network, [image], layers, 'tiles', tiling.Limits(64, 2**30))
     for _ in range(3):
         calls.append(next(strips).shape)
     assert all(shape[2] <= 32 and shape[3] == 80 for shape in calls)

@@ -16,16 +16,17 @@ from mmagic.registry import MODELS
 from PIL import Image
 from test_folded import needs_compiler
 
-from glean_plus import Restorer, command
-from glean_plus.command import main
-from glean_plus.imresize import matlab_resize
+from glean_plus import Restorer
+from glean_plus.analysis.calibration import area, calibrate, others, pictures_of, write_bounds
+from glean_plus.cli import main as command
+from glean_plus.cli.main import main
+from glean_plus.inference import RestoreError
+from glean_plus.inference.codes import code_statistics
+from glean_plus.inference.image import Picture
+from glean_plus.inference.ood import Assessor, assess
+from glean_plus.inference.thresholds import Bound, bounds_path, judged
 from glean_plus.metrics import LRConsistency
-from glean_plus.restore import RestoreError
-from glean_plus.restore.bounds import Bound, bounds_path, judged
-from glean_plus.restore.calibration import area, calibrate, others, pictures_of, write_bounds
-from glean_plus.restore.codes import code_statistics
-from glean_plus.restore.failure import Assessor, assess
-from glean_plus.restore.picture import Picture
+from glean_plus.utils.imresize import matlab_resize
 from glean_plus.weights import fetch
 
 from conftest import BANK_FILE, CONFIGS, load_tool

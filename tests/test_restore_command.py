@@ -18,12 +18,12 @@ from PIL import Image
 from test_folded import needs_compiler
 
 import glean_plus
-from glean_plus import command
-from glean_plus.command import main
-from glean_plus.restore import folder as restore_folder
-from glean_plus.restore.errors import RestoreError
-from glean_plus.restore.jobs import find_jobs
-from glean_plus.restore.network import Network
+from glean_plus.cli import main as command
+from glean_plus.cli.main import main
+from glean_plus.inference import folder as restore_folder
+from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.jobs import find_jobs
+from glean_plus.inference.network import Network
 
 from conftest import BIN, CONFIGS, ROOT, fork, launch
 from image_files import SRGB

@@ -12,9 +12,9 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from test_shipped import SHIPPED
 
 from glean_plus import Restorer
-from glean_plus.restore import engine
-from glean_plus.restore.flat import hold_opacity
-from glean_plus.restore.picture import WHITES, Picture
+from glean_plus.inference import tiling
+from glean_plus.inference.flat import hold_opacity
+from glean_plus.inference.image import WHITES, Picture
 
 from small_restorers import generator_config, write_checkpoint
 
@@ -109,7 +109,7 @@ def test_the_rest_of_the_opacity_is_the_model_s_own(restorers: dict[str, Restore
     given[10:, :25, 3] = 0
     given[20:, 28:, 3] = 255
     picture = Picture(given)
-    strips = engine.strips(restorer.network, [picture.opaque()], picture.layers, 'direct', restorer.limits)
+    strips = tiling.strips(restorer.network, [picture.opaque()], picture.layers, 'direct', restorer.limits)
     own = (torch.cat([strip[0] for strip in strips], dim=1).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     result = restorer(given)
     np.testing.assert_array_equal(result[..., :3], own[..., :3])

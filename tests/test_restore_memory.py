@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glean_plus.restore import RestoreError, Restorer, engine
-from glean_plus.restore.layers import Layers
-from glean_plus.restore.memory import LivePeak, parse_bytes
+from glean_plus.inference import RestoreError, Restorer, tiling
+from glean_plus.inference.channels import Layers
+from glean_plus.inference.memory import LivePeak, parse_bytes
 
 from conftest import forked
 from small_restorers import photo
@@ -25,7 +25,7 @@ def test_a_line_needs_no_more_rows_than_it_has(light_checkpoint: Path) -> None:
     np.testing.assert_array_equal(whole(line), parts(line))
     layers = Layers(gray=False, alpha=False, white=255)
     with LivePeak() as live:
-        for _ in engine.strips(parts.network, [line], layers, 'tiles', parts.limits):
+        for _ in tiling.strips(parts.network, [line], layers, 'tiles', parts.limits):
             pass
     assert live.peak <= parts.limits.memory
 
@@ -47,15 +47,15 @@ def test_a_picture_that_is_too_wide_is_refused_before_the_work(light_checkpoint:
 
 def peak_of(width: int, height: int, memory: str) -> None:
     """Print the bytes that a restoration takes at most, beside a small one's."""
-    from glean_plus.restore.restorer import Restorer
+    from glean_plus.inference.restorer import Restorer
 
     restorer = Restorer('lightglean_twemoji_4x', device='cpu', max_memory=memory)
     rows = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     Image.fromarray(rows).save('in.png')
     restorer(np.zeros((16, 16, 3), np.uint8))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    from glean_plus.restore.folder import restore_files
-    from glean_plus.restore.jobs import find_jobs
+    from glean_plus.inference.folder import restore_files
+    from glean_plus.inference.jobs import find_jobs
 
     records, _ = restore_files(restorer, find_jobs('in.png', Path('out.png')))
     assert records[0].state == 'restored', records[0].error

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps, features
 
-from glean_plus.data.decode import PictureError, read_picture
-from glean_plus.data.depth import bits
-from glean_plus.restore.errors import RestoreError
-from glean_plus.restore.picture import Meta, Picture
-from glean_plus.restore.png import PngWriter
-from glean_plus.restore.read import from_pil, read
-from glean_plus.restore.write import write
+from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.image import Meta, Picture
+from glean_plus.inference.png_stream import PngWriter
+from glean_plus.inference.read import from_pil, read
+from glean_plus.inference.write import write
+from glean_plus.prepare.decode import PictureError, read_picture
+from glean_plus.utils.images.depth import bits
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (6, 9, 3), np.uint8)

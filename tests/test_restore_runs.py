@@ -21,13 +21,13 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from glean_plus import command
-from glean_plus.command import main
-from glean_plus.files import sweep, whole_or_not_at_all
-from glean_plus.locks import Locked, hold, holder
-from glean_plus.restore import Restorer
-from glean_plus.restore import folder as restore_folder
-from glean_plus.terminal import printable
+from glean_plus.cli import main as command
+from glean_plus.cli.main import main
+from glean_plus.inference import Restorer
+from glean_plus.inference import folder as restore_folder
+from glean_plus.utils.files import sweep, whole_or_not_at_all
+from glean_plus.utils.locks import Locked, hold, holder
+from glean_plus.utils.terminal import printable
 
 from conftest import ROOT, fork
 from small_restorers import generator_config, photo

@@ -13,8 +13,8 @@ import av
 import numpy as np
 import pytest
 
-from glean_plus.restore import RestoreError, Restorer
-from glean_plus.restore.video import frame_count, restore_video
+from glean_plus.inference import RestoreError, Restorer
+from glean_plus.inference.video import frame_count, restore_video
 
 from conftest import CONFIGS
 from small_restorers import photo

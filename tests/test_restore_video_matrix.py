@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from video_matrix import ALL, CONTAINERS, TARGETS, TIMINGS, Case, Same, differences, increasing, look, make
 
-from glean_plus.restore.video import restore_video
+from glean_plus.inference.video import restore_video
 
 pytestmark = pytest.mark.skipif(
     not shutil.which('ffmpeg') or not shutil.which('ffprobe'), reason='the ffmpeg command is not installed'

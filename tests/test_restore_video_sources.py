@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from video_matrix import Same
 
-from glean_plus.restore import RestoreError
-from glean_plus.restore.video import restore_video
+from glean_plus.inference import RestoreError
+from glean_plus.inference.video import restore_video
 
 SIDE = 64  # from which on x265 is taken
 

@@ -16,8 +16,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 
-from glean_plus.engine import BF16OptimWrapper
-from glean_plus.models.restorer import GLEANRestorer
+from glean_plus.training import BF16OptimWrapper
+from glean_plus.training.restorer import GLEANRestorer
 from glean_plus.weights import WeightsError, write_safetensors
 from glean_plus.weights.mmagic_glean import from_mmagic
 

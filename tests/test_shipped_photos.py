@@ -13,7 +13,7 @@ import sklearn.datasets
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from glean_plus.data.crops import CropSettings, prepare_crops
+from glean_plus.prepare.crops import CropSettings, prepare_crops
 
 from conftest import CONFIGS, load_tool
 

@@ -26,18 +26,18 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
 from glean_plus import Restorer, weights
-from glean_plus.command import main
-from glean_plus.data.pictures import save
-from glean_plus.engine import newest_whole
-from glean_plus.engine.checkpoints import WholeFiles
+from glean_plus.cli.main import main
 from glean_plus.export import ExportError, export
-from glean_plus.files import read_names
-from glean_plus.restore import RestoreError
-from glean_plus.restore.source import find
+from glean_plus.inference import RestoreError
+from glean_plus.inference.source import find
+from glean_plus.prepare.images import save
+from glean_plus.training import newest_whole
+from glean_plus.training.hooks.checkpoints import WholeFiles
+from glean_plus.utils.files import read_names
 from glean_plus.weights import Card, WeightsError, import_weights, read_card, read_state_dict, write_safetensors
 from glean_plus.weights.containers import read_content
 from glean_plus.weights.fetch import cached_path, fetch
-from glean_plus.weights.plain import load_plain
+from glean_plus.weights.torch_files import load_plain
 
 from conftest import ROOT
 from small_restorers import generator_config
@@ -359,7 +359,7 @@ def test_types_may_be_paths_of_registered_classes(light_checkpoint: Path, tmp_pa
     content = load_plain(light_checkpoint)
     text = content['meta']['cfg']
     paths = {
-        'GLEANRestorer': 'glean_plus.models.restorer.GLEANRestorer', 'GLEAN': 'glean_plus.models.GLEAN',
+        'GLEANRestorer': 'glean_plus.training.restorer.GLEANRestorer', 'GLEAN': 'glean_plus.models.GLEAN',
         'StyleGAN2Bank': 'glean_plus.models.banks.stylegan2.StyleGAN2Bank',
         'GLEANEncoder': 'glean_plus.models.encoder.GLEANEncoder', 'GLEANDecoder': 'glean_plus.models.GLEANDecoder',
         'DataPreprocessor': 'mmagic.models.data_preprocessors.DataPreprocessor',

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from glean_plus.study.definition import StudyError, read_study
-from glean_plus.study.execute import Progress, carry_out, only_one
-from glean_plus.study.hooks import PerPicture
-from glean_plus.study.runs import Run, plan
-from glean_plus.study.statistics import better_pairs, group_average, paired_test, seed_average, spread
+from glean_plus.analysis.study.definition import StudyError, read_study
+from glean_plus.analysis.study.execute import Progress, carry_out, only_one
+from glean_plus.analysis.study.hooks import PerPicture
+from glean_plus.analysis.study.runs import Run, plan
+from glean_plus.analysis.study.statistics import better_pairs, group_average, paired_test, seed_average, spread
 
 from conftest import BANK_FILE, CONFIGS
 from small_study import Done, Launcher, pretend, study, write_study

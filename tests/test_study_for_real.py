@@ -19,8 +19,8 @@ from mmagic.registry import MODELS
 from mmengine.config import Config
 from PIL import Image
 
-from glean_plus.study.definition import read_study
-from glean_plus.study.execute import launch_process
+from glean_plus.analysis.study.definition import read_study
+from glean_plus.analysis.study.execute import launch_process
 
 from conftest import is_running
 from small_study import Launcher, study, write_study

@@ -21,8 +21,8 @@ from mmengine.config import Config
 from PIL import Image
 from safetensors.torch import load_file
 
-from glean_plus.cli import read_config
-from glean_plus.imresize import matlab_bicubic
+from glean_plus.cli.tools import read_config
+from glean_plus.utils.imresize import matlab_bicubic
 
 from conftest import CONFIGS, ROOT, load_tool
 

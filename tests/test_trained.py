@@ -14,11 +14,11 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from test_folded import needs_compiler
 from torch import Tensor, nn
 
+from glean_plus.accel import trained
+from glean_plus.accel.trained import CompiledConvolutions
 from glean_plus.analysis.benchmark import contenders
-from glean_plus.engine import BF16OptimWrapper
-from glean_plus.inference import trained
-from glean_plus.inference.trained import CompiledConvolutions
-from glean_plus.models.recompute import recompute
+from glean_plus.models.checkpointing import recompute
+from glean_plus.training import BF16OptimWrapper
 
 
 def uses_kernel(y: Tensor) -> bool:
@@ -142,7 +142,7 @@ def test_steps_are_the_plain_ones(
 @needs_compiler
 def test_what_the_kernel_does_not_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr('glean_plus.models.restorer.print_log', lambda text, **options: said.append(text))
+    monkeypatch.setattr('glean_plus.training.restorer.print_log', lambda text, **options: said.append(text))
     for wrapper, messages in ((OptimWrapper, 0), (BF16OptimWrapper, 1)):
         model = restorer(compiled=True)
         two_steps(model, wrapper)

@@ -20,7 +20,7 @@ from mmengine.runner.checkpoint import load_checkpoint
 from PIL import Image
 from safetensors.torch import load_file
 
-from glean_plus.weights.plain import load_plain
+from glean_plus.weights.torch_files import load_plain
 
 from conftest import BANK_FILE, BIN, CONFIGS, ROOT, forked, launch, load_tool, random_vgg16, run_tool
 from killing import flat

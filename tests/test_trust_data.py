@@ -22,10 +22,10 @@ from mmagic.structures import DataSample
 from mmengine.config import Config
 from PIL import Image
 
-from glean_plus.data import DataError
-from glean_plus.engine import DataHook, TrainingError
-from glean_plus.transforms import load
-from glean_plus.transforms.seeded import NumberedIndex
+from glean_plus.datasets.transforms import load
+from glean_plus.datasets.transforms.seeded import NumberedIndex
+from glean_plus.prepare import DataError
+from glean_plus.training import DataHook, TrainingError
 
 from conftest import forked, load_tool, run_tool
 from killing import small_config, train, write_data
@@ -173,7 +173,7 @@ def preparing(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope='module')
 def restoring(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    from glean_plus.command import main
+    from glean_plus.cli.main import main
 
     folder = tmp_path_factory.mktemp('restoring')
     write_all(folder / 'in', LQ)
@@ -295,7 +295,7 @@ def test_data_of_the_wrong_size_are_refused_before_the_first_batch(few: Path, tm
 
 
 def test_sizes_that_a_model_takes() -> None:
-    from glean_plus.engine.data import Fit
+    from glean_plus.training.hooks.data import Fit
 
     assert Fit(scale=2).complaint(dict(img=(3, 16, 20), gt=(3, 32, 40))) is None
     assert 'where the scale is 2' in Fit(scale=2).complaint(dict(img=(3, 16, 20), gt=(3, 32, 41)))

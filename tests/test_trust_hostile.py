@@ -23,20 +23,20 @@ from mmengine.config import Config
 from PIL import Image
 from safetensors.torch import save_file
 
-from glean_plus.cli import apply_overrides
-from glean_plus.data.decode import PictureError, decode
-from glean_plus.data.files import pictures_below
-from glean_plus.data.items import DataError, Item, refuse_outside
-from glean_plus.engine import newest_whole
-from glean_plus.restore import RestoreError
-from glean_plus.restore.bounds import bounds_path, read_bounds
-from glean_plus.restore.jobs import find_jobs
-from glean_plus.restore.read import read
-from glean_plus.restore.source import find, literal
+from glean_plus.cli.tools import apply_overrides
+from glean_plus.inference import RestoreError
+from glean_plus.inference.jobs import find_jobs
+from glean_plus.inference.read import read
+from glean_plus.inference.source import find, literal
+from glean_plus.inference.thresholds import bounds_path, read_bounds
+from glean_plus.prepare.decode import PictureError, decode
+from glean_plus.prepare.files import pictures_below
+from glean_plus.prepare.items import DataError, Item, refuse_outside
+from glean_plus.training import newest_whole
 from glean_plus.weights import WeightsError, import_weights, read_card, read_state_dict
 from glean_plus.weights.fetch import cached_path
-from glean_plus.weights.unfolded import check_pickle
-from glean_plus.weights.whole import damage, write_whole
+from glean_plus.weights.integrity import damage, write_whole
+from glean_plus.weights.limits import check_pickle
 
 from fuzzing import Kind, run
 from hostile_bytes import outcome

@@ -15,10 +15,10 @@ import pytest
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
 
-from glean_plus.engine import TrainingError, newest_whole
+from glean_plus.training import TrainingError, newest_whole
 from glean_plus.weights import WeightsError, read_state_dict
-from glean_plus.weights.plain import load_plain
-from glean_plus.weights.whole import damage
+from glean_plus.weights.integrity import damage
+from glean_plus.weights.torch_files import load_plain
 
 import killing
 from conftest import forked, run_tool
@@ -72,7 +72,8 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert newest_whole(tmp_path) == newest
     newest.write_bytes(DAMAGES[name](newest.read_bytes()))
     warnings: list[str] = []
-    monkeypatch.setattr('glean_plus.engine.checkpoints.print_log', lambda text, **options: warnings.append(text))
+    log = 'glean_plus.training.hooks.checkpoints.print_log'
+    monkeypatch.setattr(log, lambda text, **options: warnings.append(text))
     assert newest_whole(tmp_path) == tmp_path / 'iter_3.pth'
     assert len(warnings) == 1 and 'iter_4.pth is damaged and passed over' in warnings[0]
     with pytest.raises(WeightsError, match=r'iter_4\.pth is damaged'):

@@ -20,10 +20,10 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from glean_plus.cli import add_common_arguments, load_config
-from glean_plus.engine import BF16OptimWrapper, DataHook, NumbersHook, TrainingError
-from glean_plus.engine.numbers import Guard, plain
-from glean_plus.engine.replay import replay
+from glean_plus.cli.tools import add_common_arguments, load_config
+from glean_plus.training import BF16OptimWrapper, DataHook, NumbersHook, TrainingError
+from glean_plus.training.hooks.numbers import Guard, plain
+from glean_plus.training.replay import replay
 
 from conftest import CONFIGS, run_tool
 from killing import small_config, write_data
@@ -114,7 +114,7 @@ def test_what_cannot_be_kept_is_told_all_the_same(
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr('glean_plus.engine.numbers.write_whole', full)
+    monkeypatch.setattr('glean_plus.training.hooks.numbers.write_whole', full)
     config = small_config(data, tmp_path, 9, **{'default_hooks.numbers.limit': 0})
     with pytest.raises(TrainingError, match=r'Iteration 2: .*loss_pix nan.*limit=0.*could not be written \(No space'):
         run(config, Poison({2}))

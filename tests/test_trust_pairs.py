@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from glean_plus.weights.plain import load_plain
+from glean_plus.weights.torch_files import load_plain
 
 from conftest import run_tool
 from killing import small_config, train, write_data
@@ -100,7 +100,7 @@ def test_a_bank_of_another_size_or_width(trained: Path, tmp_path: Path, monkeypa
 
 def test_models_of_mmagic_are_checked_as_well(tmp_path: Path) -> None:
     """MMEngine would go on with random weights and a warning."""
-    from glean_plus.engine.checkpoints import check_pair
+    from glean_plus.training.hooks.checkpoints import check_pair
     from glean_plus.weights import WeightsError
 
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))

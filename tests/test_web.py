@@ -28,12 +28,12 @@ from PIL import Image
 from starlette.testclient import TestClient
 from web_pages import DEFAULTS, Page, served
 
-from glean_plus import Restorer, command
-from glean_plus.command import main
-from glean_plus.faces import FaceRestorer, detectors
-from glean_plus.restore import RestoreError
-from glean_plus.restore.read import read
-from glean_plus.shipped import DEFAULT_MODEL
+from glean_plus import Restorer
+from glean_plus.cli import main as command
+from glean_plus.cli.main import main
+from glean_plus.inference import RestoreError
+from glean_plus.inference.faces import FaceRestorer, detectors
+from glean_plus.inference.read import read
 from glean_plus.web import page as web_page
 from glean_plus.web import server as web_server
 from glean_plus.web import store as web_store
@@ -43,6 +43,7 @@ from glean_plus.web.restorers import Choice, Restorers, offers
 from glean_plus.web.server import build
 from glean_plus.web.settings import Settings
 from glean_plus.web.store import Store
+from glean_plus.weights.resources import DEFAULT_MODEL
 
 from conftest import ROOT
 from image_files import SRGB, tiff

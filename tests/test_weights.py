@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from glean_plus.models import StyleGAN2Bank, StyleGAN2BankDiscriminator
 from glean_plus.models.banks import base
 from glean_plus.weights import CATALOGUE, Card, WeightsError, draws_bgr, read_state_dict, strict, write_safetensors
-from glean_plus.weights.whole import damage
+from glean_plus.weights.integrity import damage
 
 SMALL = {4: 12, 8: 10, 16: 8}
 

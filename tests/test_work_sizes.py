@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from test_folded import needs_compiler
 
-from glean_plus.inference import compiled, layers
-from glean_plus.inference.compiled import CompiledConv, CompiledThinConv
-from glean_plus.inference.conv import Conv3x3, ThinConv, choose_method
-from glean_plus.inference.convolutions import Convolutions
-from glean_plus.inference.epilogue import Epilogue
-from glean_plus.inference.winograd import Workspace
+from glean_plus.accel import compiled, layers
+from glean_plus.accel.compiled import CompiledConv, CompiledThinConv
+from glean_plus.accel.conv import Conv3x3, ThinConv, choose_method
+from glean_plus.accel.convolutions import Convolutions
+from glean_plus.accel.epilogue import Epilogue
+from glean_plus.accel.winograd import Workspace
 
 
 def bordered(x: torch.Tensor) -> torch.Tensor:

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from PIL import Image
 
 from glean_plus import Restorer
-from glean_plus.command import WRONG, main
-from glean_plus.restore import RestoreError
+from glean_plus.cli.main import WRONG, main
+from glean_plus.inference import RestoreError
 from glean_plus.weights import WeightsError
 
 from conftest import CONFIGS

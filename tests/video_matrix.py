@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 
-from glean_plus.restore.base import PictureRestorer
+from glean_plus.inference.base import PictureRestorer
 
 WIDTH, HEIGHT, FRAMES, RATE = 80, 64, 8, 10
 # Of each container: FFmpeg's name, and its encoders for 8 and 10 bits, and for sound.

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from glean_plus.data.pictures import save
-from glean_plus.engine.pictures import to_array
 from glean_plus.models.banks import BANKS
-from glean_plus.terminal import Parser
+from glean_plus.prepare.images import save
+from glean_plus.training.hooks.images import to_array
+from glean_plus.utils.terminal import Parser
 from glean_plus.weights import WeightsError, import_weights
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from mmengine.registry import init_default_scope
 
 import glean_plus  # noqa: F401
-from glean_plus.terminal import Parser
+from glean_plus.utils.terminal import Parser
 
 
 def size(text: str) -> tuple[int, int]:
@@ -58,8 +58,8 @@ def parse_args() -> argparse.Namespace:
 
 def left_out(names: list[str], device: str) -> list[str]:
     """Those that cannot run here: the compiled ones, on another device or without a compiler."""
+    from glean_plus.accel.compiler import CompilerError, compiler
     from glean_plus.analysis.benchmark.contenders import CONTENDERS
-    from glean_plus.inference.compiler import CompilerError, compiler
 
     try:
         compiler()
@@ -76,7 +76,7 @@ def main() -> None:
     from glean_plus.analysis.benchmark.compare import BenchmarkError, Setting, compare, markdown
     from glean_plus.analysis.benchmark.contenders import CONTENDERS, TASKS
     from glean_plus.analysis.benchmark.plot import plot
-    from glean_plus.devices import DeviceError, usable_device
+    from glean_plus.utils.devices import DeviceError, usable_device
 
     init_default_scope('mmagic')
     try:

@@ -17,10 +17,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from glean_plus.restore import RestoreError, Restorer
-from glean_plus.restore.calibration import calibrate, others, pictures_of, table, write_bounds
-from glean_plus.restore.failure import DRAWS
-from glean_plus.terminal import Parser
+from glean_plus.analysis.calibration import calibrate, others, pictures_of, table, write_bounds
+from glean_plus.inference import RestoreError, Restorer
+from glean_plus.inference.ood import DRAWS
+from glean_plus.utils.terminal import Parser
 from glean_plus.weights import WeightsError
 
 

@@ -103,7 +103,7 @@ def main() -> None:
     from glean_plus.analysis.peers.compare import Setting, compare
     from glean_plus.analysis.peers.images import names_of
     from glean_plus.analysis.peers.report import as_json, draw, markdown
-    from glean_plus.data.pictures import save, save_text
+    from glean_plus.prepare.images import save, save_text
 
     try:
         for path in filter(None, (args.out, args.json, args.out_images)):

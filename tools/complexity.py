@@ -15,8 +15,8 @@ from pathlib import Path
 
 import glean_plus  # noqa: F401
 from glean_plus.analysis.complexity import Complexity, Published, complexity, misses, published_column
-from glean_plus.cli import read_config
-from glean_plus.terminal import Parser
+from glean_plus.cli.tools import read_config
+from glean_plus.utils.terminal import Parser
 
 HEAD = ('model', 'part', 'paper', "ours, paper's accounting", 'ours, kept and computed')
 SUMMARY_HEAD = ('config', 'from -> to', 'parameters', 'trained', 'multiply-adds', "FLOPs, paper's accounting")

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError
 
 import glean_plus
-from glean_plus.terminal import Parser
+from glean_plus.utils.terminal import Parser
 from glean_plus.weights import Imported, WeightsError, import_weights, write_with_card
 
 DTYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}

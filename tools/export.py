@@ -19,10 +19,10 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from glean_plus.data.pictures import save_text
 from glean_plus.export import FORMATS, OPSET, OPSETS, Exported, ExportError, export
-from glean_plus.restore import RestoreError
-from glean_plus.terminal import Parser
+from glean_plus.inference import RestoreError
+from glean_plus.prepare.images import save_text
+from glean_plus.utils.terminal import Parser
 from glean_plus.weights import WeightsError
 
 

@@ -14,7 +14,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from glean_plus.terminal import Parser
+from glean_plus.utils.terminal import Parser
 from glean_plus.weights import CATALOGUE, Card, WeightsError, read_card
 from glean_plus.weights.fetch import cached_path, fetch
 

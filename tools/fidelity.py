@@ -19,11 +19,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from glean_plus.data.files import pictures_below
-from glean_plus.files import read_names
+from glean_plus.inference import RestoreError, Restorer
 from glean_plus.metrics import KIDMetric, LRConsistency, STLPIPSMetric
-from glean_plus.restore import RestoreError, Restorer
-from glean_plus.terminal import Parser
+from glean_plus.prepare.files import pictures_below
+from glean_plus.utils.files import read_names
+from glean_plus.utils.terminal import Parser
 from glean_plus.weights import WeightsError
 
 COLUMNS = ('PSNR', 'LR-PSNR', 'ST-LPIPS', '1000 KID')

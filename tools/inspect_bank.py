@@ -19,9 +19,9 @@ from pathlib import Path
 from mmengine.registry import init_default_scope
 
 import glean_plus  # noqa: F401
-from glean_plus.cli import Overrides, apply_overrides, read_config
-from glean_plus.devices import DeviceError
-from glean_plus.terminal import Parser
+from glean_plus.cli.tools import Overrides, apply_overrides, read_config
+from glean_plus.utils.devices import DeviceError
+from glean_plus.utils.terminal import Parser
 from glean_plus.weights import WeightsError
 
 

@@ -15,11 +15,11 @@ import sys
 from pathlib import Path
 
 import glean_plus  # noqa: F401
-from glean_plus.cli import Overrides, apply_overrides, read_config
-from glean_plus.devices import DeviceError
-from glean_plus.inversion import InversionError, Inverter, Settings, invert_folder
-from glean_plus.inversion.scores import Scores
-from glean_plus.terminal import Parser
+from glean_plus.analysis.inversion import InversionError, Inverter, Settings, invert_folder
+from glean_plus.analysis.inversion.scores import Scores
+from glean_plus.cli.tools import Overrides, apply_overrides, read_config
+from glean_plus.utils.devices import DeviceError
+from glean_plus.utils.terminal import Parser
 from glean_plus.weights import WeightsError
 
 

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from glean_plus.data import Report
+    from glean_plus.prepare import Report
 
 SHOWN = 20
 CROPS_ONLY = ('per_image', 'test_share', 'test_size', 'seed')
@@ -45,9 +45,9 @@ SETS_ONLY = ('names', 'limit', 'min_size', 'keep_gray', 'subset')
 
 
 def parser() -> argparse.ArgumentParser:
-    from glean_plus.data.fit import FITS
-    from glean_plus.data.sets import SETS, table
-    from glean_plus.terminal import Parser
+    from glean_plus.prepare.fit import FITS
+    from glean_plus.prepare.sets import SETS, table
+    from glean_plus.utils.terminal import Parser
 
     fits = '; '.join(f'{name}: {what}' for name, what in FITS.items())
     parser = Parser(
@@ -83,8 +83,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0; 1 with more problems than allowed; 2 if the set cannot be prepared; 130 when interrupted."""
-    from glean_plus.data import DataError, Settings, SettingsError, check, prepare
-    from glean_plus.terminal import printable
+    from glean_plus.prepare import DataError, Settings, SettingsError, check, prepare
+    from glean_plus.utils.terminal import printable
 
     command = parser()
     args = command.parse_args(arguments)
@@ -120,8 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def crops(args: argparse.Namespace, command: argparse.ArgumentParser) -> int:
     """`prepare_data crops`: the exit code as for the other sets."""
-    from glean_plus.data import DataError, SettingsError
-    from glean_plus.data.crops import CROPS, SPLITS, CropSettings, prepare_crops
+    from glean_plus.prepare import DataError, SettingsError
+    from glean_plus.prepare.crops import CROPS, SPLITS, CropSettings, prepare_crops
 
     if given := [name for name in SETS_ONLY if getattr(args, name) is not None]:
         command.error(f'--{given[0].replace("_", "-")} is not for crops')
@@ -156,7 +156,7 @@ def crops(args: argparse.Namespace, command: argparse.ArgumentParser) -> int:
 
 def tell(report: Report, args: argparse.Namespace, keep_gray: bool) -> None:
     """Print what was done, and what can be done about files that were left out."""
-    from glean_plus.terminal import printable
+    from glean_plus.utils.terminal import printable
 
     for note in report.notes:
         print(printable(note))
@@ -180,7 +180,7 @@ def tell(report: Report, args: argparse.Namespace, keep_gray: bool) -> None:
 
 
 if __name__ == '__main__':
-    from glean_plus.terminal import lasting_streams
+    from glean_plus.utils.terminal import lasting_streams
 
     with lasting_streams():  # names of files may be broken UTF-8
         code = main()

@@ -26,10 +26,10 @@ ENDINGS = {b'RIFF': '.webp', b'\xff\xd8\xff\xe0': '.jpg', b'\xff\xd8\xff\xe1': '
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0; 1 if a package is missing or holds something else."""
-    from glean_plus.data import DataError
-    from glean_plus.data.archives import embedded, members
-    from glean_plus.data.pictures import save_text
-    from glean_plus.files import whole_or_not_at_all
+    from glean_plus.prepare import DataError
+    from glean_plus.prepare.archives import embedded, members
+    from glean_plus.prepare.images import save_text
+    from glean_plus.utils.files import whole_or_not_at_all
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('archives', type=Path, nargs='?', metavar='ARCHIVES', help='folder of .deb and .whl files')

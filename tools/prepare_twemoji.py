@@ -137,7 +137,7 @@ def draw(name: str, size: int) -> np.ndarray:
 
 
 def prepare_one(name: str, root: Path, size: int, scales: tuple[int, ...]) -> str:
-    from glean_plus.data.pictures import save, shrink
+    from glean_plus.prepare.images import save, shrink
 
     targets = [root / f'BIx{scale}_down' / f'{name}.png' for scale in scales]
     truth = root / 'GT' / f'{name}.png'
@@ -150,15 +150,15 @@ def prepare_one(name: str, root: Path, size: int, scales: tuple[int, ...]) -> st
 
 
 def label_line(name: str, group: str) -> str:
-    from glean_plus.data import meta
+    from glean_plus.prepare import meta
 
     return meta.label_line(name, GROUPS.index(group))
 
 
 def prepare(root: Path, size: int, scales: tuple[int, ...], workers: int) -> None:
-    from glean_plus.data.meta import meta_line
-    from glean_plus.data.pictures import save_text
-    from glean_plus.data.pool import run_all
+    from glean_plus.prepare.images import save_text
+    from glean_plus.prepare.meta import meta_line
+    from glean_plus.prepare.pool import run_all
 
     rows = read_split()
     for folder in ['GT', *(f'BIx{scale}_down' for scale in scales)]:

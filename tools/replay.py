@@ -13,7 +13,7 @@ import argparse
 import sys
 
 import glean_plus  # noqa: F401
-from glean_plus.engine.errors import TrainingError
+from glean_plus.training.errors import TrainingError
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument('config', help='the .py of WORK_DIR/not_finite; it is run, as every config')
     parser.add_argument('step', help='the .pth beside it; of it nothing is run')
     args = parser.parse_args()
-    from glean_plus.engine.replay import replay  # takes seconds to import
+    from glean_plus.training.replay import replay  # takes seconds to import
 
     try:
         print('\n'.join(replay(args.config, args.step)))

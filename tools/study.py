@@ -19,12 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import glean_plus  # noqa: F401
-from glean_plus.cli import Overrides
-from glean_plus.study.definition import Study, StudyError, read_study
-from glean_plus.study.execute import Launch, Progress, carry_out, duration, launch_process, only_one
-from glean_plus.study.report import write_report
-from glean_plus.study.runs import Run, measurements, plan, speeds
-from glean_plus.terminal import Parser, printable
+from glean_plus.analysis.study.definition import Study, StudyError, read_study
+from glean_plus.analysis.study.execute import Launch, Progress, carry_out, duration, launch_process, only_one
+from glean_plus.analysis.study.report import write_report
+from glean_plus.analysis.study.runs import Run, measurements, plan, speeds
+from glean_plus.cli.tools import Overrides
+from glean_plus.utils.terminal import Parser, printable
 
 STUDIES = Path(__file__).resolve().parents[1] / 'configs' / 'studies'
 

@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from glean_plus.cli import add_common_arguments, check_checkpoint, load_config, refusals, runner_class
+from glean_plus.cli.tools import add_common_arguments, check_checkpoint, load_config, refusals, runner_class
 
 SUFFIXES = ('.json', '.yaml', '.yml', '.pkl')
 
@@ -40,7 +40,7 @@ def number(value: float) -> int | float | None:
 
 def write_metrics(values: dict[str, int | float | None], path: str) -> None:
     """Write the file of ``--out``, whole or not at all."""
-    from glean_plus.weights.whole import write_whole
+    from glean_plus.weights.integrity import write_whole
 
     if lost := [name for name, value in values.items() if value is None]:
         text = f'{", ".join(lost)} {"is" if len(lost) == 1 else "are"} not finite, and null in {path}.'

@@ -13,7 +13,7 @@ import sys
 
 from mmengine.config import Config
 
-from glean_plus.cli import add_common_arguments, check_checkpoint, load_config, refusals, runner_class
+from glean_plus.cli.tools import add_common_arguments, check_checkpoint, load_config, refusals, runner_class
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,7 +38,7 @@ def use_amp(config: Config) -> None:
 
 def resume(config: Config, checkpoint: str) -> None:
     """Go on from a checkpoint, for ``auto`` from the newest whole one in the work directory."""
-    from glean_plus.engine.checkpoints import newest_whole  # takes seconds to import
+    from glean_plus.training.hooks.checkpoints import newest_whole  # takes seconds to import
 
     if checkpoint != 'auto':
         check_checkpoint(checkpoint, '--resume')

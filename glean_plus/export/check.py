@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glean_plus.color import lab_to_rgb, rgb_to_lab
 from glean_plus.export.errors import ExportError
 from glean_plus.export.formats import Run
 from glean_plus.export.graph import Shape
-from glean_plus.restore.network import Network
+from glean_plus.inference.network import Network
+from glean_plus.utils.color import lab_to_rgb, rgb_to_lab
 
 # Largest difference of a sample, as a share of the range of the model's result.
 BOUND = 1e-4

@@ -1,6 +1,6 @@
 """The one error of an export."""
 
-from glean_plus.texts import PrintableError
+from glean_plus.utils.text import PrintableError
 
 
 class ExportError(PrintableError, RuntimeError):

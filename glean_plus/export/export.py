@@ -13,9 +13,9 @@ from glean_plus.export.check import BOUND, Measured, compare
 from glean_plus.export.errors import ExportError
 from glean_plus.export.formats import FORMATS, OPSET, OPSETS, Graph
 from glean_plus.export.graph import Served, Shape
-from glean_plus.files import sweep, whole_or_not_at_all
-from glean_plus.restore.network import Network
-from glean_plus.restore.source import PathLike, Source, find
+from glean_plus.inference.network import Network
+from glean_plus.inference.source import PathLike, Source, find
+from glean_plus.utils.files import sweep, whole_or_not_at_all
 from glean_plus.version import __version__
 from glean_plus.weights.fetch import sha256
 

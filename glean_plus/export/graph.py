@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from glean_plus.color import rgb_to_lab
 from glean_plus.export.errors import ExportError
 from glean_plus.export.layers import resolve
+from glean_plus.inference.network import Network
 from glean_plus.models.codes import LearnedCodes
 from glean_plus.models.glean import GLEAN, with_class
 from glean_plus.models.spectral_norm import resolve_spectral_norm
-from glean_plus.restore.network import Network
+from glean_plus.utils.color import rgb_to_lab
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mmagic.registry import MODELS
 from torch import Tensor, nn
 
-from glean_plus.imresize import matlab_resize
 from glean_plus.losses.perceptual import CRITERIA, check_criterion
+from glean_plus.utils.imresize import matlab_resize
 
 
 @MODELS.register_module()

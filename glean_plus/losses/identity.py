@@ -6,7 +6,7 @@ import torch
 from mmagic.registry import MODELS
 from torch import Tensor, nn
 
-from glean_plus.identity import arcface, similarity
+from glean_plus.pretrained.identity import arcface, similarity
 
 
 @MODELS.register_module()

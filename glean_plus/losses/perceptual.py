@@ -9,9 +9,9 @@ import torch
 from mmagic.registry import MODELS
 from torch import Tensor, nn
 
-from glean_plus.features import IMAGENET_MEAN, IMAGENET_STD, backbone_features, vgg_features
-from glean_plus.perceptual import lpips, stlpips
-from glean_plus.shared import SharedNetwork
+from glean_plus.pretrained.features import IMAGENET_MEAN, IMAGENET_STD, backbone_features, vgg_features
+from glean_plus.pretrained.perceptual import lpips, stlpips
+from glean_plus.weights.cache import SharedNetwork
 
 CRITERIA = {'mse': nn.functional.mse_loss, 'l1': nn.functional.l1_loss}
 
@@ -25,7 +25,7 @@ class FeatureLoss(nn.Module):
     """Weighted sum of the distances of a network's features.
 
     Args:
-        network: :class:`glean_plus.features.Features`, which is shared and frozen.
+        network: :class:`glean_plus.pretrained.features.Features`, which is shared and frozen.
         layer_weights: Weight of each of its layers.
         norm_img: Bring pictures from [-1, 1] to [0, 1] first. MMagic's GLEAN configs do not, though the normalisation
             that follows means [0, 1]; False is its number, and so ours.
@@ -184,7 +184,7 @@ class LPIPSLoss(_LearnedDistance):
 
     Args:
         net: ``vgg`` (its authors' advice for training), ``alex`` or ``squeeze``. Train on one and report another.
-        weights: Of the trunk, as in :func:`glean_plus.perceptual.lpips`; None is a download.
+        weights: Of the trunk, as in :func:`glean_plus.pretrained.perceptual.lpips`; None is a download.
         loss_weight: Factor of the mean distance.
     """
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from mmagic.registry import METRICS
 
-from glean_plus.imresize import matlab_resize
 from glean_plus.metrics.base import MAX_PSNR, PictureMetric
+from glean_plus.utils.imresize import matlab_resize
 
 
 @METRICS.register_module()

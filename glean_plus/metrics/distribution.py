@@ -14,11 +14,11 @@ from mmagic.evaluation.metrics.metrics_utils import obtain_data
 from mmagic.registry import METRICS
 from mmengine.logging import print_log
 
-from glean_plus.inception import inception
 from glean_plus.metrics.base import WHY, PictureMetric, Unmeasurable, check_side
-from glean_plus.perceptual import STLPIPS_SIDES, stlpips_features
+from glean_plus.pretrained.inception import inception
+from glean_plus.pretrained.perceptual import STLPIPS_SIDES, stlpips_features
 from glean_plus.weights.errors import brief
-from glean_plus.weights.whole import directory_damage
+from glean_plus.weights.integrity import directory_damage
 
 
 def frechet_distance(

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from mmagic.registry import METRICS
 
-from glean_plus.identity import arcface, similarity
 from glean_plus.metrics.base import PictureMetric
+from glean_plus.pretrained.identity import arcface, similarity
 
 
 @METRICS.register_module()

@@ -8,8 +8,8 @@ import torch
 from mmagic.registry import METRICS
 
 from glean_plus.metrics.base import PictureMetric, check_pair
-from glean_plus.perceptual import LPIPS_SIDES, STLPIPS_SIDES, lpips, stlpips
-from glean_plus.shared import SharedNetwork
+from glean_plus.pretrained.perceptual import LPIPS_SIDES, STLPIPS_SIDES, lpips, stlpips
+from glean_plus.weights.cache import SharedNetwork
 
 
 class _PerceptualMetric(PictureMetric):

@@ -9,8 +9,8 @@ from mmagic.models.utils import make_layer
 from mmagic.registry import MODELS
 from torch import Tensor, nn
 
+from glean_plus.models.checkpointing import again
 from glean_plus.models.ops import LRELU_SLOPE
-from glean_plus.models.recompute import again
 
 
 class RRDBTrunk(nn.Module):

@@ -12,12 +12,12 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from glean_plus.models.banks import LatentBank, StyleGAN2Bank
+from glean_plus.models.checkpointing import again, repeatable
 from glean_plus.models.codes import LearnedCodes
 from glean_plus.models.decoder import GLEANDecoder
-from glean_plus.models.recompute import again, repeatable
 
 if TYPE_CHECKING:
-    from glean_plus.inference import FoldedGLEAN, FoldedModel
+    from glean_plus.accel import FoldedGLEAN, FoldedModel
 
 
 def _build(part: Mapping[str, Any] | nn.Module, **defaults: Any) -> nn.Module:
@@ -249,10 +249,10 @@ class GLEAN(BaseModule):
     def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> FoldedGLEAN | FoldedModel:
         """This model for inference alone, as its weights are now: the same pictures in less time and memory.
 
-        Args, errors and what can be folded: see :class:`glean_plus.inference.FoldedGLEAN`, which a ``StyleGAN2Bank``
-        with a ``GLEANDecoder`` becomes, and :class:`glean_plus.inference.FoldedModel` for the others.
+        Args, errors and what can be folded: see :class:`glean_plus.accel.FoldedGLEAN`, which a ``StyleGAN2Bank``
+        with a ``GLEANDecoder`` becomes, and :class:`glean_plus.accel.FoldedModel` for the others.
         """
-        from glean_plus.inference import FoldedGLEAN, FoldedModel  # they are made of this module's parts
+        from glean_plus.accel import FoldedGLEAN, FoldedModel  # they are made of this module's parts
 
         if type(self.bank) is StyleGAN2Bank and type(self.decoder) is GLEANDecoder:
             return FoldedGLEAN(self, dtype, compiled)

@@ -8,9 +8,9 @@ import torch
 from mmagic.registry import MODELS
 from torch import Tensor, nn
 
-from glean_plus.color import lab_to_rgb, to_lab_lightness
 from glean_plus.models.encoder import conv_act
-from glean_plus.precision import at_least_float32
+from glean_plus.utils.color import lab_to_rgb, to_lab_lightness
+from glean_plus.utils.precision import at_least_float32
 
 # tanh reaches 0.85 of it at sRGB's most saturated colour, a blue of b = -108: no colour lies where tanh is flat.
 AB_RANGE = 128

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glean_plus.precision import at_least_float32, full_precision
+from glean_plus.utils.precision import at_least_float32, full_precision
 
 # StyleGAN2's activation is sqrt(2) * leaky_relu(x, 0.2), which keeps the variance of a unit normal. As the leaky ReLU
 # is linear in positive factors, the sqrt(2) is put into the weights and biases before it wherever those are small.

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glean_plus.precision import full_precision
+from glean_plus.utils.precision import full_precision
 
 # Style -> names of the weight, of its left and of its right singular vector. `ajbrock`, after BigGAN's author, does not
 # keep the latter and has a buffer `sv0` instead, which records sigma.

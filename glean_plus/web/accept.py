@@ -6,10 +6,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from glean_plus.data.errors import ImageFileError, UnknownFormatError
-from glean_plus.data.image import header_size
-from glean_plus.files import read_file
-from glean_plus.restore.errors import RestoreError
+from glean_plus.inference.errors import RestoreError
+from glean_plus.utils.files import read_file
+from glean_plus.utils.images.errors import ImageFileError, UnknownFormatError
+from glean_plus.utils.images.image import header_size
 from glean_plus.web.settings import shown_pixels
 
 

@@ -7,7 +7,7 @@ import re
 
 import torch
 
-from glean_plus.restore.errors import RestoreError
+from glean_plus.inference.errors import RestoreError
 
 LOG = logging.getLogger('glean_plus.web')
 

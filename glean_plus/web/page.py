@@ -10,9 +10,9 @@ os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # before the import, which wou
 
 import gradio as gr
 
-from glean_plus.faces import detectors
-from glean_plus.restore.engine import MODES
-from glean_plus.restore.fidelity import MIDDLE
+from glean_plus.inference.faces import detectors
+from glean_plus.inference.fidelity import MIDDLE
+from glean_plus.inference.tiling import MODES
 from glean_plus.web.errors import sentence
 from glean_plus.web.restorers import BEST, Choice, Restorers
 from glean_plus.web.result import error_html, facts, result_html

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glean_plus.faces import detectors
-from glean_plus.restore.base import PictureRestorer
-from glean_plus.restore.engine import MODES
-from glean_plus.restore.errors import RestoreError
-from glean_plus.restore.fidelity import MIDDLE, STEPS, check_fidelity
-from glean_plus.restore.restorer import Restorer
-from glean_plus.restore.source import available, is_here
-from glean_plus.shipped import DEFAULT_MODEL
+from glean_plus.inference.base import PictureRestorer
+from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.faces import detectors
+from glean_plus.inference.fidelity import MIDDLE, STEPS, check_fidelity
+from glean_plus.inference.restorer import Restorer
+from glean_plus.inference.source import available, is_here
+from glean_plus.inference.tiling import MODES
 from glean_plus.web.settings import Settings
+from glean_plus.weights.resources import DEFAULT_MODEL
 
 BEST = 'best'
 LARGEST_SEED = 2**31 - 1
@@ -164,7 +164,7 @@ class Restorers:
         )  # fmt: skip
         if not choice.faces:
             return restorer
-        from glean_plus.faces import FaceRestorer
+        from glean_plus.inference.faces import FaceRestorer
 
         return FaceRestorer(restorer)
 

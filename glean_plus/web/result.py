@@ -6,7 +6,7 @@ from dataclasses import asdict
 from html import escape
 from typing import Any
 
-from glean_plus.restore.failure import FIGURES
+from glean_plus.inference.ood import FIGURES
 from glean_plus.web.settings import PICTURES
 from glean_plus.web.work import BEFORE, HEAT, RESULT, Result
 

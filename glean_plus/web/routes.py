@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from glean_plus.restore.errors import RestoreError
+from glean_plus.inference.errors import RestoreError
 from glean_plus.web.accept import look
 from glean_plus.web.errors import sentence
 from glean_plus.web.settings import PICTURES, Settings, shown_bytes

@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from glean_plus.restore.errors import RestoreError
+from glean_plus.inference.errors import RestoreError
 from glean_plus.web.gate import Application, Gate
 from glean_plus.web.page import build_page
 from glean_plus.web.restorers import Restorers

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from glean_plus.restore.errors import RestoreError
-from glean_plus.restore.memory import parse_bytes
+from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.memory import parse_bytes
 
 PICTURES = '/pictures'  # of the routes of files
 COUNTS = {'': 1, 'K': 10**3, 'M': 10**6, 'G': 10**9}
@@ -24,7 +24,7 @@ class Settings:
         root_path: Where a proxy shows the page: a path or a whole address, without a slash at its end; empty without
             a proxy.
         models: Checkpoints that the operator adds.
-        device, precision, speed, max_memory: As of :class:`glean_plus.restore.restorer.Restorer`.
+        device, precision, speed, max_memory: As of :class:`glean_plus.inference.restorer.Restorer`.
         max_upload, max_store: Bytes of a file, and of all temporary files.
         max_pixels: Of a picture before it is restored.
         concurrency, queue: How many restorations run, and how many wait.

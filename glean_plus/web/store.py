@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from glean_plus.restore.errors import RestoreError
+from glean_plus.inference.errors import RestoreError
 
 PREFIX = 'glean-plus-web.'
 

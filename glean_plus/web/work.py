@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from glean_plus.restore.base import PictureRestorer
-from glean_plus.restore.errors import RestoreError
-from glean_plus.restore.failure import Assessor
-from glean_plus.restore.picture import Picture
-from glean_plus.restore.read import read
-from glean_plus.restore.restorer import Restorer
-from glean_plus.restore.write import obstacle, write
+from glean_plus.inference.base import PictureRestorer
+from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.image import Picture
+from glean_plus.inference.ood import Assessor
+from glean_plus.inference.read import read
+from glean_plus.inference.restorer import Restorer
+from glean_plus.inference.write import obstacle, write
 from glean_plus.web.restorers import Choice, Restorers
 from glean_plus.web.store import Store
 
@@ -36,7 +36,7 @@ class Result:
         lost: Why others cannot, a sentence each.
         lr_psnr: How well it meets its input, in dB; None where that says nothing.
         faces: How many were found; None where none were looked for.
-        report: What :class:`glean_plus.restore.failure.Failure` says, if it was asked for.
+        report: What :class:`glean_plus.inference.ood.Failure` says, if it was asked for.
         heat: Whether there is a heat map.
         notes: What of the file was left out, or is not exact, a sentence each.
     """

@@ -161,7 +161,7 @@ def _persistent(meta: Any) -> Record:
 
 def _storage(data: Any) -> Any:
     """A storage within a pickle: a file of ``torch.save`` in itself."""
-    from glean_plus.weights.plain import load_plain  # which needs the tables here
+    from glean_plus.weights.torch_files import load_plain  # which needs the tables here
 
     return load_plain(io.BytesIO(_as_bytes(data)))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from glean_plus.texts import is_unicode
+from glean_plus.utils.text import is_unicode
 from glean_plus.weights.errors import WeightsError, shown
 
 # The hash that a published file carries in its name: stylegan2-cat-config-f-official_20210327_172444-15bc485b.pth

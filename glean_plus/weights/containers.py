@@ -13,11 +13,11 @@ from torch import Tensor
 
 from glean_plus.weights.allowed import Record
 from glean_plus.weights.errors import WeightsError, brief
+from glean_plus.weights.integrity import LEEWAY, MAX_GROWTH, directory_damage
+from glean_plus.weights.limits import is_old_torch
 from glean_plus.weights.pickles import read_pickle
-from glean_plus.weights.places import without_wrappers
-from glean_plus.weights.plain import load_plain
-from glean_plus.weights.unfolded import is_old_torch
-from glean_plus.weights.whole import LEEWAY, MAX_GROWTH, directory_damage
+from glean_plus.weights.prefixes import without_wrappers
+from glean_plus.weights.torch_files import load_plain
 
 PICKLES = (b'\x80', b'(', b'}', b']', b'c')  # from protocol 2 on; those before begin with an object
 MAX_DEPTH, MAX_ENTRIES = 40, 50_000  # far above any network's; a crafted file can share one dict many times over
@@ -57,7 +57,7 @@ class Content:
         )  # fmt: skip
 
     def without_wrappers(self) -> Content:
-        """The same with the names of wrappers of training left out: see :mod:`glean_plus.weights.places`."""
+        """The same with the names of wrappers of training left out: see :mod:`glean_plus.weights.prefixes`."""
         return Content(without_wrappers(self.tensors), without_wrappers(self.settings))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 
-from glean_plus.texts import PrintableError, printable
+from glean_plus.utils.text import PrintableError, printable
 
 
 class WeightsError(PrintableError, RuntimeError):

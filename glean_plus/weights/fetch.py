@@ -19,7 +19,7 @@ import torch
 from mmengine.logging import print_log
 from tqdm import tqdm
 
-from glean_plus.texts import is_unicode
+from glean_plus.utils.text import is_unicode
 from glean_plus.version import __version__
 from glean_plus.weights.cards import Card, hash_in_name
 from glean_plus.weights.errors import WeightsError, brief

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glean_plus.files import check_name, whole_or_not_at_all
-from glean_plus.texts import is_unicode
+from glean_plus.utils.files import check_name, whole_or_not_at_all
+from glean_plus.utils.text import is_unicode
 from glean_plus.weights.cards import Card
 from glean_plus.weights.containers import read_content
 from glean_plus.weights.errors import WeightsError, brief, shown

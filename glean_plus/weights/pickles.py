@@ -15,7 +15,7 @@ import numpy as np
 
 from glean_plus.weights.allowed import ALLOWED, RENAMED, Record
 from glean_plus.weights.errors import WeightsError, brief, shown
-from glean_plus.weights.unfolded import check_pickle
+from glean_plus.weights.limits import check_pickle
 
 
 class Reader(pickle.Unpickler):

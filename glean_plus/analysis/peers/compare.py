@@ -22,7 +22,7 @@ from glean_plus.analysis.peers.errors import PeersError
 from glean_plus.analysis.peers.images import ground_truths
 from glean_plus.analysis.peers.install import install
 from glean_plus.analysis.peers.scores import SCORES, Scorer
-from glean_plus.study.statistics import PairedTest, paired_test
+from glean_plus.analysis.study.statistics import PairedTest, paired_test
 
 
 @dataclass(frozen=True)

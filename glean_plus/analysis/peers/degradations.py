@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from glean_plus.data.pictures import shrink
-from glean_plus.imresize import matlab_resize
-from glean_plus.transforms.seeded import SeededTransforms
+from glean_plus.datasets.transforms.seeded import SeededTransforms
+from glean_plus.prepare.images import shrink
+from glean_plus.utils.imresize import matlab_resize
 
 Steps = Sequence[Mapping[str, Any]]
 
@@ -23,7 +23,7 @@ class Degradation:
 
     Attributes:
         about: In a few words.
-        before, after: Configs of transforms, of :mod:`glean_plus.transforms.degradation`.
+        before, after: Configs of transforms, of :mod:`glean_plus.datasets.transforms.degradation`.
     """
 
     about: str

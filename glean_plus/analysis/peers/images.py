@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from glean_plus.analysis.peers.errors import PeersError
-from glean_plus.data.files import pictures_below
-from glean_plus.restore.errors import RestoreError
-from glean_plus.restore.read import read
+from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.read import read
+from glean_plus.prepare.files import pictures_below
 
 LEAST = 64  # pixels: ST-LPIPS halves a side four times, and reflects what is left
 

@@ -15,7 +15,7 @@ from glean_plus.analysis.peers.degradations import DEGRADATIONS
 from glean_plus.analysis.peers.entries import BASELINE, ENTRIES
 from glean_plus.analysis.peers.errors import PeersError
 from glean_plus.analysis.peers.scores import MOST_DB, SCORES
-from glean_plus.study.statistics import RESAMPLES
+from glean_plus.analysis.study.statistics import RESAMPLES
 from glean_plus.version import __version__
 
 GAP, LINE, LABEL = 8, 16, 13

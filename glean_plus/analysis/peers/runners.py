@@ -37,7 +37,7 @@ def bicubic(scale: int, threads: int) -> Runner:
     """MATLAB's imresize."""
     import torch
 
-    from glean_plus.imresize import matlab_bicubic
+    from glean_plus.utils.imresize import matlab_bicubic
 
     torch.set_num_threads(threads)
 
@@ -120,7 +120,7 @@ def own(scale: int, threads: int, **options: Any) -> Runner:
     import torch
 
     from glean_plus.analysis.complexity import complexity
-    from glean_plus.restore import RestoreError, Restorer
+    from glean_plus.inference import RestoreError, Restorer
     from glean_plus.weights import WeightsError
 
     torch.set_num_threads(threads)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from glean_plus.models.banks.mmagic import STYLEGAN2, accepts_mmagic
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedLinear, modulated_conv2d, upsample_fir
-from glean_plus.precision import at_least_float32
+from glean_plus.utils.precision import at_least_float32
 
 
 def stylegan2_channels(channel_multiplier: int = 2) -> dict[int, int]:

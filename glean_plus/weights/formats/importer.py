@@ -23,7 +23,7 @@ from glean_plus.weights.formats.nvlabs_tf import NVLABS_TF
 from glean_plus.weights.formats.nvlabs_torch import NVLABS_TORCH
 from glean_plus.weights.formats.rosinality import ROSINALITY
 from glean_plus.weights.formats.rules import Format, convert
-from glean_plus.weights.places import choose, places
+from glean_plus.weights.prefixes import choose, places
 
 FORMATS: tuple[Format, ...] = (*MMAGIC, *ROSINALITY, *BASICSR, *NVLABS_TORCH, *NVLABS_TF, *GENFORCE, *BIGGAN)
 

@@ -1,0 +1,159 @@
+"""Numbers of each picture and switch, and what a switch changes on average."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmagic.registry import METRICS
+from torch import Tensor
+
+from glean_plus.analysis.ablation.switches import MODEL, Switch
+
+PSNR, CHANGE = 'PSNR', 'change'
+# --distance -> config of the metric.
+DISTANCES = {
+    'st-lpips-vgg': dict(type='STLPIPSMetric', net='vgg'),
+    'st-lpips-alex': dict(type='STLPIPSMetric', net='alex'),
+    'lpips-vgg': dict(type='LPIPSMetric', net='vgg'),
+    'lpips-alex': dict(type='LPIPSMetric', net='alex'),
+}
+
+
+class Scores:
+    """What a test's metrics say of one picture: PSNR in dB and a learned perceptual distance (lower is better).
+
+    Args:
+        distance: A key of ``DISTANCES``.
+        device: Where the network of the distance runs.
+    """
+
+    def __init__(self, distance: str = 'st-lpips-vgg', device: str = 'cpu') -> None:
+        self._metrics = [METRICS.build(dict(type='PSNR')), METRICS.build(DISTANCES[distance] | dict(device=device))]
+        self.names = [metric.metric for metric in self._metrics]
+
+    def __call__(self, picture: Tensor, truth: Tensor) -> dict[str, float]:
+        """Pictures (C, H, W), 0 to 255, BGR, on the CPU, as in a test."""
+        for metric in self._metrics:
+            metric.process(None, [dict(output=dict(pred_img=picture), gt_img=truth)])
+        return {metric.metric: float(metric.results.pop()[metric.metric]) for metric in self._metrics}
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean over pictures, and its standard error (None of a single one)."""
+
+    mean: float
+    error: float | None
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return Mean(mean, None)
+    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return Mean(mean, math.sqrt(variance / len(values)))
+
+
+@dataclass
+class Table:
+    """All numbers.
+
+    ``change`` is the mean absolute difference from the model's own output, in levels of 255, and needs no truth.
+
+    Attributes:
+        switches: All, also those that do not apply.
+        metrics: Names of the metrics that need the truth.
+        rows: Picture -> key of a switch -> metric -> number.
+    """
+
+    switches: Sequence[Switch]
+    metrics: Sequence[str]
+    rows: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+
+    def add(
+        self, name: str, pictures: Mapping[str, Tensor], truth: Tensor | None, scores: Scores | None
+    ) -> dict[str, dict[str, float]]:
+        """Enter a picture's results, (C, H, W), 0 to 255, by key; returns its numbers."""
+        own = pictures[MODEL]
+        row = {}
+        for key, picture in pictures.items():
+            measured = {} if truth is None or scores is None else scores(picture, truth)
+            row[key] = measured | {CHANGE: float((picture - own).abs().mean())}
+        self.rows[name] = row
+        return row
+
+    def values(self, key: str, metric: str) -> list[float]:
+        """Of each picture that has this number."""
+        return [row[key][metric] for row in self.rows.values() if metric in row.get(key, {})]
+
+    def mean(self, key: str, metric: str) -> Mean | None:
+        values = self.values(key, metric)
+        return mean_of(values) if values else None
+
+    def delta(self, key: str, metric: str) -> Mean | None:
+        """Of the same pictures: the switch less the model."""
+        pairs = [(row[key][metric], row[MODEL][metric]) for row in self.rows.values() if metric in row.get(key, {})]
+        return mean_of([value - own for value, own in pairs]) if pairs else None
+
+    def summary(self) -> list[dict[str, Any]]:
+        """A JSON-like record of each switch."""
+        result = []
+        for switch in self.switches:
+            record: dict[str, Any] = dict(
+                key=switch.key, group=switch.group, label=switch.label, applies=switch.applies, note=switch.note
+            )
+            if not switch.applies:
+                result.append(record | dict(reason=switch.reason))
+                continue
+            for metric in self.metrics:
+                if (mean := self.mean(switch.key, metric)) and (delta := self.delta(switch.key, metric)):
+                    record[metric] = dict(mean=_json(mean.mean), delta=_json(delta.mean), error=_json(delta.error))
+            change = self.mean(switch.key, CHANGE)
+            result.append(record | {CHANGE: None if change is None else change.mean})
+        return result
+
+    def lines(self) -> list[list[str]]:
+        """For readers: a header, and a line for each switch."""
+        header = ['switch']
+        for metric in self.metrics:
+            header += [f'{metric} (dB)' if metric == PSNR else metric, f'delta {metric}']
+        lines = [[*header, 'change (levels)']]
+        for switch in self.switches:
+            line = [switch.label]
+            if not switch.applies:
+                lines.append([*line, 'does not apply'] + [''] * (len(header) - 1))
+                continue
+            for metric in self.metrics:
+                digits = 2 if metric == PSNR else 4
+                mean, delta = self.mean(switch.key, metric), self.delta(switch.key, metric)
+                line += [f'{mean.mean:.{digits}f}', _signed(delta, digits)] if mean and delta else ['', '']
+            change = self.mean(switch.key, CHANGE)
+            lines.append([*line, f'{change.mean:.2f}' if change else ''])
+        lines[1][2:-1:2] = [''] * len(self.metrics)  # the model less itself
+        return lines
+
+    def csv(self) -> str:
+        """A line for each picture and switch."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator='\n')
+        writer.writerow(['picture', 'switch', *self.metrics, CHANGE])
+        for name, row in self.rows.items():
+            for key, numbers in row.items():
+                values = [numbers.get(metric) for metric in (*self.metrics, CHANGE)]
+                writer.writerow([name, key, *('' if value is None else f'{value:.6g}' for value in values)])
+        return text.getvalue()
+
+
+def _signed(delta: Mean, digits: int) -> str:
+    error = '' if delta.error is None else f' ± {delta.error:.{digits}f}'
+    return f'{delta.mean:+.{digits}f}{error}'
+
+
+def _json(value: float | None) -> float | None:
+    """JSON has no infinity, which is the PSNR of equal pictures."""
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,207 @@
+"""Pictures in; pictures and a report out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.analysis.inversion.restorer import Inverter
+from glean_plus.analysis.inversion.scores import Scores
+from glean_plus.inference.write import fitting
+from glean_plus.prepare.decode import PictureError, decode, read_profile
+from glean_plus.prepare.files import pictures_below
+from glean_plus.prepare.images import save, save_text
+from glean_plus.training.hooks.images import to_array
+from glean_plus.utils.files import read_names
+from glean_plus.utils.images.metadata import Meta
+
+REPORT = 'report.csv'
+
+
+@dataclass
+class Report:
+    """How the search of one picture went; a line of ``report.csv``.
+
+    Attributes:
+        file: The input.
+        steps: Steps that were done.
+        seconds: How long it took.
+        objective: What was minimised, at the end.
+        lr_psnr: How well the picture that was found gives the input, in dB; in colorization, its lightness.
+        start_lr_psnr: The same of the best random start.
+        stopped_by_limit: Whether the time limit ended it.
+    """
+
+    file: str
+    steps: int
+    seconds: float
+    objective: float
+    lr_psnr: float
+    start_lr_psnr: float
+    stopped_by_limit: bool
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB.
+
+    Raises:
+        InversionError: If it is no picture.
+    """
+    try:
+        return decode(path.read_bytes())
+    except (PictureError, OSError) as error:
+        raise InversionError(f'{path} cannot be read: {error}') from error
+
+
+def inputs_in(source: Path, ann_file: Path | None = None) -> dict[str, Path]:
+    """The pictures of a file or folder, by their names, which are relative and without ending.
+
+    Args:
+        source: A picture, or a folder of pictures, in folders of any depth.
+        ann_file: Only those that this list names, in its order: the first word of each line, as in the data sets'.
+
+    Raises:
+        InversionError: If there are none, one of the list is not there, or two have the same name.
+    """
+    if source.is_file():
+        if ann_file is not None:
+            raise InversionError(f'A list, {ann_file}, chooses pictures of a folder, but {source} is a file.')
+        return {source.stem: source}
+    if not source.is_dir():
+        raise InversionError(f'There is neither a picture nor a folder at {source}.')
+    paths, listing = pictures_below(source)
+    if ann_file is not None:
+        if not ann_file.is_file():
+            raise InversionError(f'There is no list at {ann_file}.')
+        there = set(paths)
+        paths = read_names(ann_file)
+        if missing := [path for path in paths if path not in there]:
+            raise InversionError(f'{source} has no {missing[0]}, which {ann_file} names ({len(missing)} missing).')
+    elif listing.problems:
+        problem = listing.problems[0]
+        raise InversionError(f'{source / problem.source}: {problem.kind}: {problem.detail}.')
+    if not paths:
+        raise InversionError(f'There are no pictures in {ann_file or source}.')
+    named: dict[str, Path] = {}
+    for path in paths:
+        name = Path(path).with_suffix('').as_posix()
+        if name in named:
+            raise InversionError(f'{source / path} and {named[name]} would have the same result: rename one.')
+        named[name] = source / path
+    return named
+
+
+def _check_size(path: Path, size: int, what: str) -> None:
+    height, width = read_picture(path).shape[:2]
+    if (height, width) != (size, size):
+        raise InversionError(f'{path} is {width} x {height}, but {what} is {size} x {size}: resize or crop it.')
+
+
+def _truths(names: Mapping[str, Path], folder: Path) -> dict[str, Path]:
+    there = inputs_in(folder)
+    if missing := [name for name in names if name not in there]:
+        raise InversionError(f'{folder} has no truth of {names[missing[0]]} ({len(missing)} missing).')
+    return {name: there[name] for name in names}
+
+
+def _check_out(out: Path, names: Mapping[str, Path], overwrite: bool) -> dict[str, Path]:
+    if out.exists() and not out.is_dir():
+        raise InversionError(f'The results go to a folder, but {out} is a file.')
+    targets = {name: out / f'{name}.png' for name in names}
+    inputs = {path.resolve() for path in names.values()}
+    if own := [path for path in targets.values() if path.resolve() in inputs]:
+        raise InversionError(f'{own[0]} is an input and would be overwritten: choose another folder for the results.')
+    existing = [path for path in (out / REPORT, *targets.values()) if path.exists()]
+    if existing and not overwrite:
+        raise InversionError(
+            f'{existing[0]} is there already ({len(existing)} such files): choose another folder, or overwrite.'
+        )
+    return targets
+
+
+def _write_report(rows: list[Report], path: Path) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Report)], lineterminator='\n')
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: f'{v:.6g}' if isinstance(v, float) else v for k, v in asdict(row).items()})
+    save_text(text.getvalue(), path)
+
+
+def _profile(path: Path) -> bytes | None:
+    """Colour profile of an input, which its result gets, if a PNG has room for it."""
+    return fitting('.png', Meta(icc=read_profile(path)))[0].icc
+
+
+def invert_folder(
+    inverter: Inverter,
+    source: Path,
+    out: Path,
+    batch: int = 1,
+    ann_file: Path | None = None,
+    gt: Path | None = None,
+    scores: Scores | None = None,
+    overwrite: bool = False,
+) -> list[Report]:
+    """Invert a picture or a folder of pictures, with a progress bar.
+
+    Everything is checked before the search begins. ``OUT/NAME.png`` is each result, in the folders of the input,
+    ``OUT/report.csv`` how it went; both are whole or not there, and the report always has the pictures that are.
+
+    Args:
+        inverter: Of the config.
+        source: Picture or folder.
+        out: Folder of the results.
+        batch: Pictures that are searched together.
+        ann_file: List of the pictures to take.
+        gt: Folder of the truths, of the same names with any ending.
+        scores: Filled with results and truths; needs ``gt``.
+        overwrite: Replace results that are there.
+
+    Raises:
+        InversionError: On pictures that are not there, cannot be read or have another size, or results that are.
+    """
+    if batch < 1:
+        raise InversionError(f'batch must be positive, but is {batch}.')
+    names = inputs_in(source, ann_file)
+    targets = _check_out(out, names, overwrite)
+    for path in names.values():
+        _check_size(path, inverter.task.in_size, 'an input of this config')
+    truths = _truths(names, gt) if gt is not None else {}
+    for path in truths.values():
+        _check_size(path, inverter.bank.out_size, 'a result of this config')
+
+    rows: list[Report] = []
+    steps = inverter.settings.steps
+    with tqdm(total=steps * len(names), unit='step') as bar:
+        for start in range(0, len(names), batch):
+            part = list(names)[start:start + batch]
+            bar.set_description(part[0] if len(part) == 1 else f'{part[0]} and {len(part) - 1} more')
+
+            def show(step: int, objective: float, bar: tqdm = bar, before: int = start, count: int = len(part)) -> None:
+                bar.set_postfix(objective=f'{objective:.5f}', refresh=False)
+                bar.update(before * steps + step * count - bar.n)
+
+            pictures = {name: read_picture(names[name]) for name in part}
+            found = inverter(torch.stack([inverter.input_of(picture) for picture in pictures.values()]), show)
+            bar.update((start + len(part)) * steps - bar.n)
+            for index, name in enumerate(part):
+                result = to_array(255 * found.pictures[index])
+                targets[name].parent.mkdir(parents=True, exist_ok=True)
+                save(result, targets[name], _profile(names[name]))
+                rows.append(Report(
+                    str(names[name]), found.steps, found.seconds, float(found.objective[index]),
+                    float(found.psnr[index]), float(found.start_psnr[index]), found.limited,
+                ))  # fmt: skip
+                if scores is not None and truths:
+                    scores.add(result, read_picture(truths[name]), pictures[name])
+            _write_report(rows, out / REPORT)
+    return rows

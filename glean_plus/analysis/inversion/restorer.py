@@ -1,0 +1,96 @@
+"""A restorer's config -> the inversion of its bank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from mmagic.registry import MODELS
+from torch import Tensor
+
+from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.analysis.inversion.search import Found, Settings, search
+from glean_plus.analysis.inversion.spaces import space_of
+from glean_plus.analysis.inversion.tasks import Colorization, SuperResolution, Task
+from glean_plus.models.banks import LatentBank
+from glean_plus.utils.devices import usable_device
+from glean_plus.weights import draws_bgr
+
+
+def whole_bank(generator: Mapping[str, Any]) -> LatentBank:
+    """The bank of a generator's config, whole, with its weights, frozen.
+
+    Raises:
+        InversionError: If the config has no bank, or the bank no weights.
+        WeightsError: If they cannot be had, or do not fit.
+    """
+    if 'bank' not in generator:
+        raise InversionError(f'The generator of the config, {generator.get("type")}, has no bank to search.')
+    with torch.device('meta'):
+        part: LatentBank = MODELS.build(dict(generator['bank']))
+    if part.pretrained is None:
+        raise InversionError(
+            'The config names no weights of the bank, and a random bank has no pictures to find: set '
+            'model.generator.bank.pretrained=dict(checkpoint=PATH).'
+        )
+    bank = part.whole()
+    bank.pretrained = part.pretrained
+    bank.init_weights()
+    return bank.freeze()
+
+
+def task_of(generator: Mapping[str, Any]) -> Task:
+    """What the config's generator is for: colorization, if it takes one channel, else super-resolution.
+
+    Raises:
+        InversionError: If it takes another number of channels.
+    """
+    channels = (generator.get('encoder') or {}).get('in_channels', 3)
+    tasks: dict[int, type[Task]] = {3: SuperResolution, 1: Colorization}
+    if channels not in tasks:
+        raise InversionError(f'The config takes inputs of {channels} channels; known are RGB and lightness, 3 and 1.')
+    return tasks[channels](generator['in_size'])
+
+
+class Inverter:
+    """Searches the bank of a restorer for pictures that would give its inputs.
+
+    Args:
+        generator: ``model.generator`` of the config. Of a LightGLEAN's, too, the whole bank is searched.
+        settings: How long and from where.
+        space: ``w+``, ``w`` or ``z``; None for the default of the bank.
+        label: Class of the pictures, for a bank with classes; None searches it.
+        bgr: The bank draws BGR; None asks the catalogue.
+        device: Where to search.
+
+    Raises:
+        InversionError: If the config has no bank, no weights of it, or the bank no such space or class.
+        DeviceError: If there is no such device.
+        WeightsError: If the weights cannot be had, or do not fit.
+    """
+
+    def __init__(
+        self,
+        generator: Mapping[str, Any],
+        settings: Settings | None = None,
+        space: str | None = None,
+        label: int | None = None,
+        bgr: bool | None = None,
+        device: str | torch.device = 'cpu',
+    ) -> None:
+        self.settings = settings or Settings()
+        self.device = usable_device(device)
+        self.bank = whole_bank(generator).to(self.device)
+        self.task = task_of(generator)
+        self.space = space_of(self.bank, space, self.settings.seed, label)
+        self.bgr = draws_bgr(self.bank.pretrained['checkpoint']) if bgr is None else bgr
+
+    def input_of(self, picture: np.ndarray) -> Tensor:
+        """A picture, (in_size, in_size, 3) uint8 RGB -> input (C, in_size, in_size), 0 to 1."""
+        return self.task.input_of(picture)
+
+    def __call__(self, inputs: Tensor, progress: Callable[[int, float], None] | None = None) -> Found:
+        """Inputs (N, C, in_size, in_size), 0 to 1 -> what is found; see :func:`search`."""
+        return search(self.space, self.task, inputs.to(self.device), self.settings, self.bgr, progress)

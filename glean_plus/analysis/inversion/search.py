@@ -1,0 +1,161 @@
+"""The optimisation: codes whose picture would give the input."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.analysis.inversion.spaces import Space
+from glean_plus.analysis.inversion.tasks import Task
+
+# Share of the steps in which the learning rate rises.
+WARM_UP = 0.05
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and from where to search.
+
+    Attributes:
+        steps: Steps of Adam.
+        lr: Its highest learning rate: a rise over the first twentieth of the steps, then half a cosine to 0.
+        restarts: Random starts of each picture, searched side by side; the one of the least objective is taken.
+        prior: Weight of the prior; None is the space's own, 0 is none.
+        time_limit: Seconds for each picture, None for no limit; the best so far is taken then. Pictures that are
+            searched together have as much together.
+        seed: Of the starts, which are the same for every picture.
+
+    Raises:
+        InversionError: If a number is out of its range.
+    """
+
+    steps: int = 300
+    lr: float = 0.5
+    restarts: int = 1
+    prior: float | None = None
+    time_limit: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ('steps', 'lr', 'restarts', 'time_limit'):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise InversionError(f'{name} must be positive, but is {value}.')
+        if self.prior is not None and not 0 <= self.prior < math.inf:
+            raise InversionError(f'prior must be at least 0, but is {self.prior}.')
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        rise = max(1, round(WARM_UP * self.steps))
+        if step < rise:
+            return self.lr * (step + 1) / rise
+        return self.lr * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, self.steps - rise)))
+
+
+@dataclass
+class Found:
+    """The best of each of N inputs.
+
+    Attributes:
+        pictures: (N, 3, out_size, out_size), RGB, 0 to 1.
+        objective: Mean squared error of the input that the found picture would give, for values of 0 to 1, and prior;
+            (N,).
+        psnr: PSNR of the input that the found picture would give, in dB, (N,): LR-PSNR, or in colorization that of the
+            lightness. Without the prior, and of colours that there are: the bank draws some beyond 0 and 1.
+        start_psnr: The same of the best of the random starts, (N,).
+        steps: How many were done.
+        seconds: For each picture.
+        limited: Whether the time limit ended the search.
+    """
+
+    pictures: Tensor
+    objective: Tensor
+    psnr: Tensor
+    start_psnr: Tensor
+    steps: int
+    seconds: float
+    limited: bool
+
+
+def _psnr(task: Task, pictures: Tensor, inputs: Tensor) -> Tensor:
+    """Of the inputs that pictures would give, in dB, (N,)."""
+    return -10 * (task.degrade(pictures.clamp(0, 1)) - inputs).square().mean(dim=(1, 2, 3)).log10()
+
+
+def search(
+    space: Space,
+    task: Task,
+    inputs: Tensor,
+    settings: Settings,
+    bgr: bool = False,
+    progress: Callable[[int, float], None] | None = None,
+) -> Found:
+    """Search the bank for pictures that would give the inputs. The bank stays as it is.
+
+    Args:
+        space: Where to search; its bank has the device.
+        task: What makes inputs of pictures.
+        inputs: (N, C, in_size, in_size), 0 to 1, on that device.
+        settings: See there.
+        bgr: The bank draws BGR.
+        progress: Called at each step, before it is done, with its number and the mean objective of the best so far.
+
+    Raises:
+        InversionError: If the objective is not a number: the learning rate is too high, or the bank broken.
+    """
+    begin = time.monotonic()
+    n, restarts = len(inputs), settings.restarts
+    limit = math.inf if settings.time_limit is None else settings.time_limit * n
+    weight = space.prior_weight if settings.prior is None else settings.prior
+    # Each picture has all the starts; [n r] is one axis.
+    starts = space.start(restarts, torch.Generator().manual_seed(settings.seed))
+    tensors = [start.to(inputs.device).repeat(n, *[1] * (start.ndim - 1)).requires_grad_() for start in starts]
+    targets = inputs.repeat_interleave(restarts, dim=0)
+    optimizer = torch.optim.Adam(tensors, lr=settings.lr)
+    best = targets.new_full((len(targets),), math.inf)
+
+    for step in count():
+        with torch.enable_grad():
+            drawn = (space.draw(tensors) + 1) / 2
+            drawn = drawn.flip(1) if bgr else drawn
+            error = (task.degrade(drawn) - targets).square().mean(dim=(1, 2, 3))
+            objective = error + weight * space.prior(tensors)
+        if not objective.isfinite().all():
+            raise InversionError(f'The objective is not a number at step {step}: lower lr, which is {settings.lr}.')
+        with torch.no_grad():
+            if step == 0:
+                first = _psnr(task, drawn, targets).view(n, restarts).amax(dim=1)
+                pictures = drawn
+            better = objective < best
+            best = torch.where(better, objective, best)
+            pictures = torch.where(better[:, None, None, None], drawn, pictures)
+        if progress is not None:
+            progress(step, float(best.view(n, restarts).amin(dim=1).mean()))
+        limited = step < settings.steps and time.monotonic() - begin >= limit
+        if limited or step == settings.steps:
+            break
+        for group in optimizer.param_groups:
+            group['lr'] = settings.lr_at(step)
+        # Of a sum, each picture's gradient is its own.
+        for tensor, gradient in zip(tensors, torch.autograd.grad(objective.sum(), tensors)):
+            tensor.grad = gradient
+        optimizer.step()
+        space.to_sphere(tensors)
+
+    chosen = best.view(n, restarts).argmin(dim=1) + restarts * torch.arange(n, device=best.device)
+    return Found(
+        pictures=task.result(pictures[chosen], inputs),
+        objective=best[chosen],
+        psnr=_psnr(task, pictures[chosen], inputs),
+        start_psnr=first,
+        steps=step,
+        seconds=(time.monotonic() - begin) / n,
+        limited=limited,
+    )

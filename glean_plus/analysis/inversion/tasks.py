@@ -1,0 +1,69 @@
+"""What makes an input of a picture: the way that the search goes forward, and the config's networks go back."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glean_plus.utils.color import lab_to_rgb, rgb_to_lab
+from glean_plus.utils.imresize import matlab_resize
+
+
+class Task(Protocol):
+    """Pictures are (N, 3, H, W), RGB, about 0 to 1."""
+
+    #: What the nearness of a found picture to its input is called, in dB.
+    nearness: str
+    #: Side of an input.
+    in_size: int
+
+    def __init__(self, in_size: int) -> None: ...
+
+    def input_of(self, picture: np.ndarray) -> Tensor:
+        """A file's picture, (in_size, in_size, 3) uint8 RGB -> input (C, in_size, in_size), 0 to 1."""
+
+    def degrade(self, pictures: Tensor) -> Tensor:
+        """Pictures -> the inputs that they would give, (N, C, in_size, in_size), differentiable."""
+
+    def result(self, pictures: Tensor, inputs: Tensor) -> Tensor:
+        """What is handed out for the pictures that were found, 0 to 1."""
+
+
+class SuperResolution:
+    """MATLAB's bicubic, as the data sets are made. Of a blind degradation it is the part that is known."""
+
+    nearness = 'LR-PSNR'
+
+    def __init__(self, in_size: int) -> None:
+        self.in_size = in_size
+
+    def input_of(self, picture: np.ndarray) -> Tensor:
+        return torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 255
+
+    def degrade(self, pictures: Tensor) -> Tensor:
+        return matlab_resize(pictures, (self.in_size, self.in_size))
+
+    def result(self, pictures: Tensor, inputs: Tensor) -> Tensor:
+        return pictures.clamp(0, 1)
+
+
+class Colorization:
+    """L of Lab, as ``LabLightness``; a result has the colours that were found at the input's lightness."""
+
+    nearness = 'PSNR of lightness'
+
+    def __init__(self, in_size: int) -> None:
+        self.in_size = in_size
+
+    def input_of(self, picture: np.ndarray) -> Tensor:
+        rgb = torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 255
+        return rgb_to_lab(rgb)[:1] / 100
+
+    def degrade(self, pictures: Tensor) -> Tensor:
+        return rgb_to_lab(pictures)[:, :1] / 100
+
+    def result(self, pictures: Tensor, inputs: Tensor) -> Tensor:
+        return lab_to_rgb(torch.cat([100 * inputs, rgb_to_lab(pictures)[:, 1:]], dim=1))

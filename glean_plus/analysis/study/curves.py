@@ -1,0 +1,106 @@
+"""Training curves: what the logs of the runs say, as CSV and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from glean_plus.analysis.study.files import write_text
+from glean_plus.analysis.study.runs import Run
+
+# Losses that have a panel of their own beside the metrics.
+LOSSES = ('loss_pix', 'loss_perceptual', 'loss_gan')
+# Width and height of a panel, in inches.
+PANEL = (5.0, 3.2)
+
+# Iteration -> value.
+Curve = Mapping[int, float]
+
+
+def read_curves(folder: Path, metrics: Sequence[str]) -> Mapping[str, Curve]:
+    """Losses and metrics of a training by name; where it was interrupted, what came later counts.
+
+    Args:
+        folder: Of the run, which has a log for each time that it was begun.
+        metrics: Keys of the metrics.
+    """
+    curves: dict[str, dict[int, float]] = {}
+    for path in sorted(folder.glob('*/vis_data/scalars.json')):
+        for line in path.read_text(encoding='utf-8').splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:  # the last line of a log that was cut off
+                continue
+            for name, value in entry.items():
+                if name in metrics or name.startswith('loss'):
+                    curves.setdefault(name, {})[int(entry['step'])] = float(value)
+    return curves
+
+
+def write_curves(runs: Sequence[Run], metrics: Sequence[str], out: Path) -> None:
+    """Write ``curves.csv`` and ``curves.png`` of the trainings that have begun, if any has."""
+    found = {(run.row.label, run.seed): read_curves(run.folder, metrics) for run in runs if not _outdated(run)}
+    lines = [
+        (label, seed, name, step, value)
+        for (label, seed), curves in found.items()
+        for name, curve in curves.items()
+        for step, value in sorted(curve.items())
+    ]
+    if not lines:
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(('row', 'seed', 'name', 'iteration', 'value'))
+    writer.writerows(lines)
+    write_text(out / 'curves.csv', text.getvalue())
+    _draw(found, [*metrics, *LOSSES], out / 'curves.png')
+
+
+def _outdated(run: Run) -> bool:
+    """Whether the folder has another training."""
+    return 'train' in run.missing and not run.begun
+
+
+def _draw(found: Mapping[tuple[str, int], Mapping[str, Curve]], names: Sequence[str], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = [name for name in names if any(name in curves for curves in found.values())]
+    if not panels:
+        return
+    labels = list(dict.fromkeys(label for label, _ in found))
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows + 0.25 * len(labels) / columns + 0.5))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, name in zip(axes, panels):
+        for number, label in enumerate(labels):
+            curves = [curves[name] for (other, _), curves in found.items() if other == label and name in curves]
+            if not curves:
+                continue
+            steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+            values = np.array([[curve[step] for step in steps] for curve in curves])
+            colour = f'C{number % 10}'
+            style = ('-', '--', ':', '-.')[number // 10 % 4]
+            marker = '.' if len(steps) < 12 else None
+            axis.plot(steps, values.mean(axis=0), style, color=colour, marker=marker, label=label)
+            axis.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+        axis.set_title(name)
+        axis.set_xlabel('iteration')
+        axis.grid(alpha=0.3)
+        if name.startswith('loss'):
+            axis.set_yscale('log')
+    for axis in axes[len(panels):]:
+        axis.set_visible(False)
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(list(handles.values()), list(handles), loc='lower center', ncol=columns, fontsize='small')
+    figure.tight_layout(rect=(0, (0.25 * len(labels) / columns + 0.3) / figure.get_figheight(), 1, 1))
+    partial = path.with_name(f'.{path.name}')
+    figure.savefig(partial, format='png', dpi=100)
+    partial.replace(path)

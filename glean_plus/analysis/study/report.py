@@ -1,0 +1,254 @@
+"""The table of a study: Markdown for people, CSV and JSON for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from glean_plus.analysis.study.curves import write_curves
+from glean_plus.analysis.study.definition import Row, Study, StudyError, lower_is_better
+from glean_plus.analysis.study.files import write_json, write_text
+from glean_plus.analysis.study.runs import Run
+from glean_plus.analysis.study.statistics import (
+    STATEMENT,
+    PairedTest,
+    better_pairs,
+    group_average,
+    paired_test,
+    seed_average,
+    spread,
+)
+
+# Column -> key of what a run left, and its unit.
+COSTS = {
+    'parameters': ('parameters', 1e6, 'M'),
+    'trained': ('trained', 1e6, 'M'),
+    'multiply-adds': ('macs', 1e9, 'G'),
+    's/iteration': ('seconds_per_iter', 1, ''),
+    's/picture': ('seconds_per_image', 1, ''),
+    'pictures seen': ('images', 1, ''),
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row against the reference, in one metric.
+
+    Attributes:
+        pictures, groups: The tests by picture and by group; None for a metric of the whole set, and where a number is
+            not finite.
+        better_seeds: In how many of ``seed_pairs`` pairs of seeds the row is better.
+    """
+
+    better_seeds: int
+    seed_pairs: int
+    pictures: PairedTest | None = None
+    groups: PairedTest | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known of a row.
+
+    Attributes:
+        seeds: Of the runs that are done.
+        metrics: Key -> one number a seed.
+        per_picture: Key -> one mapping (picture -> number) a seed.
+        costs: Column -> the mean over the seeds.
+    """
+
+    row: Row
+    seeds: Sequence[int]
+    metrics: Mapping[str, Sequence[float]]
+    per_picture: Mapping[str, Sequence[Mapping[str, float]]]
+    costs: Mapping[str, float | None]
+
+    def mean(self, key: str) -> float:
+        return sum(self.metrics[key]) / len(self.metrics[key])
+
+
+def results(runs: Sequence[Run]) -> dict[str, Result]:
+    """Label -> what its finished runs give, in the order of the runs; a row without any is left out."""
+    by_label: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.tested and not run.missing:
+            by_label.setdefault(run.row.label, []).append(run)
+    found = {}
+    for label, done in by_label.items():
+        tests = [run.tested or {} for run in done]
+        known = [test | {key: (run.trained or {}).get(key) for key in ('seconds_per_iter', 'images')}
+                 for run, test in zip(done, tests)]  # fmt: skip
+        found[label] = Result(
+            row=done[0].row,
+            seeds=[run.seed for run in done],
+            metrics={key: [test['metrics'][key] for test in tests] for key in tests[0]['metrics']},
+            per_picture={key: [test['per_picture'][key] for test in tests] for key in tests[0]['per_picture']},
+            costs={column: _mean([each.get(key) for each in known]) for column, (key, _, _) in COSTS.items()},
+        )
+    return found
+
+
+def compare(study: Study, found: Mapping[str, Result], lower: Mapping[str, bool]) -> dict[str, dict[str, Comparison]]:
+    """Label -> metric -> how the row stands against the reference; empty while that is not done."""
+    reference = found.get(study.reference)
+    if reference is None:
+        return {}
+    table: dict[str, dict[str, Comparison]] = {}
+    for label, result in found.items():
+        for key in result.metrics if label != study.reference else ():
+            ours, theirs = result.metrics[key], reference.metrics[key]
+            tests: dict[str, PairedTest] = {}
+            if key in result.per_picture:
+                pair = [seed_average(each.per_picture[key]) for each in (result, reference)]
+                # A training that diverged has a line in the table, but nothing to test.
+                if all(math.isfinite(number) for each in pair for number in each.values()):
+                    tests['pictures'] = paired_test(*pair)
+                    if study.groups:
+                        tests['groups'] = paired_test(*(group_average(each, study.groups) for each in pair))
+            table.setdefault(label, {})[key] = Comparison(
+                better_pairs(ours, theirs, lower[key]), len(ours) * len(theirs), **tests
+            )
+    return table
+
+
+def directions(study: Study, found: Mapping[str, Result]) -> dict[str, bool]:
+    """Metric's key -> whether lower is better; each metric of the study has one key, in its order."""
+    keys = list(dict.fromkeys(key for result in found.values() for key in result.metrics))
+    if found and len(keys) != len(study.metrics):
+        raise StudyError(f'The study has {len(study.metrics)} metrics, but the results have the keys {keys}: each '
+                         'metric must give one number.')  # fmt: skip
+    return {key: lower_is_better(study, metric, key) for key, metric in zip(keys, study.metrics)}
+
+
+def write_report(study: Study, runs: Sequence[Run], out: Path) -> Path:
+    """Write ``table.md``, ``table.csv``, ``results.json`` and the curves of what is done.
+
+    Returns:
+        Path of the table.
+    """
+    found = {label: result for label in study.rows for key, result in results(runs).items() if key == label}
+    lower = directions(study, found)
+    comparisons = compare(study, found, lower)
+    missing = [run.name for run in runs if run.missing]
+    planned = {run.row.label for run in runs}
+    missing += [label for label in study.rows if label not in planned]
+    write_text(out / 'table.md', _markdown(study, found, lower, comparisons, missing))
+    write_text(out / 'table.csv', _csv(study, found, lower, comparisons))
+    write_json(out / 'results.json', dict(
+        title=study.title, budget=dict([study.budget]), reference=study.reference, statement=STATEMENT, missing=missing,
+        rows=[dict(
+            label=label, seeds=list(result.seeds), metrics=dict(result.metrics),
+            comparison={key: asdict(value) for key, value in comparisons.get(label, {}).items()},
+            costs=dict(result.costs),
+        ) for label, result in found.items()],
+    ))  # fmt: skip
+    write_curves([run for run in runs if run.iters], list(lower), out)
+    return out / 'table.md'
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _decimals(values: Sequence[float]) -> int:
+    """Two for numbers of tens, as dB, and four for those below."""
+    return 2 if max(map(abs, values)) >= 10 else 4
+
+
+def _markdown(
+    study: Study,
+    found: Mapping[str, Result],
+    lower: Mapping[str, bool],
+    comparisons: Mapping[str, Mapping[str, Comparison]],
+    missing: Sequence[str],
+) -> str:
+    kind, amount = study.budget
+    budget = f'Budget of each training: {amount:g} {kind}.'
+    lines = [f'# {study.title}', '', f'{budget} Mean and, behind ±, standard deviation over seeds.', '']
+    digits = {key: _decimals([value for each in found.values() for value in each.metrics[key]]) for key in lower}
+    heads = [f'{key} {"↓" if low else "↑"}' for key, low in lower.items()]
+    table = [['', 'seeds', *heads, *COSTS]]
+    for label, result in found.items():
+        cells = [label, str(len(result.seeds))]
+        for key in lower:
+            deviation = spread(result.metrics[key])
+            cells.append(f'{result.mean(key):.{digits[key]}f}'
+                         + (f' ± {deviation:.{digits[key]}f}' if deviation is not None else ''))  # fmt: skip
+        table.append(cells + [_cost(result.costs[column], *COSTS[column][1:]) for column in COSTS])
+    lines += _table(table)
+    if any(comparisons.values()):
+        compared = _comparison_table(comparisons, digits, bool(study.groups))
+        note = ' Groups are variants of one thing, which are no independent evidence: the stricter test.'
+        lines += ['', f'## Against {study.reference}', '', *compared, '', STATEMENT + (note if study.groups else '')]
+    if missing:
+        lines += ['', f'Not done yet: {"; ".join(missing)}.']
+    return '\n'.join(lines) + '\n'
+
+
+def _comparison_table(
+    comparisons: Mapping[str, Mapping[str, Comparison]], digits: Mapping[str, int], grouped: bool
+) -> list[str]:
+    kinds = ['pictures', 'groups'] if grouped else ['pictures']
+    heads = [f'{head} ({kind})' for kind in kinds for head in ('difference [95 %]', 'p', 'n')]
+    table = [['', 'metric', *heads, 'seeds']]
+    for label, by_metric in comparisons.items():
+        for key, each in by_metric.items():
+            cells = [label, key]
+            for kind in kinds:
+                test: PairedTest | None = getattr(each, kind)
+                places = digits[key]
+                cells += ['', '', ''] if test is None else [
+                    f'{test.difference:+.{places}f} [{test.low:+.{places}f}, {test.high:+.{places}f}]',
+                    f'{test.p:.1e}' if test.p < 0.001 else f'{test.p:.3f}', str(test.units),
+                ]  # fmt: skip
+            table.append([*cells, f'{each.better_seeds}/{each.seed_pairs}'])
+            label = ''
+    return _table(table)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [f'| {" | ".join(cell.replace("|", chr(92) + "|") for cell in row)} |' for row in rows]
+    return [lines[0], '|---' * len(rows[0]) + '|', *lines[1:]]
+
+
+def _cost(value: float | None, unit: float, suffix: str) -> str:
+    if value is None:
+        return ''
+    if suffix:
+        return f'{value / unit:.2f} {suffix}'
+    return f'{value:.3g}' if value < 100 else f'{value:,.0f}'
+
+
+def _csv(
+    study: Study,
+    found: Mapping[str, Result],
+    lower: Mapping[str, bool],
+    comparisons: Mapping[str, Mapping[str, Comparison]],
+) -> str:
+    kinds = ['pictures', 'groups'] if study.groups else ['pictures']
+    lines: list[dict[str, Any]] = []
+    for label, result in found.items():
+        line: dict[str, Any] = dict(row=label, seeds=len(result.seeds))
+        for key in lower:
+            line |= {f'{key} mean': result.mean(key), f'{key} std': spread(result.metrics[key])}
+        line |= dict(result.costs)
+        for key in lower:
+            each = comparisons.get(label, {}).get(key)
+            for kind in kinds:
+                test = getattr(each, kind, None)
+                numbers = {name: getattr(test, name, None) for name in ('difference', 'low', 'high', 'p')}
+                line |= {f'{key} {name} ({kind})': number for name, number in numbers.items()}
+            line |= {f'{key} better seeds': f'{each.better_seeds} of {each.seed_pairs}' if each else None}
+        lines.append(line)
+    text = io.StringIO()
+    if lines:
+        writer = csv.DictWriter(text, list(lines[0]), lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(lines)
+    return text.getvalue()

@@ -1,0 +1,107 @@
+"""Whether one row is better than another, picture by picture.
+
+The unit is a test picture, or a group of pictures that are variants of one thing. Each unit has one number a row: the
+metric, averaged over the row's seeds and, for a group, over its pictures. The two rows' numbers of a unit make a pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+from glean_plus.analysis.study.definition import StudyError
+
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+
+STATEMENT = (
+    'Each unit (test picture, or group of pictures) has the difference, row minus reference, of the metric averaged '
+    'over the seeds of each. p: two-sided Wilcoxon signed-rank test of the differences (scipy.stats.wilcoxon, zero '
+    'differences left out), not corrected for the number of rows. Interval: 95 %, percentile bootstrap of the mean '
+    f'difference over units ({RESAMPLES:,} resamples, seed 0). Seeds: in how many of the pairs (seed of the row, seed '
+    'of the reference) the row has the better mean.'
+)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """The mean difference, row minus reference.
+
+    Attributes:
+        units: How many pairs.
+        difference: Their mean difference.
+        low, high: Its bootstrap confidence interval.
+        p: Of the Wilcoxon signed-rank test; 1 if no pair differs.
+    """
+
+    units: int
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def seed_average(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Picture -> the mean over the runs, each picture -> value.
+
+    Raises:
+        StudyError: If the runs tested other pictures.
+    """
+    for run in runs[1:]:
+        _same_pictures(runs[0], run)
+    return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
+
+
+def group_average(values: Mapping[str, float], groups: Mapping[str, str]) -> dict[str, float]:
+    """Group -> the mean over its pictures.
+
+    Raises:
+        StudyError: If a picture has no group.
+    """
+    if lost := [name for name in values if name not in groups]:
+        raise StudyError(f'{len(lost)} test pictures are in no group, the first of them {lost[0]!r}.')
+    members: dict[str, list[float]] = {}
+    for name, value in values.items():
+        members.setdefault(groups[name], []).append(value)
+    return {group: float(np.mean(numbers)) for group, numbers in members.items()}
+
+
+def paired_test(row: Mapping[str, float], reference: Mapping[str, float]) -> PairedTest:
+    """Compare unit by unit; both are unit -> number.
+
+    Raises:
+        StudyError: If they have other units, or fewer than two, or a number is not finite.
+    """
+    _same_pictures(reference, row)
+    differences = np.array([row[name] - reference[name] for name in reference])
+    if len(differences) < 2:
+        raise StudyError(f'A paired test needs two pictures or more, but there are {len(differences)}.')
+    if not np.isfinite(differences).all():
+        raise StudyError(f'{np.sum(~np.isfinite(differences))} differences are not finite: there is no paired test.')
+    random = np.random.default_rng(0)
+    chosen = random.integers(len(differences), size=(RESAMPLES, len(differences)))
+    tails = 50 * (1 - CONFIDENCE), 100 - 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(differences[chosen].mean(axis=1), tails)
+    p = float(wilcoxon(differences).pvalue) if differences.any() else 1.0
+    return PairedTest(len(differences), float(differences.mean()), float(low), float(high), p)
+
+
+def better_pairs(row: Sequence[float], reference: Sequence[float], lower_is_better: bool) -> int:
+    """In how many pairs of seeds the row's mean is the better one."""
+    sign = -1 if lower_is_better else 1
+    return sum(sign * (ours - theirs) > 0 for ours in row for theirs in reference)
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Standard deviation over seeds, with n - 1; None for a single one."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _same_pictures(a: Mapping[str, float], b: Mapping[str, float]) -> None:
+    if a.keys() != b.keys():
+        odd = sorted(a.keys() ^ b.keys())
+        raise StudyError(f'Two runs tested different pictures: {len(odd)} are in one only, such as {odd[0]!r}. '
+                         'Delete test.json in the folder of the one that is out of date, and give the command again.')

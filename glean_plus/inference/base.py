@@ -1,0 +1,159 @@
+"""How pictures are handed to whatever restores them, and results handed back."""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from glean_plus.inference.arrays import Back, accept, to_pil
+from glean_plus.inference.channels import Layers
+from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.image import Picture, in_file
+from glean_plus.inference.read import read
+from glean_plus.inference.source import PathLike
+
+LOG = logging.getLogger('glean_plus.inference')
+
+
+class Restored(Protocol):
+    """Pictures of one size and kind being restored: iterate over it for rows of the results, from the top.
+
+    Attributes:
+        restorer: Who does it.
+        layers: What the channels of a result are.
+        shape: (s H, s W, K') of each result.
+        kind: Type of its levels.
+        scores: How well each result, shrunk, meets its input, in dB, once all rows have come; None where that says
+            nothing.
+        own_scores: The same of each result before any projection, and how many dB that is above bicubic, where asked
+            for.
+        faces: Those of each picture, once all rows have come; None where none are looked for.
+        crops: Of each of them as it was cut out and as it was restored, where these are kept.
+    """
+
+    restorer: PictureRestorer
+    layers: Layers
+    shape: tuple[int, int, int]
+    kind: str
+    scores: list[float | None]
+    own_scores: list[tuple[float, float]]
+    faces: list[list[Any]] | None
+    crops: list[list[tuple[np.ndarray, np.ndarray]]]
+
+    def __iter__(self) -> Iterator[list[np.ndarray]]: ...
+
+
+class PictureRestorer(ABC):
+    """Pictures of any size and kind in, the same out, :attr:`scale` times as large.
+
+    Attributes:
+        keep_crops: Restorations keep the faces, to be written beside the results.
+    """
+
+    keep_crops = False
+
+    @property
+    @abstractmethod
+    def scale(self) -> int:
+        """How many times larger results are."""
+
+    @abstractmethod
+    def at_once(self, picture: Picture) -> int:
+        """How many pictures like this one are restored together."""
+
+    @abstractmethod
+    def restoration(self, pictures: Sequence[Picture], assess: bool = False) -> Restored:
+        """Restore pictures of one size and kind, row by row; ``assess`` fills ``own_scores``."""
+
+    @abstractmethod
+    def run_facts(self) -> dict[str, Any]:
+        """What decides the results, for a manifest."""
+
+    @abstractmethod
+    def about_facts(self) -> dict[str, Any]:
+        """What else is known of how they are made, for a manifest."""
+
+    def __call__(self, given: Any) -> Any:
+        """Restore.
+
+        Args:
+            given: A path; an array (H, W) or (H, W, 1 to 4), RGB, uint8, uint16, or floats of 0 to 1; a PIL image; a
+                tensor (C, H, W) or (N, C, H, W), uint8 or floats of 0 to 1; or a list of these. One channel is gray,
+                the last of two or four is opacity.
+
+        Returns:
+            The same, ``scale`` times as large; of a path a PIL image, or, with 16 bits in colour, an array. Gray
+            pictures stay gray but in colorization. Of a list, a list.
+
+        Raises:
+            RestoreError: If one is no picture, or cannot be restored.
+        """
+        several = isinstance(given, (list, tuple))
+        accepted = [self.accept(each) for each in (given if several else [given])]
+        pictures = [picture for group, _ in accepted for picture in group]
+        results = iter(self.restore(pictures))
+        outputs = [back([(next(results), picture) for picture in group]) for group, back in accepted]
+        return outputs if several else outputs[0]
+
+    def infer(self, img: Any, result_out_dir: PathLike = '') -> tuple[Any, None]:
+        """The call of MMagic's ``MMagicInferencer``: (result, None); the result is written to ``result_out_dir``, too.
+
+        Args:
+            img: As for a call of the restorer; to be written, one picture.
+            result_out_dir: File; nothing is written if it is empty. What the picture's file says is kept, and floats
+                are written in 8 bits.
+
+        Raises:
+            RestoreError: As a call does; if several pictures are to be written, or the file cannot hold the result.
+        """
+        if not str(result_out_dir):
+            return self(img), None
+        from glean_plus.inference.write import write
+
+        if isinstance(img, (list, tuple)):
+            raise RestoreError(f'One picture is written to {result_out_dir}, not a list: give them one by one.')
+        (picture, *more), back = self.accept(img)
+        if more:
+            count = 1 + len(more)
+            raise RestoreError(f'One picture is written to {result_out_dir}, not {count}: give them one by one.')
+        (result,) = self.restore([picture])
+        image = in_file(result)
+        height, width, channels = image.shape
+        kept = picture.kept(channels)
+        notes = write(Path(result_out_dir), [image], (height, width, channels), image.dtype.name, kept)
+        for note in notes:
+            LOG.warning('%s: %s', result_out_dir, note)
+        return back([(result, picture)]), None
+
+    @staticmethod
+    def accept(given: Any) -> tuple[list[Picture], Back]:
+        """What a call is given, but for lists -> pictures, and what turns their results into the same kind."""
+        if isinstance(given, (str, os.PathLike)):
+            try:
+                picture = read(Path(given))
+            except RestoreError as error:
+                raise RestoreError(f'{os.fspath(given)}: {error}') from error
+            for note in picture.notes:
+                LOG.warning('%s: %s', os.fspath(given), note)
+            return [picture], lambda results: to_pil(*results[0])
+        return accept(given)
+
+    def restore(self, pictures: Sequence[Picture]) -> list[np.ndarray]:
+        """Levels (s H, s W, K') of each picture, of its type; those of one size and kind are restored together."""
+        results: dict[int, np.ndarray] = {}
+        kinds: dict[Any, list[int]] = {}
+        for index, picture in enumerate(pictures):
+            kinds.setdefault(picture.kind, []).append(index)
+        for indices in kinds.values():
+            step = self.at_once(pictures[indices[0]])
+            for start in range(0, len(indices), step):
+                some = indices[start:start + step]
+                parts = list(self.restoration([pictures[index] for index in some]))
+                results.update((index, np.concatenate([part[i] for part in parts])) for i, index in enumerate(some))
+        return [results[index] for index in range(len(pictures))]

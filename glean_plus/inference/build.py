@@ -1,0 +1,106 @@
+"""A model from its config and weights. Both may be a stranger's, so that an absurd one costs nothing.
+
+The config is first built on PyTorch's meta device, where tensors have shapes and no values, and compared with the
+weights. What is then built in memory is as large as the file.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmagic.registry import MODELS
+from torch import Tensor
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+
+from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.source import Source
+from glean_plus.training.restorer import GLEANRestorer
+from glean_plus.weights import WeightsError
+from glean_plus.weights.errors import brief
+
+# Modules, parameters and buffers of a network for each tensor of its file, and for what has none, such as activations.
+# The networks here have up to 3.5.
+PARTS_A_TENSOR, MORE_PARTS, MOST_PARTS = 4, 1000, 50_000
+# What MMEngine's registry puts before the text of an error, once for each config around it.
+CALLERS = re.compile(r'(class `\w+` in [^:]*: )+')
+
+
+class TooManyParts(RestoreError):
+    """A network goes on and on."""
+
+
+@contextmanager
+def at_most(parts: int) -> Iterator[None]:
+    """While this lasts, modules of this thread can be given so many modules, parameters and buffers altogether.
+
+    Raises:
+        TooManyParts: From whatever adds one more.
+    """
+    thread, count = threading.get_ident(), 0
+
+    def added(*registered: Any) -> None:
+        nonlocal count
+        if threading.get_ident() == thread:
+            count += 1
+            if count > parts:
+                raise TooManyParts(f'it has more than {parts} parts, far more than the file has tensors for')
+
+    handles = [register(added) for register in (
+        register_module_module_registration_hook, register_module_parameter_registration_hook,
+        register_module_buffer_registration_hook,
+    )]  # fmt: skip
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def in_a_sentence(config: str) -> Iterator[None]:
+    """What a config that makes no network raises, which may be anything, as one kind of error that names the config."""
+    try:
+        yield
+    except WeightsError:
+        raise
+    except Exception as error:
+        if isinstance(error, RestoreError) and not isinstance(error, TooManyParts):
+            raise
+        text = CALLERS.sub('', str(error)) or type(error).__name__
+        raise RestoreError(f'The config in {config} makes no network: {brief(text)}') from error
+
+
+def build(source: Source, state: Mapping[str, Tensor]) -> GLEANRestorer:
+    """The restorer of a config with the weights of a file, on the CPU.
+
+    Args:
+        source: The config, and the file for messages.
+        state: Tensors of the file, in any form that :class:`GLEANRestorer` takes. A discriminator is left out.
+
+    Raises:
+        RestoreError: If the config makes no network.
+        WeightsError: If the weights are not those of the network.
+    """
+    averaged = any(key.startswith('generator_ema.') for key in state)
+    model = dict(source.model) | dict(discriminator=None) | ({} if averaged else dict(ema=None))
+    kind = MODELS.get(str(model.get('type')))
+    if isinstance(kind, type) and not issubclass(kind, GLEANRestorer):
+        raise RestoreError(f'A GLEANRestorer can be run, but the model of the config is a {model.get("type")}.')
+    state = {key: value for key, value in state.items() if not key.startswith('discriminator.')}
+    with in_a_sentence(source.config):
+        parts = min(PARTS_A_TENSOR * len(state) + MORE_PARTS, MOST_PARTS)
+        with torch.device('meta'), at_most(parts):
+            MODELS.build(model).complete_checkpoint(state, source=f'The checkpoint {source.checkpoint}')
+        state = {key: value for key, value in state.items() if not value.is_meta}
+        restorer = MODELS.build(model)
+        restorer.load_state_dict(state, strict=False)  # it checks the generator's tensors itself
+    return restorer

@@ -1,0 +1,70 @@
+"""How far predicted codes are from the mean of the bank's own, in units of their spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glean_plus.analysis.ablation.load import pretrained_bank
+from glean_plus.models.banks import LatentBank
+from glean_plus.models.banks.biggan import BigGANBase
+from glean_plus.models.banks.style import StyleBank
+
+SAMPLES = 10_000  # of the mapping network
+
+
+@dataclass(frozen=True)
+class CodeStatistics:
+    """Mean and standard deviation of each layer's codes, (dim,) each, over what the bank draws pictures from."""
+
+    means: Sequence[Tensor]
+    spreads: Sequence[Tensor]
+
+    def distance(self, codes: Sequence[Tensor | None]) -> Tensor:
+        """Codes (N, dim) of each layer -> (N,), root mean square of (code - mean) / spread; about 1 of the bank's own.
+
+        Of a code with a given class, whose start is not predicted, the rest counts.
+        """
+        parts = []
+        for code, mean, spread in zip(codes, self.means, self.spreads):
+            if code is not None:
+                own = code.float().cpu()[:, -len(mean):]
+                parts.append((own - mean) / spread.clamp(min=1e-6))
+        return torch.cat(parts, dim=1).square().mean(dim=1).sqrt()
+
+
+def code_statistics(generator: Mapping[str, Any]) -> CodeStatistics | str:
+    """Of the pre-trained bank that a generator's config names; or a sentence about why they cannot be had.
+
+    Nothing is downloaded: the config may be a stranger's, and a visitor of the web page may ask.
+
+    Raises:
+        WeightsError: If there is a file, and it is another bank's.
+    """
+    kind = str(generator['bank'].get('type'))
+    parts = dict(embedding=True) if 'BigGAN' in kind else {}
+    bank = pretrained_bank(generator, download=False, **parts)
+    return bank if isinstance(bank, str) else _of(bank, bool(generator.get('given_class')))
+
+
+@torch.no_grad()
+def _of(bank: LatentBank, given_class: bool) -> CodeStatistics | str:
+    if isinstance(bank, StyleBank):
+        codes = bank.sample_codes(SAMPLES)
+        layers = len(bank.code_dims)
+        return CodeStatistics([codes.mean(dim=0)] * layers, [codes.std(dim=0)] * layers)
+    if not isinstance(bank, BigGANBase):
+        return f'nothing is known of the codes of a {type(bank).__name__}'
+    means = bank.mean_codes()
+    classes = bank.shared_embedding.weight.std(dim=0)  # the noise beside it is normal
+    spreads = [
+        torch.cat([classes[:given], classes.new_ones(len(mean) - given)])
+        for mean, given in zip(means, bank.class_dims)
+    ]  # fmt: skip
+    if given_class:
+        means, spreads = ([each[given:] for each, given in zip(all_, bank.class_dims)] for all_ in (means, spreads))
+    return CodeStatistics(means, spreads)

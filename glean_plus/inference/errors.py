@@ -1,0 +1,9 @@
+"""What goes wrong with a picture, a model or a call, in a sentence for its user."""
+
+from __future__ import annotations
+
+from glean_plus.utils.text import PrintableError
+
+
+class RestoreError(PrintableError, ValueError):
+    """A model, option or picture that cannot be used; the message says why and what to do."""

@@ -1,0 +1,105 @@
+"""What a run was made with, written beside its results: enough to repeat it, and to tell whether a run goes on."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from glean_plus.inference.base import PictureRestorer
+from glean_plus.inference.errors import RestoreError
+from glean_plus.prepare.images import save_text
+from glean_plus.utils.files import partial_name
+from glean_plus.version import __version__
+from glean_plus.weights.errors import brief, shown
+
+PACKAGES = ('torch', 'mmagic', 'mmengine', 'mmcv', 'mmcv-lite', 'numpy', 'Pillow')
+
+
+def manifest(restorer: PictureRestorer, options: Mapping[str, Any], command: Sequence[str] = ()) -> dict[str, Any]:
+    """What decides the results (``run``), and where they were made (``about``).
+
+    Args:
+        restorer: Who makes them.
+        options: Further ones that decide them, such as the ending.
+        command: The command line, if there was one.
+    """
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return dict(
+        run=dict(restorer.run_facts(), version=__version__, **options),
+        about=dict(
+            restorer.about_facts(), command=[*command], python=platform.python_version(), platform=platform.platform(),
+            packages=versions,
+        ),
+    )  # fmt: skip
+
+
+def content_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config's ``model`` decides results beside the weights of its checkpoint, as JSON has it.
+
+    Where the config lies does not count, and neither does the file of the bank: the checkpoint has its weights.
+    """
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): kept(each) for key, each in value.items() if key != 'pretrained'}
+        if isinstance(value, (list, tuple)):
+            return [kept(each) for each in value]
+        return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+
+    return {key: kept(model[key]) for key in ('type', 'generator', 'data_preprocessor') if key in model}
+
+
+def _differences(found: Any, wanted: Any, name: str = '') -> Iterator[str]:
+    """A text for each value that is another, its key with those around it."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        for key in sorted({*found, *wanted}):
+            yield from _differences(found.get(key), wanted.get(key), f'{name}.{key}' if name else key)
+    elif found != wanted:
+        yield f'{name} {shown(found)}, now {shown(wanted)}'
+
+
+def path_of(out: Path, single: bool) -> Path:
+    """Beside a single result, or in the folder of results."""
+    return out.with_name(f'{out.name}.run.json') if single else out / 'glean-plus.run.json'
+
+
+def goes_on(path: Path, wanted: Mapping[str, Any]) -> bool:
+    """Whether the results beside this manifest were made as ``wanted``; False if there is none.
+
+    Raises:
+        RestoreError: If they were made otherwise, or it cannot be read.
+    """
+    if not path.is_file():
+        return False
+    try:
+        found = dict(json.loads(path.read_text(encoding='utf-8'))['run'])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RestoreError(
+            f'{path} is no manifest of a run: remove it, or choose another place ({brief(error)}).'
+        ) from error
+    if other := [*_differences(found, wanted['run'])]:
+        listing = brief(', '.join(other))
+        raise RestoreError(
+            f'The results beside {path} were made otherwise ({listing}): choose another place, or overwrite.'
+        )
+    return True
+
+
+def lock_path(path: Path) -> Path:
+    """Of a manifest: a hidden file beside it."""
+    return path.with_name(f'.{partial_name(path)}.lock')
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write it whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_text(json.dumps(content, indent=2, allow_nan=False) + '\n', path)

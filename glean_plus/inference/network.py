@@ -1,0 +1,263 @@
+"""The network of a source, ready for pictures: built, loaded, on its device, in its precision."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from mmagic.registry import MODELS
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+from glean_plus.accel.compiler import CompilerError
+from glean_plus.accel.speed import at_speed
+from glean_plus.inference.build import build, in_a_sentence
+from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.fidelity import enlarge_bank_features
+from glean_plus.inference.memory import bytes_per_pixel
+from glean_plus.inference.source import Source
+from glean_plus.models.banks import LatentBank
+from glean_plus.models.baselines import BankFreeGLEAN, ESRGANPlus
+from glean_plus.models.codes import PredictedCodes
+from glean_plus.training.ema import with_own_bank
+from glean_plus.utils.color import rgb_to_lab
+from glean_plus.utils.devices import DeviceError, usable_device
+from glean_plus.weights import read_state_dict
+from glean_plus.weights.errors import shown
+from glean_plus.weights.prefixes import at_top
+
+PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+SPEEDS = ('exact', 'folded', 'compiled')
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` is CUDA, else MPS, else the CPU.
+
+    Raises:
+        RestoreError: If it cannot be used here.
+    """
+    if name == 'auto':
+        mps = torch.backends.mps.is_available()
+        name = 'cuda' if torch.cuda.is_available() else 'mps' if mps else 'cpu'
+    try:
+        return usable_device(name)
+    except DeviceError as error:
+        raise RestoreError(str(error)) from error
+
+
+class Network:
+    """Pictures (N, C, H, W), 0 to 1 -> results (N, C', s H, s W), about 0 to 1, for inputs that fit.
+
+    Args:
+        source: Where it comes from.
+        device: As :func:`choose_device` takes it.
+        precision: ``fp32``, ``bf16`` or ``fp16``, of the arithmetic.
+        speed: ``exact``, ``folded`` or ``compiled``, see :func:`glean_plus.accel.speed.at_speed`.
+        seed: Of noise maps in place of the bank's own; None keeps these.
+        label: Class of the pictures, for a model built with ``given_class``.
+        bank_factor: See :func:`glean_plus.inference.fidelity.enlarge_bank_features`; not for colorization.
+
+    Attributes:
+        in_size, scale: Nominal side of the input, and how much larger the result is.
+        colorizes: The input is L of Lab, and the results are a and b.
+        gray: It takes and gives one channel; those of a colour picture go through it one by one.
+        any_size: It takes sides that are multiples of ``multiple``; otherwise ``in_size`` alone.
+        predicts_codes: Its codes depend on the picture, see :meth:`codes`.
+        has_bank, has_noise: It has a bank, and that adds noise maps, see :meth:`redrawn`.
+        bytes_per_pixel: Memory of the activations for each pixel of the input.
+
+    Raises:
+        RestoreError: If the network or the device has no such thing.
+        WeightsError: If the weights do not fit.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        device: str = 'auto',
+        precision: str = 'fp32',
+        speed: str = 'exact',
+        seed: int | None = None,
+        label: int | None = None,
+        bank_factor: float = 1.0,
+    ) -> None:
+        for what, given, known in (('precision', precision, (*PRECISIONS,)), ('speed', speed, SPEEDS)):
+            if given not in known:
+                raise RestoreError(f'The {what} is one of {", ".join(known)}, not {given!r}.')
+        self.device, self.dtype = choose_device(device), PRECISIONS[precision]
+        if precision == 'fp16' and self.device.type == 'cpu':
+            raise RestoreError('fp16 is slow or missing on a CPU: take bf16, or a GPU.')
+        init_default_scope('mmagic')
+        state = at_top(read_state_dict(source.checkpoint), 'generator')
+        model = build(source, state)
+        network = with_own_bank(model.tested).eval().requires_grad_(False)
+        with in_a_sentence(source.config):
+            self._take_facts(source, network)
+        if seed is not None:
+            self._draw_noise(network, seed)
+        if bank_factor != 1 and not self.colorizes:
+            enlarge_bank_features(network, bank_factor)
+        self.label = self._check_label(network, label)
+        network.to(self.device)
+        for parameter in network.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        self.network: nn.Module = network
+        self.speed, self._plain = speed, network
+        if speed != 'exact':
+            self.network = self._fast(network)
+            self.any_size = bool(getattr(self.network, 'any_size', False))
+            if self.any_size:
+                self.multiple = int(self.network.multiple)
+
+    def _take_facts(self, source: Source, network: nn.Module) -> None:
+        self.in_size, self.out_size = network.in_size, network.out_size
+        self.scale = self.out_size // self.in_size
+        self.in_channels = network.in_channels
+        self.colorizes = getattr(network, 'task', 'restoration') == 'colorization'
+        channels = (self.in_channels, getattr(network, 'out_channels', self.in_channels))
+        self.gray = channels == (1, 1)
+        if not self.colorizes and channels not in ((1, 1), (3, 3)):
+            raise RestoreError(
+                f'The network of {source.config} takes {channels[0]} channels and gives {channels[1]}: only 3 and 3 '
+                '(RGB), 1 and 1 (gray), or colorization can be run.'
+            )
+        self.any_size = isinstance(network, (ESRGANPlus, BankFreeGLEAN)) or bool(getattr(network, 'any_size', False))
+        self.multiple = int(getattr(network, 'multiple', 1))
+        self.predicts_codes = isinstance(getattr(network, 'codes', None), PredictedCodes)
+        bank = getattr(network, 'bank', None)
+        self.has_bank = isinstance(bank, LatentBank)
+        self.has_noise = self.has_bank and bool(bank.draw_noises(torch.Generator()))
+        self.bgr = source.card is not None and source.card.colour_order == 'bgr'
+        self.mean, self.std = (_levels(source, key) for key in ('mean', 'std'))
+        # Without labels: their values would be looked at, of which there are none; the maps are the same.
+        generator = {key: value for key, value in source.model['generator'].items() if key != 'given_class'}
+        shape = (1, self.in_channels, self.in_size, self.in_size)
+        self.bytes_per_pixel = bytes_per_pixel(lambda: MODELS.build(generator), shape) * (3 if self.gray else 1)
+
+    @staticmethod
+    def _draw_noise(network: nn.Module, seed: int) -> None:
+        """Noise maps of the seed, in place of the bank's."""
+        bank = getattr(network, 'bank', None)
+        noises = bank.draw_noises(torch.Generator().manual_seed(seed)) if isinstance(bank, LatentBank) else {}
+        if not noises:
+            raise RestoreError('This model has no noise maps, so a seed changes nothing: leave it out.')
+        for res, maps in noises.items():
+            for layer, drawn in zip(bank.layers_of(res), maps):
+                setattr(bank, f'injected_noise_{layer}', drawn)
+
+    def redrawn(self, seed: int) -> Network:
+        """The same with other noise maps, not folded; the weights are shared.
+
+        Raises:
+            RestoreError: If there are none.
+        """
+        other = copy.copy(self)
+        shared = {id(parameter): parameter for parameter in self._plain.parameters()}
+        other._plain = other.network = copy.deepcopy(self._plain, shared)
+        other.speed = 'exact'
+        self._draw_noise(other._plain, seed)
+        return other
+
+    def _check_label(self, network: nn.Module, label: int | None) -> Tensor | None:
+        classes = getattr(getattr(network, 'bank', None), 'num_classes', 0)
+        if not getattr(network, 'given_class', False):
+            if label is not None:
+                raise RestoreError('This model takes no label: leave it out.')
+            return None
+        if label is None or not 0 <= label < classes:
+            raise RestoreError(f'This model needs the class of the pictures as label, 0 to {classes - 1}, not {label}.')
+        return torch.tensor([label], device=self.device)
+
+    def _fast(self, network: nn.Module) -> nn.Module:
+        if self.dtype == torch.float16:
+            raise RestoreError(f'speed={self.speed!r} is for fp32 and bf16, not for fp16.')
+        name = self.speed + ('-bfloat16' if self.dtype == torch.bfloat16 else '')
+        try:
+            return at_speed(network, name)
+        except (CompilerError, TypeError, ValueError) as error:
+            raise RestoreError(f"{error} Or take speed='exact'.") from error
+
+    @torch.no_grad()
+    def codes(self, whole: Tensor) -> list[Tensor | None] | None:
+        """Codes of pictures (N, C, in_size, in_size), 0 to 1, for their tiles; None where there are none to share.
+
+        Of a gray network they are (N, C, dim), one of each channel.
+        """
+        if not self.predicts_codes:
+            return None
+        inputs = self._normalized(whole)
+        with self._precision():
+            _, codes = self._plain.encode(inputs, *self._labels(inputs))
+        if self.gray:
+            codes = [None if code is None else code.unflatten(0, whole.shape[:2]) for code in codes]
+        return codes
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        pictures: Tensor,
+        codes: list[Tensor | None] | None = None,
+        origin: tuple[int, int] = (0, 0),
+    ) -> Tensor:
+        """Restore.
+
+        Args:
+            pictures: (N, 3, H, W), RGB, 0 to 1, on any device; for a gray network (N, C, H, W).
+            codes: In place of those that the model would predict.
+            origin: Where the pictures begin in the one that they are parts of, for a model of any size.
+
+        Returns:
+            (N, C, s H, s W), float32, on the network's device, not clamped; of a colorizing network a and b of Lab,
+            (N, 2, H, W).
+        """
+        if self.gray and codes is not None:
+            codes = [None if code is None else code.flatten(0, 1) for code in codes]
+        inputs, network = self._normalized(pictures), self.network
+        nominal = inputs.shape[-2:] == (self.in_size, self.in_size) and origin == (0, 0)
+        with self._precision():
+            if codes is not None:
+                result = network(inputs, *self._labels(inputs), codes=codes)
+            elif nominal or not hasattr(network, 'forward_any'):
+                result = network(inputs, *self._labels(inputs))
+            else:
+                result = network.forward_any(inputs, *self._labels(inputs), origin=origin)
+        result = (result.float() * self.std + self.mean) / 255
+        if self.gray:
+            return result.reshape(*pictures.shape[:2], *result.shape[2:])
+        result = result.flip(1) if self.bgr else result
+        return rgb_to_lab(result)[:, 1:] if self.colorizes else result
+
+    def _normalized(self, pictures: Tensor) -> Tensor:
+        pictures = pictures.to(self.device, torch.float32)
+        if self.colorizes:
+            return rgb_to_lab(pictures)[:, :1] / 50 - 1
+        if self.gray:
+            pictures = pictures.flatten(0, 1).unsqueeze(1)
+        elif self.bgr:
+            pictures = pictures.flip(1)
+        return ((255 * pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def _labels(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        return () if self.label is None else (self.label.repeat_interleave(len(pictures) // len(self.label)),)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.speed != 'exact' or self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+
+def _levels(source: Source, key: str) -> float:
+    """Mean or deviation of the config's preprocessor, which is one number here for all colours."""
+    values = (source.model.get('data_preprocessor') or {}).get(key, 127.5)
+    numbers = {float(value) for value in (values if isinstance(values, (list, tuple)) else [values])}
+    if len(numbers) != 1:
+        raise RestoreError(
+            f'data_preprocessor.{key} in {source.config} must be the same for all colours, but is {shown(values)}.'
+        )
+    (number,) = numbers
+    if key == 'std' and not number > 0:
+        raise RestoreError(f'data_preprocessor.std in {source.config} must be above 0, but is {shown(values)}.')
+    return number

@@ -1,0 +1,124 @@
+"""BigGAN's discriminator with any widths (Brock et al., ICLR 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from mmagic.registry import MODELS
+from torch import Tensor, nn
+
+from glean_plus.models.banks.biggan import Conv, SelfAttention
+from glean_plus.models.spectral_norm import SpectralEmbedding, SpectralLinear
+from glean_plus.utils.precision import full_precision
+from glean_plus.weights import load_strict, read_pretrained
+
+# Size of the pictures -> width after each block, in units of base_channels.
+WIDTHS: dict[int, tuple[int, ...]] = {
+    64: (1, 2, 4, 8, 16),
+    128: (1, 2, 4, 8, 16, 16),
+    256: (1, 2, 4, 8, 8, 16, 16),
+    512: (1, 1, 2, 4, 8, 8, 16, 16),
+}
+
+
+class DiscResBlock(nn.Module):
+    """Residual block. ``down`` halves the size; ``first`` takes a picture, which no ReLU comes before."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, sn: Mapping[str, Any], down: bool = True, first: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv1 = Conv(in_channels, out_channels, 3, sn)
+        self.conv2 = Conv(out_channels, out_channels, 3, sn)
+        if down or in_channels != out_channels:
+            self.shortcut = Conv(in_channels, out_channels, 1, sn)
+        self.down, self.first = down, first
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x)), inplace=True))
+        # A mean and a 1x1 convolution commute, and after the mean there is a quarter to compute.
+        y, x = (F.avg_pool2d(each, 2) if self.down else each for each in (y, x))
+        return y + (self.shortcut(x) if hasattr(self, 'shortcut') else x)
+
+
+@MODELS.register_module()
+class BigGANBankDiscriminator(nn.Module):
+    """Scores pictures, and how well they fit their class: (N, img_channels, in_size, in_size) -> (N, 1).
+
+    MMagic's ``BigGANDiscriminator`` with any widths, with the same state-dict keys. Spectral normalisation keeps full
+    precision under autocast, has its gradient, and takes any memory layout; MMagic's does neither.
+
+    Args:
+        in_size: Side of the pictures.
+        num_classes: Number of classes; 0 for pictures without, which are scored alone.
+        img_channels: Their channels.
+        base_channels: Unit of the published widths. Not used with ``widths``.
+        widths: Width after each block. Every block halves the size but the last, which works at 4 px. The published
+            ones if None.
+        attention: Resolutions whose block is followed by self-attention; others than the blocks' do not exist.
+        sn_style: How a checkpoint stores spectral normalisation, ``ajbrock`` or ``torch``.
+        sn_eps: Least norm of its vectors.
+        pretrained: ``dict(checkpoint=path or URL, prefix='discriminator')``, of MMagic or ajbrock, loaded by
+            :meth:`init_weights`.
+
+    Raises:
+        ValueError: If the blocks do not lead from ``in_size`` to 4.
+    """
+
+    def __init__(
+        self,
+        in_size: int,
+        num_classes: int = 0,
+        img_channels: int = 3,
+        base_channels: int = 96,
+        widths: Sequence[int] | None = None,
+        attention: Sequence[int] = (64,),
+        sn_style: str = 'ajbrock',
+        sn_eps: float = 1e-6,
+        pretrained: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if widths is None:
+            if in_size not in WIDTHS:
+                raise ValueError(f'There are published widths for pictures of {sorted(WIDTHS)} px, not {in_size}; '
+                                 'give `widths`.')
+            widths = [base_channels * width for width in WIDTHS[in_size]]
+        if in_size != 2 ** (len(widths) + 1):
+            raise ValueError(f'{len(widths)} blocks, as `widths` has, lead from {2 ** (len(widths) + 1)} px to 4; '
+                             f'in_size is {in_size}.')
+        self.in_size, self.num_classes, self.pretrained = in_size, num_classes, pretrained
+        attended = tuple(res for res in (in_size >> (i + 1) for i in range(len(widths) - 1)) if res in attention)
+        self.config = dict(in_size=in_size, num_classes=num_classes, img_channels=img_channels, widths=[*widths],
+                           attention=attended, sn_style=sn_style)  # fmt: skip
+        sn = dict(sn_style=sn_style, sn_eps=sn_eps)
+        blocks: list[nn.Module] = []
+        for index, (below, width) in enumerate(zip([img_channels, *widths], widths)):
+            last = index == len(widths) - 1
+            blocks.append(DiscResBlock(below, width, sn, down=not last, first=index == 0))
+            if not last and in_size >> (index + 1) in attended:
+                blocks.append(SelfAttention(width, sn))
+        self.conv_blocks = nn.Sequential(*blocks)
+        self.decision = SpectralLinear(widths[-1], 1, True, **sn)
+        if num_classes:
+            self.proj_y = SpectralEmbedding(num_classes, widths[-1], **sn)
+
+    def init_weights(self) -> None:
+        """Load ``pretrained``, if there is any. MMEngine's runner calls this before training."""
+        if self.pretrained is not None:
+            state, source = read_pretrained(
+                self.pretrained, 'BigGAN discriminator', self.config, self.state_dict().keys(), type(self).__name__
+            )
+            load_strict(self, state, source, 'Discriminator')
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """See the class; ``label`` (N,) is the class of each picture, where there are classes."""
+        if (label is not None) != (self.num_classes > 0):
+            raise ValueError(f'This discriminator was built with num_classes={self.num_classes} and is given '
+                             f'{"no labels" if label is None else "labels"}.')
+        x = F.relu(self.conv_blocks(x))
+        with full_precision(x.device):
+            feature = x.to(self.decision.bias.dtype).sum(dim=(2, 3))         # [NC]
+            score = self.decision(feature)
+            return score if label is None else score + (self.proj_y(label) * feature).sum(dim=1, keepdim=True)

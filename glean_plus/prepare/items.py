@@ -1,0 +1,80 @@
+"""What a reader gives: the pictures of a set, and what is wrong with some of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from glean_plus.utils.text import PrintableError
+
+
+class DataError(PrintableError, RuntimeError):
+    """A data set that cannot be prepared or used as asked; the message says why and what to do."""
+
+
+class Item(NamedTuple):
+    """One picture of a set.
+
+    Attributes:
+        name: Its name in the prepared set, without ending; `/` separates folders.
+        source: Path below the source folder, or the key in a database: how a problem is reported.
+        path: File, or folder of an lmdb database.
+        key: Key in the database; None for a file.
+        label: Class index, for sets that have classes.
+    """
+
+    name: str
+    source: str
+    path: str
+    key: bytes | None = None
+    label: int | None = None
+
+
+class Problem(NamedTuple):
+    """Why a picture is left out: `kind` is one of unreadable, truncated, tiny, gray, missing, link, name."""
+
+    source: str
+    kind: str
+    detail: str
+
+
+@dataclass
+class Listing:
+    """The pictures of a set in order, those that cannot be listed, and remarks for the user."""
+
+    items: list[Item] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def safe_name(path: str) -> str:
+    """``path`` with what a line of a meta file cannot hold (spaces, control characters, broken UTF-8) as %XX.
+
+    Letters of any script stay. A `%` is written %25, so that no two paths become one.
+    """
+    return ''.join(
+        character
+        if character.isprintable() and character not in ' %'
+        else ''.join(f'%{byte:02X}' for byte in os.fsencode(character))
+        for character in path
+    )
+
+
+def refuse_outside(items: Iterable[Item]) -> None:
+    """Raise a DataError where a picture would be written elsewhere than in its set: names can come from a file."""
+    for item in items:
+        if item.name.startswith('/') or not {'', '.', '..'}.isdisjoint(item.name.split('/')) or '\0' in item.name:
+            raise DataError(f'{item.source} would become {item.name!r}, which is no name in the set: rename it.')
+
+
+def refuse_doubles(items: Iterable[Item]) -> None:
+    """Raise a DataError where two pictures would become one file."""
+    seen: dict[str, str] = {}
+    for item in items:
+        if item.name in seen:
+            raise DataError(
+                f'{seen[item.name]} and {item.source} would both become {item.name}.png: rename or remove one of them.'
+            )
+        seen[item.name] = item.source

@@ -1,0 +1,227 @@
+"""A whole data set: list, check, cut, shrink, save; then the lists of what there is."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from glean_plus.prepare.decode import PictureError, is_gray, read
+from glean_plus.prepare.fit import extent, fit_to
+from glean_plus.prepare.images import save, save_text, shrink, whole_files
+from glean_plus.prepare.items import DataError, Item, Listing, Problem, refuse_doubles, refuse_outside
+from glean_plus.prepare.meta import label_line, meta_line
+from glean_plus.prepare.pool import run_all
+from glean_plus.prepare.sets import SETS
+from glean_plus.prepare.settings import Settings
+from glean_plus.utils.files import NAME_MAX, read_names
+
+LONG = f'its name in the prepared set has more than {NAME_MAX} bytes: rename it'
+SHOWN = 5
+RECORD, PROBLEMS = 'prepared.json', 'problems.csv'
+
+
+@dataclass
+class Report:
+    """What a run has done."""
+
+    pictures: int = 0
+    new: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    lists: list[str] = field(default_factory=list)
+
+
+def listing_of(source: Path, settings: Settings) -> Listing:
+    """The pictures that ``settings`` choose.
+
+    Raises:
+        DataError: If there is none, if two would become one file, one would be outside of the set, or ``source`` is no
+            folder.
+    """
+    if not source.is_dir():
+        raise DataError(f'{source} is no folder.')
+    chosen = SETS[settings.set]
+    listing = chosen.read(source, subset=settings.subset) if settings.subset else chosen.read(source)
+    refuse_doubles(listing.items)
+    listing.problems += [Problem(item.source, 'name', LONG) for item in listing.items if is_long(item.name)]
+    listing.items = [item for item in listing.items if not is_long(item.name)]
+    refuse_outside(listing.items)
+    if settings.names is not None:
+        by_name = {item.name: item for item in listing.items}
+        wanted = read_names(settings.names)
+        wanted = list(dict.fromkeys(name[:-4] if name.endswith('.png') else name for name in wanted))
+        listing.items = [by_name[name] for name in wanted if name in by_name]
+        lost = f'in {settings.names} but not in {source}'
+        listing.problems += [Problem(f'{name}.png', 'missing', lost) for name in wanted if name not in by_name]
+    elif chosen.numbered and settings.limit:
+        listing.items = [item for item in listing.items if int(item.name) <= settings.limit]
+        missing = {*range(1, settings.limit + 1)} - {int(item.name) for item in listing.items}
+        listing.problems += [Problem(f'number {number}', 'missing', f'not in {source}') for number in sorted(missing)]
+    listing.items = listing.items[:settings.limit]
+    if not listing.items:
+        reasons = [*listing.notes, *(f'{problem.source}: {problem.detail}.' for problem in listing.problems[:SHOWN])]
+        raise DataError(
+            f'No pictures of {settings.set} in {source}; its layout is {chosen.layout}. ' + ' '.join(reasons)
+        )
+    return listing
+
+
+def is_long(name: str) -> bool:
+    """Whether a part of ``name.png`` has more bytes than a file system takes."""
+    return max(len(os.fsencode(part)) for part in f'{name}.png'.split('/')) > NAME_MAX
+
+
+def prepare_one(item: Item, settings: Settings, truth: Path | None, twins: dict[int, Path]) -> Problem | None:
+    """Check one picture and write what is missing of it, the full size last; the reason where it is left out.
+
+    Args:
+        item: The picture.
+        settings: Of the set.
+        truth: Folder of the full size; None only checks.
+        twins: Scale -> folder.
+    """
+    try:
+        image = read(item)
+        used = min(image.shape[:2]) if settings.size is None else extent(image, settings.fit)
+        if used < settings.min_size:
+            height, width = image.shape[:2]
+            raise PictureError('tiny', f'{width}x{height}: {used} px used, below {settings.min_size}')
+        if settings.size is not None:
+            image = fit_to(image, settings.size, settings.fit)
+        if is_gray(image) and (truth is None or not settings.keep_gray):
+            raise PictureError('gray', 'no colour')
+    except PictureError as error:
+        return Problem(item.source, error.kind, error.detail)
+    if truth is not None:
+        for folder, scale in [*((folder, scale) for scale, folder in twins.items()), (truth, 1)]:
+            path = folder / f'{item.name}.png'
+            if not (path.is_file() and path.stat().st_size):
+                save(image if scale == 1 else shrink(image, scale), path)
+    return None
+
+
+def check(source: Path, settings: Settings, workers: int = 1) -> Report:
+    """Read every picture and write nothing; gray ones are reported even where they are kept."""
+    listing = listing_of(source.resolve(), settings)
+    work = partial(prepare_one, settings=settings, truth=None, twins={})
+    found = run_all(work, listing.items, workers, f'{settings.set}: check')
+    problems = [*listing.problems, *(problem for problem in found if problem)]
+    return Report(len(listing.items), 0, problems, listing.notes)
+
+
+def prepare(source: Path, out: Path, settings: Settings, workers: int = 1, allow_problems: int = 0) -> Report:
+    """Write ``out/GT/NAME.png``, ``out/BIx{scale}_down/NAME.png``, then the lists; problems to ``out/problems.csv``.
+
+    Started again, it does what is missing, and the files are those of a run that was never stopped. The lists are
+    written last, and only if no more than ``allow_problems`` pictures are left out: no training starts on a set that is
+    smaller than it seems. More scales may be added later, and gray pictures; any other setting needs another folder.
+
+    Raises:
+        DataError: If ``out`` holds something else or was made with other settings, lies in ``source`` or around it, or
+            is being prepared by another process; or as :func:`listing_of`.
+    """
+    source, out = source.resolve(), out.resolve()
+    if source == out or source in out.parents or out in source.parents:
+        raise DataError(f'{out} and {source} lie in each other: the results would be taken for sources.')
+    listing = listing_of(source, settings)
+    chosen = SETS[settings.set]
+    out.mkdir(parents=True, exist_ok=True)
+    strangers = [path for path in out.iterdir() if not path.name.startswith('.') and path.suffix != '.part']
+    if strangers and not (out / RECORD).is_file():
+        raise DataError(f'{out} is not empty and has no {RECORD}: choose another folder, or clear this one.')
+    with only_one(out):
+        record(out, source, settings)
+        for litter in out.glob('*.part'):
+            litter.unlink()
+        truth = out / chosen.gt
+        twins = {scale: out / f'BIx{scale}_down' for scale in settings.scales}
+        for folder in sorted({os.path.dirname(item.name) for item in listing.items}):
+            for place in (truth, *twins.values()):
+                (place / folder).mkdir(parents=True, exist_ok=True)
+        done = set.intersection(*(whole_files(folder) for folder in (truth, *twins.values())))
+        missing = [item for item in listing.items if f'{item.name}.png' not in done]
+        work = partial(prepare_one, settings=settings, truth=truth, twins=twins)
+        found = [problem for problem in run_all(work, missing, workers, settings.set) if problem]
+        problems = [*listing.problems, *found]
+        save_text(problem_table(problems), out / PROBLEMS)
+        left_out = {problem.source for problem in problems}
+        good = [item for item in listing.items if item.source not in left_out]
+        report = Report(len(good), len(missing) - len(found), problems, listing.notes)
+        if len(problems) <= allow_problems:
+            lines = [meta_line(item.name, size_of(item, settings, truth), item.label) for item in good]
+            report.lists.append(chosen.meta)
+            if chosen.labels is not None:
+                save_text(''.join(label_line(item.name, item.label) for item in good), out / chosen.labels)
+                report.lists.append(chosen.labels)
+            save_text(''.join(lines), out / chosen.meta)
+    return report
+
+
+def size_of(item: Item, settings: Settings, truth: Path) -> tuple[int, int]:
+    """(height, width) of a prepared picture."""
+    if settings.size is not None:
+        return settings.size, settings.size
+    from PIL import Image
+
+    with Image.open(truth / f'{item.name}.png') as picture:
+        return picture.height, picture.width
+
+
+def problem_table(problems: list[Problem]) -> str:
+    """The problems as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(('file', 'problem', 'detail'))
+    writer.writerows(problems)
+    return text.getvalue()
+
+
+def record(out: Path, source: Path, settings: Settings) -> None:
+    """Write down what ``out`` is made of, or refuse other settings than those written down.
+
+    More scales, and gray pictures, come beside what there is: those may be asked for later.
+    """
+    names = settings.names and hashlib.sha256(settings.names.read_bytes()).hexdigest()
+    asked = dict(
+        set=settings.set, source=str(source), size=settings.size, fit=settings.fit, min_size=settings.min_size,
+        keep_gray=settings.keep_gray, limit=settings.limit, names=names, subset=settings.subset,
+    )  # fmt: skip
+    path = out / RECORD
+    scales = {*settings.scales}
+    if path.is_file():
+        written = json.loads(path.read_text(encoding='utf-8'))
+        scales |= {*written.pop('scales')}
+        if settings.keep_gray:
+            written['keep_gray'] = True
+        if other := [key for key in asked if written.get(key) != asked[key]]:
+            differences = ', '.join(f'{key}={written.get(key)!r}, not {asked[key]!r}' for key in other)
+            raise DataError(
+                f'{out} was prepared with {differences}: give the options that it was prepared with, choose another '
+                'folder, or remove this one.'
+            )
+    save_text(json.dumps(dict(asked, scales=sorted(scales)), indent=2) + '\n', path)
+
+
+@contextmanager
+def only_one(out: Path) -> Iterator[None]:
+    """Keeps a second process out of the same folder."""
+    if sys.platform == 'win32':
+        yield
+        return
+    import fcntl
+
+    with open(out / '.lock', 'w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(f'{out} is being prepared by another process: wait for it, or end it.') from error
+        yield

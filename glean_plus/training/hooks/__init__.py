@@ -1,0 +1,6 @@
+from glean_plus.training.hooks.checkpoints import WholeCheckpointHook
+from glean_plus.training.hooks.data import DataHook
+from glean_plus.training.hooks.images import PictureHook
+from glean_plus.training.hooks.numbers import NumbersHook
+
+__all__ = ['DataHook', 'NumbersHook', 'PictureHook', 'WholeCheckpointHook']

@@ -1,0 +1,132 @@
+"""Saves what a test predicts, and pictures that compare it with its input and the truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmagic.registry import HOOKS
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from PIL import Image
+from torch import Tensor
+
+from glean_plus.training.hooks.names import Place, Places, identity, own_name
+from glean_plus.utils.files import whole_or_not_at_all
+
+
+def to_array(image: Tensor) -> np.ndarray:
+    """(C, H, W), 0 to 255 -> (H, W, 3) uint8."""
+    array = image.detach().cpu().float().round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
+
+
+def save(array: np.ndarray, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    with whole_or_not_at_all(path) as file:
+        Image.fromarray(array).save(file, format='PNG')
+
+
+@HOOKS.register_module()
+class PictureHook(Hook):
+    """Writes pictures during ``test``; works on data with and without truth, in one process or several.
+
+    ``<work_dir>/pictures/NAME.png`` is each prediction, in the folders of the input; a name that comes again, as in a
+    test of two data sets, becomes ``NAME_2.png``, whichever process comes first. ``<work_dir>/comparison.png`` has, for
+    the images whose index in their data set is in ``compare``, a row: input (enlarged without smoothing) | references |
+    prediction | truth, if there is any.
+
+    Args:
+        compare: Indices of test pictures, chosen before the results are known.
+        save_predictions: Write each prediction.
+        channel_order: ``rgb`` or ``bgr``, the order of a test's pictures. MMagic turns them all into BGR, whatever
+            order they were loaded in.
+        references: Names of what the model adds to its predictions by its ``test_cfg``; those that it does not add are
+            left out.
+    """
+
+    priority = 'LOW'
+
+    def __init__(
+        self,
+        compare: Sequence[int] = (),
+        save_predictions: bool = True,
+        channel_order: str = 'bgr',
+        references: Sequence[str] = ('bicubic',),
+    ) -> None:
+        if channel_order not in ('rgb', 'bgr'):
+            raise ValueError(f"channel_order must be 'rgb' or 'bgr', but is {channel_order!r}.")
+        self.compare = frozenset(compare)
+        self.save_predictions = save_predictions
+        self.references = tuple(references)
+        self.step = 1 if channel_order == 'rgb' else -1
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        self._places = Places()
+        self._names: Counter[Path] = Counter()
+        self._rows: list[tuple[tuple[int, int], dict[str, np.ndarray]]] = []
+        self._folder = Path(runner.work_dir) / 'pictures'
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
+    ) -> None:
+        for sample in outputs or ():
+            index = sample.metainfo.get('sample_idx', sum(self._names.values()))
+            place = self._place(runner, sample.metainfo, index)
+            prediction = self._array(sample.output.pred_img)
+            if self.save_predictions:
+                save(prediction, self._folder / place.name.with_name(f'{place.name.name}.png'))
+            if index in self.compare:
+                self._rows.append((place.position, self._row(sample, prediction)))
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        gathered = all_gather_object(self._rows)
+        if not is_main_process():
+            return
+        # A sampler may repeat images to fill up the last process: one row for each.
+        rows = {position: row for part in gathered for position, row in part}
+        if rows:
+            path = Path(runner.work_dir) / 'comparison.png'
+            pictures = [np.concatenate([*rows[position].values()], axis=1) for position in sorted(rows)]
+            save(np.concatenate(pictures, axis=0), path)
+            runner.logger.info(f'{" | ".join(rows[min(rows)])}: {path}')
+        if self.save_predictions:
+            runner.logger.info(f'Predictions: {self._folder}')
+
+    def _place(self, runner: Runner, metainfo: Mapping[str, Any], index: int) -> Place:
+        """Where a prediction belongs; of data sets that cannot say beforehand, each process counts its own."""
+        loop = getattr(runner, 'test_loop', None)
+        loader = getattr(loop, 'dataloader', None)
+        number = next((i for i, each in enumerate(getattr(loop, 'dataloaders', ())) if each is loader), 0)
+        for each in range(len(self._places.found), number + 1):  # also of which this process has had no image
+            dataset = (loop.dataloaders[each] if each < number else loader).dataset if loop else None
+            self._places.add(each, dataset, 'key' in metainfo)
+        name = own_name(metainfo, index)
+        self._names[name] += 1
+        known = self._places.found[number].get(identity(metainfo))
+        if known is not None:
+            return known
+        suffix = f'_{self._names[name]}' if self._names[name] > 1 else ''
+        suffix += f'_rank_{get_rank()}' if get_world_size() > 1 else ''
+        position = sum(self._names.values()) * get_world_size() + get_rank()
+        return Place((number, position), name.with_name(f'{name.name}{suffix}'))
+
+    def _array(self, image: Tensor) -> np.ndarray:
+        return np.ascontiguousarray(to_array(image)[:, :, :: self.step])
+
+    def _row(self, sample: Any, prediction: np.ndarray) -> dict[str, np.ndarray]:
+        """Name of each column -> its picture."""
+        height, width = prediction.shape[:2]
+        lq = Image.fromarray(self._array(sample.input)).resize((width, height), Image.NEAREST)
+        row = dict(input=np.asarray(lq))
+        for name in self.references:
+            if f'{name}_img' in sample.output:
+                row[name] = self._array(getattr(sample.output, f'{name}_img'))
+        row['prediction'] = prediction
+        if 'gt_img' in sample:
+            row['truth'] = self._array(sample.gt_img)
+        return row

@@ -1,0 +1,81 @@
+"""sRGB and CIE Lab (D65, 2 degrees), by kornia, and colours brought into gamut at constant lightness.
+
+Both conversions run in single precision at least, also under autocast, and have finite gradients for any input.
+Lab is L, 0 to 100, and a, b, which sRGB's colours keep within -108 and 99.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import kornia.color
+import torch
+from torch import Tensor
+
+from glean_plus.utils.precision import at_least_float32, full_precision
+
+WHITE = (0.95047, 1.0, 1.08883)  # XYZ, as kornia's
+LINEAR_BELOW = 6 / 29  # of f, below which CIE's cube has a straight continuation
+
+
+def rgb_to_lab(rgb: Tensor) -> Tensor:
+    """sRGB (..., 3, H, W), 0 to 1 -> Lab. What is beyond 0 and 1 is clipped: kornia has no gradient (NaN) below 0."""
+    with full_precision(rgb.device):
+        return kornia.color.rgb_to_lab(at_least_float32(rgb).clamp(0, 1))
+
+
+def lab_to_rgb(lab: Tensor, into_gamut: bool = True) -> Tensor:
+    """Lab (..., 3, H, W) -> sRGB.
+
+    Not kornia's own ``lab_to_rgb``: it sets negative Z to 0, where the gradient of b dies, and clips RGB, which changes
+    the lightness of colours outside the gamut.
+
+    Args:
+        lab: Any a and b; L is 0 to 100.
+        into_gamut: Desaturate what no sRGB has, see :func:`desaturate`; the result is 0 to 1 then. False leaves it
+            beyond 0 and 1, where its distance from a truth still has a gradient that leads back.
+    """
+    with full_precision(lab.device):
+        lightness, a, b = at_least_float32(lab).unbind(-3)
+        f_y = (lightness + 16) / 116
+        f = torch.stack([f_y + a / 500, f_y, f_y - b / 200], dim=-3)
+        xyz = torch.where(f > LINEAR_BELOW, f**3, 3 * LINEAR_BELOW**2 * (f - 4 / 29))
+        linear = kornia.color.xyz_to_rgb(xyz * xyz.new_tensor(WHITE).view(3, 1, 1))
+        if into_gamut:
+            linear = desaturate(linear, xyz[..., 1:2, :, :])
+        return kornia.color.linear_rgb_to_rgb(linear)
+
+
+def desaturate(linear: Tensor, luminance: Tensor) -> Tensor:
+    """Bring linear RGB into 0 to 1 at its own luminance, and so at its lightness, which is a function of luminance.
+
+    A colour outside moves straight towards the gray of its luminance, as far as it must and no farther. Luminance is
+    linear in RGB, so that it does not change on the way.
+
+    Args:
+        linear: (..., 3, H, W), any values.
+        luminance: Its Y, (..., 1, H, W); beyond 0 to 1 there is no colour, and it is clipped.
+    """
+    gray = luminance.clamp(0, 1)
+    offset = linear - gray
+    room = torch.where(offset > 0, 1 - gray, gray)
+    # The share of the way at which the first channel meets 0 or 1. Below 1e-6, an offset is rounding.
+    share = (room / offset.abs().clamp(min=1e-6)).amin(dim=-3, keepdim=True).clamp(max=1)
+    return (gray + share * offset).clamp(0, 1)
+
+
+def tint(lightness: Tensor, ab: Sequence[float]) -> Tensor:
+    """Pictures of one colour throughout, in gamut: lightness (N, 1, H, W), -1 to 1 -> RGB (N, 3, H, W), -1 to 1.
+
+    ``(0, 0)`` makes the gray picture of that lightness.
+    """
+    lightness = at_least_float32(lightness)
+    colour = lightness.new_tensor(ab).view(1, 2, 1, 1).expand(len(lightness), -1, *lightness.shape[2:])
+    rgb = 2 * lab_to_rgb(torch.cat([to_lab_lightness(lightness), colour], dim=1)) - 1
+    # The white of Lab and that of the matrix differ in the fifth digit, enough for a rounded gray to be a level off.
+    return rgb if any(ab) else rgb.mean(dim=1, keepdim=True).expand_as(rgb)
+
+
+def to_lab_lightness(lightness: Tensor) -> Tensor:
+    """What a network takes, -1 to 1 -> L, 0 to 100."""
+    return 50 * (at_least_float32(lightness) + 1)

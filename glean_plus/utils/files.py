@@ -1,0 +1,113 @@
+"""Files that are read without waiting for ever, and written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import stat
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from glean_plus.utils.locks import CAN_LOCK, is_at, try_lock
+
+NAME_MAX = 255  # bytes of a name, on nearly every file system
+PART_MAX = len('.01234567.part')
+
+
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Raise OSError for what can be no name of a file, where Python raises a ValueError: surrogates, and zero bytes."""
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError:
+        name = b'\0'
+    if b'\0' in name:
+        raise OSError(errno.EINVAL, 'no file can have that name', str(path))
+
+
+def read_names(path: str | os.PathLike[str]) -> list[str]:
+    """The first word of each line of a list, such as those that MMagic reads; names may have any bytes."""
+    text = read_file(path).decode('utf-8-sig', 'surrogateescape')
+    return [line.split()[0] for line in text.splitlines() if line.strip()]
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        OSError: If there is none, or it is something else: a pipe would be waited for, and a device need not end.
+    """
+    check_name(path)
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, 'it is a folder', str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, 'it is no regular file', str(path))
+    return Path(path).read_bytes()
+
+
+def is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a regular file or leads to one; a link that leads to itself does not. A file asks nothing more."""
+    return os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file()
+
+
+def partial_name(path: Path) -> str:
+    """Name of the partial files of ``path`` before `.TOKEN.part`: its own, or a hash of one that is too long."""
+    check_name(path)
+    name = os.fsencode(path.name)
+    return path.name if len(name) + PART_MAX <= NAME_MAX else hashlib.sha256(name).hexdigest()
+
+
+@contextmanager
+def whole_or_not_at_all(path: Path) -> Iterator[BinaryIO]:
+    """A partial file beside ``path``, which takes its place at the end, or goes if that is not reached.
+
+    It is locked until then, so that :func:`sweep` knows it from what a killed process left.
+    """
+    check_name(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = _partial(path)
+    partial = Path(file.name)
+    # A lock ends with the last descriptor of its file; Windows, where there is none, renames no open file.
+    lock = os.dup(file.fileno()) if CAN_LOCK else None
+    try:
+        with file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        if lock is not None:
+            os.close(lock)
+        partial.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> BinaryIO:
+    """A new partial file, locked. Its name has a token, as process numbers repeat, between containers for example."""
+    while True:
+        partial = path.with_name(f'{partial_name(path)}.{secrets.token_hex(4)}.part')
+        file = open(partial, 'xb')  # noqa: SIM115 (the caller closes it)
+        if try_lock(file) is not False and is_at(file, partial):
+            return file
+        file.close()  # swept between opening and locking
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Remove the partial files of these paths whose process has ended; those that are being written stay."""
+    wanted: dict[Path, set[str]] = defaultdict(set)
+    for path in paths:
+        wanted[path.parent].add(partial_name(path))
+    for folder, names in wanted.items():
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for found in os.listdir(folder):
+                name, dot, token = found.removesuffix('.part').rpartition('.')
+                if found.endswith('.part') and dot and token and name in names:
+                    _remove_dead(folder / found)
+
+
+def _remove_dead(partial: Path) -> None:
+    with suppress(FileNotFoundError, PermissionError), open(partial, 'r+b') as file:
+        if try_lock(file):
+            partial.unlink()
