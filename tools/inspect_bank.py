@@ -61,28 +61,28 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from glean_plus.analysis import inspection  # takes seconds: not before the arguments are right
+    from glean_plus.analysis import ablation  # takes seconds: not before the arguments are right
 
     config = read_config(args.config)
     apply_overrides(config, args.cfg_options)
     config = config.to_dict()
     init_default_scope(config.get('default_scope') or 'mmagic')
-    settings = inspection.Settings(args.fusion_off, args.distance, args.seed, args.shown, args.bgr, args.device)
+    settings = ablation.Settings(args.fusion_off, args.distance, args.seed, args.shown, args.bgr, args.device)
     try:
-        inspection.check_out(args.out, args.overwrite)
+        ablation.check_out(args.out, args.overwrite)
         with tempfile.TemporaryDirectory() as scratch:
             if args.images is None:
-                source = inspection.config_source(config, args.which)
+                source = ablation.config_source(config, args.which)
                 indices, pictures = source.choose(args.indices, args.number), f'{args.which} set of the config'
             else:
-                source = inspection.folder_source(
+                source = ablation.folder_source(
                     config, args.images, Path(scratch), args.which, args.indices, args.number
                 )
                 indices, pictures = range(len(source)), str(args.images)
-            run = inspection.Inspection(config['model'], args.checkpoint, settings)
+            run = ablation.Inspection(config['model'], args.checkpoint, settings)
             about = {'config': args.config.name, 'checkpoint': str(args.checkpoint), 'taken from': pictures}
             table = run.run(source, indices, args.out, about)
-    except (DeviceError, inspection.InspectionError, WeightsError) as error:
+    except (DeviceError, ablation.InspectionError, WeightsError) as error:
         sys.exit(f'inspect_bank: {error}')
 
     lines = table.lines()
