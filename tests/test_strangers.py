@@ -236,7 +236,7 @@ def test_of_several_networks_the_averaged_one_is_taken_and_logged(
         content |= nest(state, *(name.split('.')[::-1] if name else ()))
     torch.save(content, tmp_path / 'x.pt')
     said: list[str] = []
-    monkeypatch.setattr(weights.places, 'print_log', lambda text, **options: said.append(text))
+    monkeypatch.setattr(weights.prefixes, 'print_log', lambda text, **options: said.append(text))
     found = import_weights(tmp_path / 'x.pt')
     assert found.prefix == taken
     added = names.index(taken)

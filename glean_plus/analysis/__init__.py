@@ -1,0 +1,1 @@
+"""Measurements: complexity, benchmarks, ablations, inversion, studies, calibration of OOD scores."""

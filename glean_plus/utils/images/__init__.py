@@ -1,0 +1,1 @@
+"""Image files: pixel values and metadata as they are."""
