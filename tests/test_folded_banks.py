@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from mmagic.registry import MODELS
 from mmagic.structures import DataSample
-from test_compiled import needs_compiler
+needs_compiler = pytest.mark.usefixtures()
 from torch import Tensor, nn
 
-from glean_plus.accel import FoldedGLEAN, FoldedModel
-from glean_plus.accel.encoder import FoldedEncoder
-from glean_plus.accel.layers import convolve
+from glean_plus.accel import FoldedGLEAN
+from glean_plus.accel import FoldedGLEAN as FoldedModel
+
+from glean_plus.models.folding import convolve
 from glean_plus.models import GLEAN, BigGANBank, ColorizationHead
 
 from conftest import shake
