@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +36,7 @@ class Steering(NamedTuple):
         noises: For each layer the noise map (H, W, 1), float32.
     """
 
-    scales: Optional[list[tuple[Tensor, Tensor]]]
+    scales: list[tuple[Tensor, Tensor]] | None
     noises: list[Tensor]
 
 
@@ -123,7 +123,8 @@ class Bands:
         decoder = model.decoder
         if type(decoder) is not GLEANDecoder or not pays(2 * folded.in_size, 2 * folded.in_size):
             return None
-        layers = [layer for res in decoder.stage_resolutions for layer in folded.bank.layers.get(str(res), ())]
+        held = [str(res) for res in decoder.stage_resolutions if str(res) in folded.bank.layers]
+        layers = [layer for res in held for layer in folded.bank.layers[res]]
         if folded.resolutions and folded.resolutions[-1] > folded.in_size and not layers:
             return None
         if not all(layer.only_convolves for layer in layers):

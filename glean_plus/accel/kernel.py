@@ -44,10 +44,11 @@ class CompiledGLEAN(FoldedGLEAN):
         exact = self if dtype == torch.float32 else FoldedGLEAN(model)  # the kernel rounds transformed weights itself
         with torch.no_grad():
             self.finish = Bands.of(exact, model, dtype, self.workspace)
-            if self.finish is not None:  # what it does is not needed elsewhere
+            if self.finish is not None:  # the weights of what it does are not needed elsewhere
                 self.decoder = nn.Identity()
-                for res in [res for res in self.resolutions if res > self.in_size]:
-                    del self.bank.layers[str(res)]
+                for res in self.finish.blocks:
+                    for layer in self.bank.layers[str(res)]:
+                        layer.conv = None
             for name in ('encoder', 'codes', 'bank', 'fusions', 'decoder'):
                 self._replace(getattr(self, name), getattr(exact, name))
 
@@ -80,7 +81,8 @@ def fits(conv: nn.Module) -> bool:
 def _is_trunk(part: nn.Module) -> bool:
     if type(part) is not RRDBTrunk:
         return False
-    convs = [conv for parent in (part.body, part.conv_body) for conv in parent.modules() if isinstance(conv, FoldedConv)]
+    parts = [*part.body.modules(), part.conv_body]
+    convs = [each for each in parts if isinstance(each, FoldedConv)]
     return len(convs) == 15 * len(part.body) + 1 and all(fits(conv) for conv in convs)
 
 
