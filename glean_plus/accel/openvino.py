@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,11 @@ KEPT = 8
 
 class OpenVINOError(RuntimeError):
     """OpenVINO cannot be used here."""
+
+
+def is_installed() -> bool:
+    """Whether OpenVINO is there to be imported."""
+    return importlib.util.find_spec('openvino') is not None
 
 
 @functools.cache

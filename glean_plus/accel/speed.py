@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from glean_plus.accel import compiler
+from glean_plus.accel import compiler, openvino
 from glean_plus.accel.compiler import CompilerError
 
 SPEEDS = ('exact', 'folded', 'compiled', 'openvino', 'auto')
@@ -98,9 +97,7 @@ def at_speed(network: nn.Module, speed: str, precision: str = 'fp32') -> nn.Modu
     if not hasattr(network, 'fold'):
         raise TypeError(f'speed={speed!r} needs a network that can be folded, but this is a {type(network).__name__}.')
     if speed == 'openvino':
-        from glean_plus.accel.openvino import OpenVINOGLEAN
-
-        return OpenVINOGLEAN(network, precision)
+        return openvino.OpenVINOGLEAN(network, precision)
     folded: nn.Module = network.fold(dtype, speed == 'compiled')
     return folded
 
@@ -116,7 +113,7 @@ def resolve(network: nn.Module, precision: str = 'fp32') -> str:
         return 'exact'
     if next(network.parameters()).device.type != 'cpu':
         return 'folded'
-    other = 'openvino' if importlib.util.find_spec('openvino') else 'folded'
+    other = 'openvino' if openvino.is_installed() else 'folded'
     if precision == 'fp16':
         return 'folded'
     try:

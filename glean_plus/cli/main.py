@@ -144,7 +144,7 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='(default: %(default)s)')
     parser.add_argument('--speed', choices=['exact', 'folded', 'compiled', 'openvino', 'auto'], default='auto',
                         help='exact: as trained; the others give the same up to rounding in less time: folded; '
-                        'compiled, with a kernel that is built for this machine; openvino; auto, the fastest of them here '
+                        'compiled, with a kernel that is built for this machine; openvino; auto, the fastest here '
                         '(default: %(default)s)')
     parser.add_argument('--batch', type=int, default=8, metavar='N',
                         help='tiles, or pictures of one size, at a time (default: %(default)s)')
