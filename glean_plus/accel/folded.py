@@ -34,7 +34,7 @@ class FoldedGLEAN(nn.Module):
     * The bank ends at the last feature that the decoder takes. Maps are channels_last. The images of a batch are
       finished one after the other where maps are large.
 
-    It is no module for training, and with the compiled kernel not for two threads at a time. In float32 it shares the
+    It is no module for training. In float32 it shares the
     encoder and what predicts codes with the model; the rest are copies. It stays on the device that the model was on.
 
     Args:

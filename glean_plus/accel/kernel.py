@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -40,7 +43,7 @@ class CompiledGLEAN(FoldedGLEAN):
         if dtype == torch.float16:
             raise ValueError('The compiled kernel is for float32 and bfloat16, but dtype is torch.float16.')
         library()
-        self.workspace = Workspace()
+        self.workspace, self.one_at_a_time = Workspace(), threading.Lock()
         exact = self if dtype == torch.float32 else FoldedGLEAN(model)  # the kernel rounds transformed weights itself
         with torch.no_grad():
             self.finish = Bands.of(exact, model, dtype, self.workspace)
@@ -62,6 +65,10 @@ class CompiledGLEAN(FoldedGLEAN):
                     setattr(part, name, KernelConv(child, same, self.dtype, self.workspace))
             else:
                 self._replace(child, same)
+
+    def restore(self, *inputs: Any) -> Tensor:
+        with self.one_at_a_time:
+            return super().restore(*inputs)
 
     def release(self) -> None:
         """Free the memory of the maps, which is kept for the next image: fresh memory takes time."""

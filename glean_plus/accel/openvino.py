@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from glean_plus.accel.folded import FoldedGLEAN, Noises
-from glean_plus.models.codes import check_codes, codes_of
-from glean_plus.models.glean import GLEAN, check_any_size, check_label, check_size
+from glean_plus.models.codes import codes_of
+from glean_plus.models.glean import GLEAN
 
 if TYPE_CHECKING:
     import openvino
@@ -49,8 +50,8 @@ def core() -> openvino.Core:
     return openvino.Core()
 
 
-class OpenVINOGLEAN(nn.Module):
-    """A folded model by OpenVINO: called as the model, with its weights as they were then.
+class OpenVINOGLEAN(FoldedGLEAN):
+    """A folded model that OpenVINO runs.
 
     It is converted at the first input of each size, and images of a batch are restored one after the other.
 
@@ -64,53 +65,42 @@ class OpenVINOGLEAN(nn.Module):
     """
 
     def __init__(self, model: GLEAN, precision: str = 'fp32') -> None:
-        super().__init__()
         device = next(model.parameters()).device
         if device.type != 'cpu':
             raise ValueError(f"speed='openvino' is for CPUs, but the model is on {device}: take speed='folded'.")
         if precision not in HINTS:
             raise ValueError(f"speed='openvino' has fp32 and bf16, but precision is {precision!r}.")
         core()
-        self.hint, self.folded = HINTS[precision], FoldedGLEAN(model)
-        self.any_size, self.multiple = model.any_size, model.multiple
-        self.in_size, self.out_size = model.in_size, model.out_size
+        super().__init__(model)
+        self.hint, self.one_at_a_time = HINTS[precision], threading.Lock()
         self.converted = functools.lru_cache(KEPT)(self._convert)
 
-    def forward(
-        self, lq: Tensor, label: Tensor | None = None, codes: Sequence[Tensor | None] | None = None
-    ) -> Tensor:
-        """As :meth:`FoldedGLEAN.forward`."""
-        check_label(label, self.folded.given_class)
-        check_codes(codes, self.folded.constant_codes)
-        check_size(lq, self.in_size, self.out_size)
-        return self._restore(lq, label, codes, None)
-
-    def forward_any(self, lq: Tensor, label: Tensor | None = None, origin: tuple[int, int] = (0, 0)) -> Tensor:
-        """As :meth:`FoldedGLEAN.forward_any`."""
-        check_label(label, self.folded.given_class)
-        check_any_size(self, lq, origin)
-        return self._restore(lq, label, None, self.folded.noises_at(lq, origin))
-
     @torch.no_grad()
-    def _restore(
-        self, lq: Tensor, label: Tensor | None, codes: Sequence[Tensor | None] | None, noises: Noises
+    def restore(
+        self,
+        lq: Tensor,
+        embedding: Tensor | None = None,
+        codes: Sequence[Tensor | None] | None = None,
+        noises: Noises = None,
     ) -> Tensor:
-        embedding, results = self.folded.embed(label), []
+        results = []
         for index in range(len(lq)):
             only = slice(index, index + 1)
             inputs = Inputs(
                 None if embedding is None else embedding[only], None if codes is None else codes_of(codes, only), noises
             )
             tensors = [lq[only].float(), *inputs.tensors]
-            run = self.converted(inputs, tuple(tuple(each.shape) for each in tensors))
-            results.append(torch.from_numpy(run([each.contiguous().numpy() for each in tensors])[0].copy()))
+            with self.one_at_a_time:
+                run = self.converted(inputs, tuple(tuple(each.shape) for each in tensors))
+                result = run([each.contiguous().numpy() for each in tensors])[0].copy()
+            results.append(torch.from_numpy(result))
         return torch.cat(results)
 
     def _convert(self, inputs: Inputs, shapes: tuple[tuple[int, ...], ...]) -> Any:
         """The network for inputs of these shapes."""
         import openvino
 
-        flat = Flat(self.folded, inputs).eval()
+        flat = Flat(self, inputs).eval()
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')  # tracing warns of each decision by a shape
             traced = torch.jit.trace(flat, tuple(torch.zeros(shape) for shape in shapes), check_trace=False)
@@ -157,4 +147,4 @@ class Flat(nn.Module):
         self.folded, self.inputs = folded, inputs
 
     def forward(self, lq: Tensor, *tensors: Tensor) -> Tensor:
-        return self.folded.restore(lq, *self.inputs.unflatten(tensors))
+        return FoldedGLEAN.restore(self.folded, lq, *self.inputs.unflatten(tensors))
