@@ -19,21 +19,23 @@ def bordered(x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ('shape', 'stride', 'product'),
+    ('shape', 'stride', 'channels', 'product'),
     [
-        ((1, 16, 16), 1, True),
-        ((4, 8, 8), 1, True),
-        ((1, 16, 17), 1, False),
-        ((1, 32, 32), 2, True),
-        ((5, 8, 8), 1, False),
+        ((1, 8, 8), 1, 8, True),
+        ((4, 4, 4), 1, 8, True),
+        ((1, 8, 9), 1, 8, False),
+        ((1, 16, 16), 2, 8, True),
+        ((5, 4, 4), 1, 8, False),
+        ((1, 8, 8), 1, 7, False),
     ],
 )
 def test_few_positions_are_a_matrix_product(
-    shape: tuple[int, int, int], stride: int, product: bool, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, int, int], stride: int, channels: int, product: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Up to 256 positions of the result."""
+    """Up to 64 positions of the result, from a number of channels on."""
     images, height, width = shape
-    x, weight = torch.randn(images, 4, height, width), torch.randn(6, 4, 3, 3)
+    monkeypatch.setattr(folding, 'MANY', 8)
+    x, weight = torch.randn(images, 8, height, width), torch.randn(channels, 8, 3, 3)
     wanted = F.conv2d(x, weight, None, stride, 1)
     seen: list[str] = []
     for name in ('conv2d', 'linear'):
