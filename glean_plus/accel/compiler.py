@@ -60,7 +60,8 @@ def compiler() -> list[str]:
     if not command or shutil.which(command[0]) is None:
         raise CompilerError(
             f"The compiled kernel needs a C++ compiler, but {command[0] if command else 'neither g++ nor clang++'} "
-            "was not found. Install g++ (Debian: `apt install g++`), name one in CXX, or take another speed."
+            "was not found. Install g++ (Debian: `apt install g++`), name one in CXX, or take another speed than "
+            "'compiled'."
         )
     return command
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from glean_plus.models.ops import fir_filter, repeating_kernel
 from glean_plus.models.spectral_norm import SpectralNorm
 
-# At so few positions and from so many channels on, a convolution spends most of its time on rearranging the weights, and
-# a matrix product does not: on CPUs, it is up to 4 times as fast at 16 positions, and 1.9 times at 64.
+# At so few positions and from so many channels on, a convolution spends most of its time on rearranging the weights,
+# and a matrix product does not: on CPUs, it is up to 4 times as fast at 16 positions, and 1.9 times at 64.
 FEW, MANY = 64, 1024
 
 
