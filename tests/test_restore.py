@@ -29,6 +29,8 @@ from glean_plus.utils.imresize import matlab_resize
 from conftest import CONFIGS, relative_error
 from small_restorers import generator_config, photo, write_checkpoint
 
+pytestmark = pytest.mark.usefixtures('exact_speed')
+
 SHIPPED = 'lightglean_twemoji_4x'
 
 
