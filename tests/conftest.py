@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.util
 import json
@@ -29,7 +30,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 from torch.overrides import TorchFunctionMode
 
-import glean_plus  # noqa: F401
+from glean_plus import Restorer
+from glean_plus.accel.compiler import CompilerError, library
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs'
@@ -311,6 +313,18 @@ def batch(n: int = 4, in_size: int = 16, out_size: int = 64, seed: int = 0) -> d
     lq = torch.randint(0, 256, (n, 3, in_size, in_size), generator=generator, dtype=torch.uint8)
     gt = torch.randint(0, 256, (n, 3, out_size, out_size), generator=generator, dtype=torch.uint8)
     return dict(inputs=list(lq), data_samples=[DataSample(gt_img=image) for image in gt])
+
+
+@pytest.fixture
+def exact_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ``Restorer`` is exact where a test names no speed: results are compared with the network's own, bit by bit."""
+    monkeypatch.setitem(Restorer.__init__.__kwdefaults__, 'speed', 'exact')
+
+
+def pytest_sessionstart() -> None:
+    """Build the compiled kernel, so that speed 'auto' is the same from the first test on."""
+    with contextlib.suppress(CompilerError):
+        library()
 
 
 def shake(model: torch.nn.Module, scale: float = 0.1) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from mmengine.config import Config
 from PIL import Image
 
+from glean_plus.accel import compiler, openvino
 from glean_plus.analysis.benchmark import compare, contenders, worker
 from glean_plus.analysis.benchmark.compare import BenchmarkError, Measured, Setting, markdown
 from glean_plus.analysis.benchmark.plot import plot
@@ -26,7 +28,7 @@ def test_table_of_real_processes(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
     out = tmp_path / 'table.md'
-    names = ['LightGLEAN', 'LightGLEAN, folded, bfloat16']
+    names = ['LightGLEAN', 'LightGLEAN, folded, bf16']
     options = ['--sizes', '8:16', '--runs', '2', '--threads', '1', '--out', str(out), '--only', *names]
     run_tool('benchmark', options, monkeypatch)
     text = out.read_text()
@@ -46,13 +48,13 @@ def test_table_of_real_processes(
 def test_ratios_and_shares() -> None:
     found = {
         'MMagic GLEAN': Measured([4.0, 2.0, 9.0], peak=2_000_000_000, held=0, macs=4e9),
-        'GLEAN, folded, bfloat16': Measured([0.5, 0.25, 0.4], 500_000_000, 0, 1e-2, 45.04, 4e9),
+        'GLEAN, folded, bf16': Measured([0.5, 0.25, 0.4], 500_000_000, 0, 1e-2, 45.04, 4e9),
         'MMagic RRDBNet (4x)': Measured([1.0], 1, 0),
     }
     lines = markdown(Setting(16, 64), found, {'float32': 1e9, 'bfloat16': 1e11}, 'MMagic GLEAN').splitlines()
     assert lines[-3:-1] == [
         '| MMagic GLEAN | 4 | 1.00 | 2,000 MB | 1.00 | 0 MB | 1.00 |  |  |',
-        '| GLEAN, folded, bfloat16 | 0.4 | 10.00 | 500 MB | 4.00 | 0 MB | 0.10 | 1e-02 | 45.0 dB |',
+        '| GLEAN, folded, bf16 | 0.4 | 10.00 | 500 MB | 4.00 | 0 MB | 0.10 | 1e-02 | 45.0 dB |',
     ]
     assert lines[-1].startswith('| MMagic RRDBNet (4x) | 1 | 4.00 |') and lines[-1].endswith('| 0 MB |  |  |  |')
 
@@ -117,10 +119,16 @@ def test_memory_is_what_a_network_needs() -> None:
 
 
 def test_what_cannot_run_here_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    tool, names = load_tool('benchmark'), ['GLEAN', 'GLEAN, folded', 'GLEAN, compiled', 'GLEAN, compiled, bfloat16']
+    tool = load_tool('benchmark')
+    names = ['GLEAN', 'GLEAN, folded', 'GLEAN, compiled', 'GLEAN, compiled, bf16', 'GLEAN, openvino']
+    monkeypatch.setattr(openvino, 'core', lambda: None)
     assert tool.left_out(names, 'cuda') == names[2:]
     monkeypatch.setenv('CXX', str(tmp_path / 'no compiler'))
-    assert tool.left_out(names, 'cpu') == names[2:]
+    assert tool.left_out(names, 'cpu') == names[2:4]
+    monkeypatch.undo()
+    monkeypatch.setattr(compiler, 'compiler', list)
+    monkeypatch.setattr(openvino, 'core', Mock(side_effect=openvino.OpenVINOError))
+    assert tool.left_out(names, 'cpu') == names[4:]
 
 
 def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,17 +13,20 @@ from test_folded import build, largest_share, needs_compiler
 from torch import Tensor
 
 from glean_plus.accel import compiler
-from glean_plus.accel.compiled import CompiledConv, CompiledThinConv, CompiledUpConv
+from glean_plus.accel.compiled import NOTHING, CompiledConv, CompiledThinConv, CompiledUpConv, Epilogue
 from glean_plus.accel.compiler import CompilerError
-from glean_plus.accel.conv import nchw, nhwc
-from glean_plus.accel.encoder import FoldedEncoder
-from glean_plus.accel.epilogue import NOTHING, Epilogue
-from glean_plus.accel.maps import with_border
+from glean_plus.accel.kernel import CompiledTrunk
+from glean_plus.accel.maps import Workspace, inside, nchw, nhwc, padded
 from glean_plus.accel.speed import at_speed
-from glean_plus.accel.winograd import Workspace
 from glean_plus.models.ops import fir_kernel, modulated_conv2d
 
 FLOAT, HALF = torch.float32, torch.bfloat16
+
+
+def with_border(x: Tensor) -> Tensor:
+    out = padded(Workspace(), 'x', *x.shape, like=x)
+    inside(out).copy_(x)
+    return out
 
 
 def decibels(error: Tensor, signal: Tensor) -> float:
@@ -53,7 +56,7 @@ def test_convolution_and_what_follows(
     noise = torch.randn(height * step, width * step, 1)
     more = torch.randn(images, height * step, width * step, out_channels).to(dtype)
 
-    padded = with_border(x.permute(0, 2, 3, 1), Workspace(), 'x')[..., 4:]
+    padded = with_border(x.permute(0, 2, 3, 1))[..., 4:]
     room = torch.full((*more.shape[:3], out_channels + 3), 7.0, dtype=dtype)  # a part of a concatenation
     conv = CompiledConv(weight, bias, dtype, shuffle)
     work = Workspace()
@@ -99,14 +102,14 @@ def test_up_sampling_and_thin_convolution() -> None:
     kernel = fir_kernel(gain=4.0)
     wanted = modulated_conv2d(x, weight, torch.ones(1, 32), bias, demodulate=False, upsample_kernel=kernel)
     out = torch.empty(2, 16, 48, 16)
-    CompiledUpConv(weight, bias)(with_border(nhwc(x), Workspace(), 'x'), out, Workspace())
+    CompiledUpConv(weight, bias)(with_border(nhwc(x)), out, Workspace())
     assert (nchw(out) - wanted).abs().max() < 1e-4 * wanted.std()
     for channels, planes in ((40, 3), (16, 1), (12, 4), (4, 2)):
         for dtype in (FLOAT, HALF):
             x, bias = torch.randn(1, channels, 6, 9).to(dtype), torch.randn(planes)
             weight = torch.randn(planes, channels, 3, 3)
             out = torch.empty(planes, 6, 9)
-            CompiledThinConv(weight, bias, dtype)(with_border(nhwc(x), Workspace(), 'x')[0], out, Workspace())
+            CompiledThinConv(weight, bias, dtype)(with_border(nhwc(x))[0], out, Workspace())
             assert (out - F.conv2d(x.float(), weight, bias, padding=1)[0]).abs().max() < 1e-4
 
 
@@ -134,11 +137,10 @@ def test_pictures_are_the_models(light: bool) -> None:
     assert largest_share(folded(lq), wanted) < 1e-5
     assert torch.equal(folded(lq), folded(lq))
     assert largest_share(folded(lq)[1:], folded(lq[1:])) < 1e-5
-    kinds = {type(conv) for block in folded.blocks.values() for conv in (layer.conv for layer in block.layers)}
-    assert {CompiledConv, CompiledUpConv} <= kinds and isinstance(folded.encoder, FoldedEncoder)
+    assert folded.finish is not None and isinstance(folded.encoder.stages[0][0], CompiledTrunk)
     folded.release()
     assert not folded.workspace._flat and largest_share(folded(lq), wanted) < 1e-5
-    half = at_speed(model, 'compiled-bfloat16')(lq)
+    half = at_speed(model, 'compiled', 'bf16')(lq)
     error = (half - wanted).square().mean() / (wanted.max() - wanted.min()) ** 2
     assert half.dtype == torch.float32 and -10 * error.log10() > 35
     # Three dense blocks of an RRDB and its residual, and more than the buffers hold.

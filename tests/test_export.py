@@ -26,6 +26,8 @@ from glean_plus.weights.fetch import sha256
 from conftest import CONFIGS, ROOT, load_tool, run_tool
 from small_restorers import CHANNELS, generator_config, photo, write_checkpoint
 
+pytestmark = pytest.mark.usefixtures('exact_speed')
+
 LIGHT, WHOLE = 'lightglean_twemoji_4x', 'glean_twemoji_multiclass_4x'
 SIZES = [(16, 16), (24, 42), (70, 18)]
 PROGRAMS = hasattr(getattr(torch.export, 'Dim', None), 'AUTO')

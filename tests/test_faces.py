@@ -36,6 +36,8 @@ from glean_plus.weights.fetch import sha256
 from image_files import SRGB
 from small_restorers import generator_config, photo, write_checkpoint
 
+pytestmark = pytest.mark.usefixtures('exact_speed')
+
 # Where the faces of `group` are: middle, size of the square around each in pixels, and angle in degrees.
 PLACES = [(90, 100, 180, 0), (260, 100, 150, 20), (420, 90, 120, -30), (540, 90, 80, 10), (120, 300, 200, -10)]
 

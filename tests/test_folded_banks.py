@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from mmagic.registry import MODELS
 from mmagic.structures import DataSample
-from test_compiled import needs_compiler
+from test_folded import needs_compiler
 from torch import Tensor, nn
 
-from glean_plus.accel import FoldedGLEAN, FoldedModel
-from glean_plus.accel.encoder import FoldedEncoder
-from glean_plus.accel.layers import convolve
+from glean_plus.accel import FoldedGLEAN
+from glean_plus.accel.kernel import CompiledTrunk, KernelConv
 from glean_plus.models import GLEAN, BigGANBank, ColorizationHead
+from glean_plus.models.folding import convolve
 
 from conftest import shake
 
@@ -81,7 +81,7 @@ def test_pictures_are_the_models(bank: str, light: bool, color: bool, given_clas
     # In double precision, as the model's own rounding may be larger than the folded one's.
     wanted = copy.deepcopy(model).double()(inputs[0].double(), *inputs[1:])
     for dtype in (torch.float32, torch.bfloat16):
-        folded = FoldedModel(model, dtype)
+        folded = FoldedGLEAN(model, dtype)
         pictures = folded(*inputs)
         assert pictures.dtype == torch.float32 and torch.equal(folded(*inputs), pictures)
         if dtype == torch.float32:
@@ -94,10 +94,10 @@ def test_pictures_are_the_models(bank: str, light: bool, color: bool, given_clas
 @torch.no_grad()
 def test_pictures_in_pieces(pixels: int, pieces: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """As many at a time as have so many pixels at 64, at least one."""
-    monkeypatch.setattr('glean_plus.accel.general.PIXELS', pixels)
+    monkeypatch.setattr('glean_plus.accel.folded.PIXELS', pixels)
     model = build('BigGAN', False, False, True)
     inputs = inputs_of(model, 5)
-    folded = FoldedModel(model)
+    folded = FoldedGLEAN(model)
     seen: list[int] = []
     folded.encoder.register_forward_pre_hook(lambda encoder, given: seen.append(len(given[0])))
     assert largest_share(folded(*inputs), model(*inputs)) < 1e-5
@@ -112,7 +112,7 @@ def test_bank_that_is_trained(bank: str) -> None:
     (lq,) = inputs_of(model, 1)
     wanted = model(lq)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    assert largest_share(FoldedModel(model.train())(lq), wanted) < 1e-5
+    assert largest_share(FoldedGLEAN(model.train())(lq), wanted) < 1e-5
     assert model.training
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key]), key
@@ -145,7 +145,7 @@ def test_learned_codes_of_a_whole_bank() -> None:
     for bank in BANKS:
         model = build(bank, False, False, codes=dict(type='LearnedCodes'))
         (lq,) = inputs_of(model, 2)
-        folded = FoldedModel(model)
+        folded = FoldedGLEAN(model)
         assert folded.bank.constant is not None
         wanted = model(lq)
         assert largest_share(folded(lq), wanted) < 1e-5
@@ -162,12 +162,12 @@ def test_codes_are_taken_where_none_is_constant() -> None:
         inputs = inputs_of(model, 2)
         codes = [None if code is None else code + 1 for code in model.encode(*inputs)[1]]
         wanted = model(*inputs, codes=codes)
-        assert largest_share(FoldedModel(model)(*inputs, codes=codes), wanted) < 1e-5
+        assert largest_share(FoldedGLEAN(model)(*inputs, codes=codes), wanted) < 1e-5
         assert largest_share(model(*inputs), wanted) > 1e-3
     model = build('StyleGAN1', True, False)
     (lq,) = inputs_of(model, 1)
     with pytest.raises(ValueError, match='learned codes of this folded model are in its weights: leave codes out'):
-        FoldedModel(model)(lq, codes=model.encode(lq)[1])
+        FoldedGLEAN(model)(lq, codes=model.encode(lq)[1])
 
 
 @torch.no_grad()
@@ -202,35 +202,32 @@ def test_pictures_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
             inputs = inputs_of(model, 5)
             wanted = model(*inputs)
             for together, pixels in ((16, 2 * 16**2), (8, 1), (32, 10**6)):
-                monkeypatch.setattr('glean_plus.accel.general.TOGETHER_UP_TO', together)
-                monkeypatch.setattr('glean_plus.accel.general.PIXELS', pixels)
+                monkeypatch.setattr('glean_plus.accel.folded.TOGETHER_UP_TO', together)
+                monkeypatch.setattr('glean_plus.accel.folded.PIXELS', pixels)
                 assert largest_share(model.fold()(*inputs), wanted) < 1e-5
 
 
-@pytest.mark.parametrize('compiled', [False, pytest.param(True, marks=needs_compiler)])
+@needs_compiler
+@pytest.mark.parametrize(('bank', 'light', 'color', 'given_class'), CASES)
 @torch.no_grad()
-def test_encoder_and_fusion_of_large_maps(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ('LARGE_FROM', 'ENCODER_FROM'):
-        monkeypatch.setattr(f'glean_plus.accel.general.{name}', 16)
-    for light in (False, True):
-        model = build('BigGAN', light, True)
-        inputs = inputs_of(model, 2)
-        wanted = model(*inputs)
-        folded = FoldedModel(model, compiled=compiled)
-        assert type(folded.encoder) is FoldedEncoder
-        for _ in range(2):  # the second time, memory is not new
-            assert largest_share(folded(*inputs), wanted) < 1e-5
-        assert psnr(FoldedModel(model, torch.bfloat16, compiled)(*inputs), wanted) > 35
+def test_every_bank_by_the_kernel(
+    bank: str, light: bool, color: bool, given_class: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('glean_plus.accel.compiled.FEWEST_TILES', 4)  # these maps are small
+    model = build(bank, light, color, given_class)
+    inputs = inputs_of(model, 2)
+    wanted = copy.deepcopy(model).double()(inputs[0].double(), *inputs[1:])
+    folded = model.fold(compiled=True)
+    for _ in range(2):  # the second time, memory is not new
+        assert largest_share(folded(*inputs), wanted) < 1e-5
+    used = [part for part in folded.modules() if isinstance(part, (KernelConv, CompiledTrunk)) and part.plain is None]
+    assert any(isinstance(part, CompiledTrunk) for part in used) == color and used
+    assert (folded.finish is not None) == (bank == 'StyleGAN2' and not color)
+    assert psnr(model.fold(torch.bfloat16, compiled=True)(*inputs), wanted) > 33
 
 
-@torch.no_grad()
-def test_who_folds_what() -> None:
-    assert type(build('StyleGAN2', False, False).fold()) is FoldedGLEAN
-    assert type(build('StyleGAN2', False, True).fold()) is FoldedModel
-    assert type(build('BigGAN', True, False).fold(torch.bfloat16)) is FoldedModel
-
-
-def test_convolution_of_few_positions() -> None:
+def test_convolution_of_few_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('glean_plus.models.folding.MANY', 1)
     weight, bias = torch.randn(5, 6, 3, 3), torch.randn(5)
     for images, height, width, stride in ((1, 4, 4, 1), (2, 5, 7, 2), (3, 8, 6, 2), (1, 17, 16, 1)):
         x = torch.randn(images, 6, height, width)
@@ -239,15 +236,7 @@ def test_convolution_of_few_positions() -> None:
 
 
 def test_what_cannot_be_folded_is_named() -> None:
-    class OwnBank(BigGANBank):
-        pass
-
-    class OwnHead(ColorizationHead):
-        pass
-
     model = build('BigGAN', True, True, given_class=True)
-    with pytest.raises(ValueError, match=r'dtype must be one of .*float16'):
-        model.fold(torch.float16)
     folded = model.fold()
     lq, label = inputs_of(model, 1)
     for inputs, message in (
@@ -260,12 +249,24 @@ def test_what_cannot_be_folded_is_named() -> None:
             folded(*inputs)
     with pytest.raises(ValueError, match='takes no label'):
         build('BigGAN', True, True).fold()(lq, label)
-    model.decoder.__class__ = OwnHead
-    with pytest.raises(TypeError, match='A OwnHead cannot be folded, only GLEANDecoder, ColorizationHead: use'):
-        model.fold()
-    model.bank.__class__ = OwnBank
-    with pytest.raises(TypeError, match='A OwnBank cannot be folded, only StyleGAN1Bank, StyleGAN2Bank, BigG'):
-        model.fold()
+
+
+@torch.no_grad()
+def test_derived_banks_and_heads_are_run_as_they_are() -> None:
+    class OwnBank(BigGANBank):
+        def conditioned(self, code: Tensor) -> Tensor:
+            return code + 1
+
+    class OwnHead(ColorizationHead):
+        def forward(self, f_0: Tensor, features: dict[int, Tensor], lightness: Tensor) -> Tensor:
+            return super().forward(f_0, features, lightness).flip(3)
+
+    model = build('BigGAN', True, True)
+    (lq,) = inputs_of(model, 2)
+    before = model(lq)
+    model.decoder.__class__, model.bank.__class__ = OwnHead, OwnBank
+    assert largest_share(model.fold()(lq), model(lq)) < 1e-5
+    assert largest_share(model(lq), before) > 1e-3
 
 
 def test_restorer_tests_the_folded_network() -> None:
@@ -276,19 +277,21 @@ def test_restorer_tests_the_folded_network() -> None:
     lq = torch.rand(2, 3, 8, 8)
     samples = DataSample.stack([DataSample().set_gt_label(label) for label in (1, 4)])
     pictures = {}
-    for speed in ('exact', 'folded', 'folded-bfloat16'):
+    for speed, precision in (('exact', 'fp32'), ('folded', 'fp32'), ('folded', 'bf16'), ('exact', 'bf16')):
         torch.manual_seed(0)
         restorer = MODELS.build(dict(
             type='GLEANRestorer', generator=generator, pixel_loss=dict(type='MSELoss'), ema=dict(decay=0.9),
-            test_cfg=dict(fold=True) if speed == 'folded' else dict(speed=speed),
+            test_cfg=dict(speed=speed, precision=precision),
         ))  # fmt: skip
         shake(restorer)
         restorer.init_weights()
         restorer.eval()
         with pytest.raises(ValueError, match='given_class=True'):
             restorer.forward_tensor(lq)
-        pictures[speed] = restorer.forward_tensor(lq, samples).detach()
-    assert largest_share(pictures['folded'], pictures['exact']) < 1e-5
-    assert 1e-5 < largest_share(pictures['folded-bfloat16'], pictures['exact']) < 0.1
+        pictures[speed, precision] = restorer.forward_tensor(lq, samples).detach()
+    exact = pictures['exact', 'fp32']
+    assert largest_share(pictures['folded', 'fp32'], exact) < 1e-5
+    for speed in ('exact', 'folded'):
+        assert 1e-5 < largest_share(pictures[speed, 'bf16'].float(), exact) < 0.1
     swapped = DataSample.stack([DataSample().set_gt_label(label) for label in (4, 1)])
-    assert largest_share(restorer.forward_tensor(lq, swapped), pictures['folded-bfloat16']) > 1e-3
+    assert largest_share(restorer.forward_tensor(lq, swapped).float(), exact) > 1e-3

@@ -19,6 +19,8 @@ from glean_plus.weights.torch_files import load_plain
 
 from small_restorers import generator_config, photo, write_checkpoint
 
+pytestmark = pytest.mark.usefixtures('exact_speed')
+
 
 def gray_config(light: bool, **parts: Any) -> dict[str, Any]:
     config = generator_config(light)

@@ -32,6 +32,8 @@ from glean_plus.weights import fetch
 from conftest import BANK_FILE, CONFIGS, load_tool
 from small_restorers import generator_config, photo, write_checkpoint
 
+pytestmark = pytest.mark.usefixtures('exact_speed')
+
 GLEAN, LIGHT, COLOR = 'glean_twemoji_multiclass_4x', 'lightglean_twemoji_4x', 'lightglean_twemoji_color'
 
 

@@ -17,6 +17,8 @@ from glean_plus.inference.memory import LivePeak, parse_bytes
 from conftest import forked
 from small_restorers import photo
 
+pytestmark = pytest.mark.usefixtures('exact_speed')
+
 
 def test_a_line_needs_no_more_rows_than_it_has(light_checkpoint: Path) -> None:
     """Its tiles are as high as the model's input, its result only as high as itself."""

@@ -32,6 +32,8 @@ from glean_plus.utils.terminal import printable
 from conftest import ROOT, fork
 from small_restorers import generator_config, photo
 
+pytestmark = pytest.mark.usefixtures('exact_speed')
+
 NAMES = ('a b.png', 'ü é.png', '100%d.png', 'x[1].png', "q'uote.png", 'UPPER.JPEG', 'n.a.m.e.png', '😀.png',
          'new\nline.png', '-dash.png', 'tail .png', '\x1b[31mred\x1b]0;title\x07.png', '\u202egnp.exe.png')  # fmt: skip
 

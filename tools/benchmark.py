@@ -57,18 +57,20 @@ def parse_args() -> argparse.Namespace:
 
 
 def left_out(names: list[str], device: str) -> list[str]:
-    """Those that cannot run here: the compiled ones, on another device or without a compiler."""
+    """Those that cannot run here: on another device, without a compiler, or without OpenVINO."""
     from glean_plus.accel.compiler import CompilerError, compiler
+    from glean_plus.accel.openvino import OpenVINOError, core
     from glean_plus.analysis.benchmark.contenders import CONTENDERS
 
-    try:
-        compiler()
-    except CompilerError:
-        pass
-    else:
-        if device == 'cpu':
-            return []
-    return [name for name in names if CONTENDERS[name].speed.startswith('compiled')]
+    missing = set()
+    for speed, needs in (('compiled', compiler), ('openvino', core)):
+        try:
+            needs()
+        except (CompilerError, OpenVINOError):
+            missing.add(speed)
+        if device != 'cpu':
+            missing.add(speed)
+    return [name for name in names if {*CONTENDERS[name].speed.split(', ')} & missing]
 
 
 def main() -> None:
@@ -86,11 +88,12 @@ def main() -> None:
     for path in (args.out, args.plot):
         if path is not None and not path.absolute().parent.is_dir():
             sys.exit(f'benchmark: there is no folder {path.absolute().parent} for {path.name}: make it, or choose another.')
+    args.only = args.only and [name.replace('bfloat16', 'bf16') for name in args.only]  # as they were named
     known = [name for name, contender in CONTENDERS.items() if contender.task == args.task]
     if unknown := [name for name in args.only or () if name not in known]:
         sys.exit(f'benchmark: there is no contender {unknown[0]!r}; known are {", ".join(map(repr, known))}.')
     if not args.only and (left := left_out(known, args.device)):
-        print(f'benchmark: left out, as they need a CPU and a C++ compiler: {", ".join(left)}', file=sys.stderr)
+        print(f'benchmark: left out, as they need a CPU and a C++ compiler or OpenVINO: {", ".join(left)}', file=sys.stderr)
         known = [name for name in known if name not in left]
     tables, by_size = [], {}
     try:

@@ -38,7 +38,7 @@ def main() -> None:
     try:
         if args.count < 1:
             raise RestoreError(f'--count is 1 or more, not {args.count}.')
-        restorer = Restorer(args.model, args.checkpoint, device=args.device)
+        restorer = Restorer(args.model, args.checkpoint, device=args.device, speed='exact')
         known = pictures_of(args.folder, args.names)
         sets = others(known, restorer.network.in_size, args.count)
         sets |= {folder.name: pictures_of(folder) for folder in args.others}

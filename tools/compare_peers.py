@@ -57,7 +57,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--entries', nargs='+', choices=ENTRIES, metavar='NAME',
                         help=f'{", ".join(ENTRIES)} (default: all that have the scale)')
     parser.add_argument('--models', nargs='+', default=[], metavar='[TITLE=]MODEL', help='ours: names or checkpoints')
-    parser.add_argument('--speed', default='exact', help='of ours: exact, folded or compiled (default: %(default)s)')
+    parser.add_argument('--speed', default='exact', help='of ours, as of `restore` (default: %(default)s)')
     parser.add_argument('--threads', type=positive, default=os.cpu_count(), help='(default: %(default)s)')
     parser.add_argument('--peers', type=Path, metavar='FOLDER', help='of the packages (default: in the cache)')
     parser.add_argument('--out', type=Path, metavar='FILE.md', help='Markdown, in place of the standard output')

@@ -79,7 +79,7 @@ def main() -> None:
     print(f'| fidelity | {" | ".join(COLUMNS)} |\n|{"---|" * (1 + len(COLUMNS))}')
     try:
         for value in args.values:
-            restorer = Restorer(args.model, device=args.device, fidelity=value, consistent=args.consistent)
+            restorer = Restorer(args.model, device=args.device, speed='exact', fidelity=value, consistent=args.consistent)
             numbers = measure(restorer, pairs)
             texts = (f'{number:.{digits}f}' for number, digits in zip(numbers, (2, 2, 4, 1)))
             print(f'| {value:g} | {" | ".join(texts)} |', flush=True)

@@ -1,16 +1,18 @@
-"""The convolutions of conv.py by the kernel that compiler.py builds."""
+"""Convolutions by the kernel that compiler.py builds."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from glean_plus.accel.compiler import library
-from glean_plus.accel.epilogue import NOTHING, Epilogue
-from glean_plus.accel.winograd import Workspace, filter_matrix
+from glean_plus.accel.maps import Workspace
 
 # Results of a tile. Products in bfloat16 round less in smaller ones; where what follows damps the rounding, as the sum
 # with a residual or a filter does, they need not be.
@@ -60,10 +62,51 @@ class ThinTask(ctypes.Structure):
     ]  # fmt: skip
 
 
-def can_compile(in_channels: int, out_channels: int, height: int, width: int) -> bool:
-    """Whether the kernel has code for a convolution of this size, and gains by it."""
-    enough = not (height % 4 or width % 4) and height * width // 16 >= FEWEST_TILES
-    return enough and library().lanes(_integer(in_channels), _integer(out_channels)) >= 4
+@dataclass(frozen=True)
+class Epilogue:
+    """From a convolution's result y (N, H, W, K) to what is written, in the order of the attributes.
+
+    Attributes:
+        out_scale: (N or 1, 1, 1, K); y becomes y * out_scale + bias, with the convolution's bias.
+        noise: (H, W, 1), float32, added.
+        slope: Of a leaky ReLU; 1 for none.
+        then: (N or 1, 1, 1, K), multiplied: the scale of the next layer's input.
+        residuals: Maps of y's shape and their factors, added.
+    """
+
+    out_scale: Tensor | None = None
+    noise: Tensor | None = None
+    slope: float = 1.0
+    then: Tensor | None = None
+    residuals: Sequence[tuple[Tensor, float]] = ()
+
+
+NOTHING = Epilogue()
+
+
+@functools.cache
+def filter_matrix(results: int = 4) -> Tensor:
+    """G of Winograd's algorithm: three taps -> ``results`` + 2 factors. Float64.
+
+    The transforms of input and result, and the points at which polynomials are evaluated, are the kernel's. The same
+    tensor at each call, so not to be changed.
+    """
+    matrices = {
+        2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
+        4: [[4, 0, 0], [2 / 3, 2 / 3, 2 / 3], [2 / 3, -2 / 3, 2 / 3], [-8 / 3, -4 / 3, -2 / 3],
+            [-8 / 3, 4 / 3, -2 / 3], [0, 0, 1]],
+    }  # fmt: skip
+    return torch.tensor(matrices[results], dtype=torch.float64)
+
+
+def has_code(in_channels: int, out_channels: int) -> bool:
+    """Whether the kernel has code for a convolution of these channels."""
+    return bool(library().lanes(_integer(in_channels), _integer(out_channels)) >= 4)
+
+
+def pays(height: int, width: int) -> bool:
+    """Whether maps of this size have enough tiles for the kernel to gain."""
+    return -(-height // 4) * -(-width // 4) >= FEWEST_TILES
 
 
 class CompiledConv:
@@ -130,7 +173,15 @@ class CompiledConv:
         epilogue: Epilogue = NOTHING,
         in_scale: Tensor | None = None,
     ) -> None:
-        """See :meth:`Conv3x3.__call__`; scales and noise are float32 here, also for maps in bfloat16."""
+        """Convolve; scales and noise are float32, also for maps in bfloat16.
+
+        Args:
+            x: (N, h + 2, w + 2, C), border included, sides being multiples of the tile's.
+            out: (N, h, w, K), need not be contiguous; with ``shuffle`` (N, 2 h, 2 w, K / 4).
+            workspace: For what is computed on the way.
+            epilogue: What follows, done with each part of the result while it is in cache.
+            in_scale: (N or 1, 1, 1, C), which the input is multiplied by.
+        """
         scales = dict(in_scale=in_scale, out_scale=epilogue.out_scale, then=epilogue.then)
         others = [(each.data_ptr(), each.stride(), factor) for each, factor in epilogue.residuals]
         if epilogue.noise is not None:

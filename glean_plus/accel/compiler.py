@@ -10,10 +10,14 @@ import platform
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch  # its OpenMP is the kernel's: two of them in a process would fight for the processors
+if TYPE_CHECKING:
+    import torch
 
 SOURCE = Path(__file__).with_name('kernel.cpp')
 # Sums in any order, but no assumption about NaN and Inf, which must be seen.
@@ -21,9 +25,13 @@ FLAGS = (
     '-std=c++17', '-O3', '-march=native', '-fPIC', '-fopenmp',
     '-fno-math-errno', '-fno-trapping-math', '-fassociative-math', '-fno-signed-zeros',
 )  # fmt: skip
-# Ways out, for what is said.
-OTHER_COMPILER = "Name another compiler in CXX, or take a speed without 'compiled'."
-OTHER_FOLDER = "Name a folder that can be written to in XDG_CACHE_HOME, or take a speed without 'compiled'."
+# Seconds after which a build in the background is taken for one that was stopped; it takes about six on a free core.
+PATIENCE = 300
+# Remedies, for messages.
+OTHER_COMPILER = "Name another compiler in CXX, or take another speed than 'compiled'."
+OTHER_FOLDER = "Name a folder that can be written to in XDG_CACHE_HOME, or take another speed than 'compiled'."
+# Background builds of this process; a Popen that is collected while its process runs warns.
+_builds: list[subprocess.Popen] = []
 
 
 class CompilerError(RuntimeError):
@@ -51,8 +59,9 @@ def compiler() -> list[str]:
     command = shlex.split(os.environ.get('CXX', '')) or [name for name in ('g++', 'clang++') if shutil.which(name)][:1]
     if not command or shutil.which(command[0]) is None:
         raise CompilerError(
-            f"The compiled kernel needs a C++ compiler, but {command[0] if command else 'neither g++ nor clang++'} was "
-            "not found. Install g++ (Debian: `apt install g++`), name one in CXX, or take a speed without 'compiled'."
+            f"The compiled kernel needs a C++ compiler, but {command[0] if command else 'neither g++ nor clang++'} "
+            "was not found. Install g++ (Debian: `apt install g++`), name one in CXX, or take another speed than "
+            "'compiled'."
         )
     return command
 
@@ -60,7 +69,7 @@ def compiler() -> list[str]:
 def check_device(device: torch.device) -> None:
     """Raise ValueError if the kernel cannot work there."""
     if device.type != 'cpu':
-        raise ValueError(f'The compiled kernel is for CPUs, but the model is on {device}; take compiled=False.')
+        raise ValueError(f"The compiled kernel is for CPUs, but the model is on {device}: take speed='folded'.")
 
 
 @functools.cache
@@ -70,18 +79,71 @@ def library() -> ctypes.CDLL:
     Raises:
         CompilerError: If it cannot be built or loaded.
     """
-    command = compiler()
-    folder = cache_folder()
-    path = folder / f'kernel-{_fingerprint(command)}.so'
+    import torch  # noqa: F401 (its OpenMP is the kernel's: two of them in a process would fight for the processors)
+
+    command, path = compiler(), kernel_path()
     try:
         if not path.is_file():
             _build(command, path)
     except OSError as error:
-        raise CompilerError(f'The compiled kernel cannot be kept in {folder} ({error}). {OTHER_FOLDER}') from error
+        raise CompilerError(f'The compiled kernel cannot be kept in {path.parent} ({error}). {OTHER_FOLDER}') from error
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise CompilerError(f'The kernel {path} cannot be loaded ({error}). Delete it to build it again.') from error
+
+
+def kernel_path() -> Path:
+    """Where this machine's kernel is kept once it is built.
+
+    Raises:
+        CompilerError: If there is no compiler, or no folder for it.
+    """
+    return cache_folder() / f'kernel-{_fingerprint(compiler())}.so'
+
+
+def is_built() -> bool:
+    """Whether the kernel is there, so that :func:`library` only loads it.
+
+    Raises:
+        CompilerError: If it cannot be built, for all that is known.
+    """
+    path = kernel_path()
+    if path.is_file():
+        return True
+    try:
+        raise CompilerError(_failure(path).read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise CompilerError(f'The compiled kernel cannot be kept in {path.parent} ({error}). {OTHER_FOLDER}') from error
+
+
+def build_in_background() -> None:
+    """Start to build the kernel in a process of its own, which goes on when this one ends, unless one does so already.
+
+    Raises:
+        CompilerError: If there is no folder for it.
+    """
+    path = kernel_path()
+    started = path.with_suffix('.building')
+    try:
+        if started.is_file() and time.time() - started.stat().st_mtime < PATIENCE:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        started.touch()
+    except OSError as error:
+        raise CompilerError(f'The compiled kernel cannot be kept in {path.parent} ({error}). {OTHER_FOLDER}') from error
+    # Isolated, as other modules of this folder must not take the place of packages.
+    nothing = subprocess.DEVNULL
+    _builds.append(subprocess.Popen(
+        [sys.executable, '-I', __file__], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+    ))  # fmt: skip
+
+
+def _failure(path: Path) -> Path:
+    """A file that holds why a kernel could not be built."""
+    return path.with_suffix('.failed')
 
 
 def _fingerprint(command: list[str]) -> str:
@@ -105,6 +167,7 @@ def _build(command: list[str], path: Path) -> None:
         # Linked without the flags: OpenMP's functions are then found in the library that PyTorch has loaded.
         _run([*command, '-shared', str(code), '-o', str(built)])
         built.replace(path)
+    _failure(path).unlink(missing_ok=True)
 
 
 def _run(command: list[str]) -> str:
@@ -116,3 +179,20 @@ def _run(command: list[str]) -> str:
         said = result.stderr.strip()[-2000:]
         raise CompilerError(f'`{shlex.join(command)}` ended with {result.returncode}:\n{said}\n{OTHER_COMPILER}')
     return result.stdout
+
+
+def main() -> None:
+    """The process of :func:`build_in_background`."""
+    if hasattr(os, 'nice'):
+        os.nice(10)
+    path = kernel_path()
+    try:
+        _build(compiler(), path)
+    except CompilerError as error:
+        _failure(path).write_text(str(error), encoding='utf-8')
+    finally:
+        path.with_suffix('.building').unlink(missing_ok=True)
+
+
+if __name__ == '__main__':
+    main()

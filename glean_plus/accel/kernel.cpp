@@ -53,8 +53,8 @@ template <> inline void store<16>(bf16 *p, vec<16> v) {
 }
 #endif
 
-// Along one axis: M results from M + 2 products. The points are those of winograd.py: 0, 1, -1, 1/2, -1/2, infinity for
-// M = 4, and 0, 1, -1, infinity for M = 2.
+// Along one axis: M results from M + 2 products. The points, to which filter_matrix() of compiled.py belongs, are 0, 1, -1,
+// 1/2, -1/2, infinity for M = 4, and 0, 1, -1, infinity for M = 2.
 template <int M> struct Axis;
 
 template <> struct Axis<4> {

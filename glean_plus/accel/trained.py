@@ -11,11 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from glean_plus.accel.compiled import PAD, CompiledConv, _integer, _map, _pointer
+from glean_plus.accel.compiled import PAD, CompiledConv, _integer, _map, _pointer, filter_matrix
 from glean_plus.accel.compiler import library
-from glean_plus.accel.conv import nhwc
-from glean_plus.accel.maps import inside
-from glean_plus.accel.winograd import Workspace, filter_matrix
+from glean_plus.accel.maps import Workspace, nhwc, with_border
 from glean_plus.compat import torch_at_least
 from glean_plus.models.checkpointing import WITH
 
@@ -81,20 +79,10 @@ class _Convolve(torch.autograd.Function):
         return to_x, to_weight, gradient.sum(dim=(0, 2, 3)) if needs_bias else None
 
 
-def _bordered(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, H + 2, W + 2, C), in memory that the next call takes."""
-    images, channels, height, width = x.shape
-    out = _workspace.take('x', images, height + 2, width + 2, channels, like=x)
-    for edge in (out[:, 0], out[:, -1], out[:, :, 0], out[:, :, -1]):
-        edge.zero_()
-    inside(out).copy_(nhwc(x))
-    return out
-
-
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     # No view of another tensor, so that it can be changed in place.
     out = torch.empty(len(x), len(weight), *x.shape[2:], memory_format=torch.channels_last)
-    CompiledConv(weight, bias)(_bordered(x), nhwc(out), _workspace)
+    CompiledConv(weight, bias)(with_border(nhwc(x), _workspace, 'x'), nhwc(out), _workspace)
     return out
 
 
@@ -107,7 +95,7 @@ def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     pieces = in_channels // in_part * (out_channels // out_part)
     splits = -(-2 * threads // pieces) if pieces < 2 * threads else 1
     memory = 4 * 36 * (TILES * (in_part + out_part) + 2 * PAD + in_part * out_part)
-    source, result = _bordered(x), nhwc(gradient).contiguous()
+    source, result = with_border(nhwc(x), _workspace, 'x'), nhwc(gradient).contiguous()
     sums, matrix = x.new_empty(splits, 3, 3, in_channels, out_channels), filter_matrix().float().contiguous()
     task = WeightTask(
         images=images, height=height, width=width, in_channels=in_channels, out_channels=out_channels, threads=threads,

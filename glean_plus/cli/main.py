@@ -142,8 +142,10 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
                              '(default: the best that the model can)')
     parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N, mps or auto (default: %(default)s)')
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='(default: %(default)s)')
-    parser.add_argument('--speed', choices=['exact', 'folded', 'compiled'], default='exact',
-                        help='folded, or folded with a kernel that is built for this machine (default: %(default)s)')
+    parser.add_argument('--speed', choices=['exact', 'folded', 'compiled', 'openvino', 'auto'], default='auto',
+                        help='exact: as trained; the others give the same up to rounding in less time: folded; '
+                        'compiled, with a kernel that is built for this machine; openvino; auto, the fastest here '
+                        '(default: %(default)s)')
     parser.add_argument('--batch', type=int, default=8, metavar='N',
                         help='tiles, or pictures of one size, at a time (default: %(default)s)')
     parser.add_argument('--max-memory', default='4G', metavar='SIZE',

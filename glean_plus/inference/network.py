@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 from mmagic.registry import MODELS
@@ -12,7 +10,8 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from glean_plus.accel.compiler import CompilerError
-from glean_plus.accel.speed import at_speed
+from glean_plus.accel.openvino import OpenVINOError
+from glean_plus.accel.speed import PRECISIONS, arithmetic, at_speed, check_words, resolve
 from glean_plus.inference.build import build, in_a_sentence
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.fidelity import enlarge_bank_features
@@ -27,9 +26,6 @@ from glean_plus.utils.devices import DeviceError, usable_device
 from glean_plus.weights import read_state_dict
 from glean_plus.weights.errors import shown
 from glean_plus.weights.prefixes import at_top
-
-PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-SPEEDS = ('exact', 'folded', 'compiled')
 
 
 def choose_device(name: str) -> torch.device:
@@ -54,12 +50,13 @@ class Network:
         source: Where it comes from.
         device: As :func:`choose_device` takes it.
         precision: ``fp32``, ``bf16`` or ``fp16``, of the arithmetic.
-        speed: ``exact``, ``folded`` or ``compiled``, see :func:`glean_plus.accel.speed.at_speed`.
+        speed: See :func:`glean_plus.accel.speed.at_speed`.
         seed: Of noise maps in place of the bank's own; None keeps these.
         label: Class of the pictures, for a model built with ``given_class``.
         bank_factor: See :func:`glean_plus.inference.fidelity.enlarge_bank_features`; not for colorization.
 
     Attributes:
+        speed: How it is run; what ``auto`` stands for.
         in_size, scale: Nominal side of the input, and how much larger the result is.
         colorizes: The input is L of Lab, and the results are a and b.
         gray: It takes and gives one channel; those of a colour picture go through it one by one.
@@ -83,11 +80,12 @@ class Network:
         label: int | None = None,
         bank_factor: float = 1.0,
     ) -> None:
-        for what, given, known in (('precision', precision, (*PRECISIONS,)), ('speed', speed, SPEEDS)):
-            if given not in known:
-                raise RestoreError(f'The {what} is one of {", ".join(known)}, not {given!r}.')
-        self.device, self.dtype = choose_device(device), PRECISIONS[precision]
-        if precision == 'fp16' and self.device.type == 'cpu':
+        try:
+            speed, self.precision = check_words(speed, precision)
+        except ValueError as error:
+            raise RestoreError(str(error)) from error
+        self.device, self.dtype = choose_device(device), PRECISIONS[self.precision]
+        if self.precision == 'fp16' and self.device.type == 'cpu':
             raise RestoreError('fp16 is slow or missing on a CPU: take bf16, or a GPU.')
         init_default_scope('mmagic')
         state = at_top(read_state_dict(source.checkpoint), 'generator')
@@ -105,12 +103,12 @@ class Network:
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.network: nn.Module = network
-        self.speed, self._plain = speed, network
-        if speed != 'exact':
-            self.network = self._fast(network)
-            self.any_size = bool(getattr(self.network, 'any_size', False))
-            if self.any_size:
-                self.multiple = int(self.network.multiple)
+        self.speed = resolve(network, self.precision) if speed == 'auto' else speed
+        self._plain = network
+        try:
+            self.network = at_speed(network, self.speed, self.precision)
+        except (CompilerError, OpenVINOError, TypeError, ValueError) as error:
+            raise RestoreError(f"{error} Or take speed='exact'.") from error
 
     def _take_facts(self, source: Source, network: nn.Module) -> None:
         self.in_size, self.out_size = network.in_size, network.out_size
@@ -171,15 +169,6 @@ class Network:
             raise RestoreError(f'This model needs the class of the pictures as label, 0 to {classes - 1}, not {label}.')
         return torch.tensor([label], device=self.device)
 
-    def _fast(self, network: nn.Module) -> nn.Module:
-        if self.dtype == torch.float16:
-            raise RestoreError(f'speed={self.speed!r} is for fp32 and bf16, not for fp16.')
-        name = self.speed + ('-bfloat16' if self.dtype == torch.bfloat16 else '')
-        try:
-            return at_speed(network, name)
-        except (CompilerError, TypeError, ValueError) as error:
-            raise RestoreError(f"{error} Or take speed='exact'.") from error
-
     @torch.no_grad()
     def codes(self, whole: Tensor) -> list[Tensor | None] | None:
         """Codes of pictures (N, C, in_size, in_size), 0 to 1, for their tiles; None where there are none to share.
@@ -189,7 +178,7 @@ class Network:
         if not self.predicts_codes:
             return None
         inputs = self._normalized(whole)
-        with self._precision():
+        with arithmetic(self.device, self.speed, self.precision):
             _, codes = self._plain.encode(inputs, *self._labels(inputs))
         if self.gray:
             codes = [None if code is None else code.unflatten(0, whole.shape[:2]) for code in codes]
@@ -217,7 +206,7 @@ class Network:
             codes = [None if code is None else code.flatten(0, 1) for code in codes]
         inputs, network = self._normalized(pictures), self.network
         nominal = inputs.shape[-2:] == (self.in_size, self.in_size) and origin == (0, 0)
-        with self._precision():
+        with arithmetic(self.device, self.speed, self.precision):
             if codes is not None:
                 result = network(inputs, *self._labels(inputs), codes=codes)
             elif nominal or not hasattr(network, 'forward_any'):
@@ -242,11 +231,6 @@ class Network:
 
     def _labels(self, pictures: Tensor) -> tuple[Tensor, ...]:
         return () if self.label is None else (self.label.repeat_interleave(len(pictures) // len(self.label)),)
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self.speed != 'exact' or self.dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, self.dtype)
 
 
 def _levels(source: Source, key: str) -> float:

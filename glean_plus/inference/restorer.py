@@ -40,10 +40,10 @@ class Restorer(PictureRestorer):
             the result back; in colorization, its colours alone. None takes what measures best: direct where it can be,
             else tiles; fit for colorization.
         device: ``auto``, or a device of PyTorch's, as ``cpu``, ``cuda:1`` or ``mps``.
-        precision: ``fp32``, ``bf16`` or ``fp16`` (GPUs).
-        speed: ``exact``, ``folded`` or ``compiled`` (with a kernel that this machine's compiler builds): what
-            ``model.fold()`` makes, which is faster. Other sizes than the model's go in tiles where it is not a
-            LightGLEAN on StyleGAN2.
+        precision: ``fp32``, ``bf16`` or ``fp16`` (GPUs), of the arithmetic.
+        speed: ``exact``: the network as it was trained; ``folded``, ``compiled`` or ``openvino``: the same up to
+            rounding in less time; ``auto``: the fastest of them that works here. See
+            :func:`glean_plus.accel.speed.at_speed`.
         batch: Tiles, or pictures of one size, at a time.
         max_memory: About what a picture may take beside itself and the model, as ``'4G'``: bounds the batch, and beyond
             it a direct pass is made in parts.
@@ -67,7 +67,7 @@ class Restorer(PictureRestorer):
         mode: str | None = None,
         device: str = 'auto',
         precision: str = 'fp32',
-        speed: str = 'exact',
+        speed: str = 'auto',
         batch: int = 8,
         max_memory: str | int = '4G',
         seed: int | None = None,
@@ -97,6 +97,7 @@ class Restorer(PictureRestorer):
         if fidelity is not None and self.network.colorizes:
             raise RestoreError('Colorization keeps the lightness of its input as it is: leave `fidelity` out.')
         self.consistent, self.seed, self.label, self.fidelity = consistent, seed, label, fidelity
+        self.speed = 'auto' if speed == 'auto' else self.network.speed
 
     @property
     def scale(self) -> int:
@@ -117,7 +118,7 @@ class Restorer(PictureRestorer):
         return dict(
             config=manifest.content_of(self.source.model), weights=sha256(self.source.checkpoint),
             bgr=self.network.bgr, mode=self.mode,
-            precision=str(self.network.dtype).removeprefix('torch.'), speed=self.network.speed, seed=self.seed,
+            precision=str(self.network.dtype).removeprefix('torch.'), speed=self.speed, seed=self.seed,
             consistent=self.consistent, label=self.label, fidelity=self.fidelity, max_memory=self.limits.memory,
         )  # fmt: skip
 
@@ -125,7 +126,7 @@ class Restorer(PictureRestorer):
         card = self.source.card
         return dict(
             model=self.source.name, config=self.source.config, checkpoint=str(self.source.checkpoint),
-            device=str(self.network.device), batch=self.limits.batch,
+            device=str(self.network.device), speed=self.network.speed, batch=self.limits.batch,
             licence=card.licence if card else '',
         )  # fmt: skip
 

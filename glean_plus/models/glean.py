@@ -11,13 +11,12 @@ from mmagic.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from glean_plus.models.banks import LatentBank, StyleGAN2Bank
+from glean_plus.models.banks import LatentBank
 from glean_plus.models.checkpointing import again, repeatable
 from glean_plus.models.codes import LearnedCodes
-from glean_plus.models.decoder import GLEANDecoder
 
 if TYPE_CHECKING:
-    from glean_plus.accel import FoldedGLEAN, FoldedModel
+    from glean_plus.accel import FoldedGLEAN
 
 
 def _build(part: Mapping[str, Any] | nn.Module, **defaults: Any) -> nn.Module:
@@ -246,17 +245,18 @@ class GLEAN(BaseModule):
         noises = self.bank.continued_noises(size, corner)
         return self.decode(lq, features, self.retrieve(features, codes, noises=noises))
 
-    def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> FoldedGLEAN | FoldedModel:
-        """This model for inference alone, as its weights are now: the same pictures in less time and memory.
+    def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> FoldedGLEAN:
+        """This model for inference alone, as its weights are now: the same images in less time.
 
-        Args, errors and what can be folded: see :class:`glean_plus.accel.FoldedGLEAN`, which a ``StyleGAN2Bank``
-        with a ``GLEANDecoder`` becomes, and :class:`glean_plus.accel.FoldedModel` for the others.
+        Args:
+            dtype: Of the maps, see :class:`glean_plus.accel.FoldedGLEAN`.
+            compiled: With a kernel that this machine's C++ compiler builds, see
+                :class:`glean_plus.accel.kernel.CompiledGLEAN`.
         """
-        from glean_plus.accel import FoldedGLEAN, FoldedModel  # they are made of this module's parts
+        from glean_plus.accel.folded import FoldedGLEAN  # it is made of this module's parts
+        from glean_plus.accel.kernel import CompiledGLEAN
 
-        if type(self.bank) is StyleGAN2Bank and type(self.decoder) is GLEANDecoder:
-            return FoldedGLEAN(self, dtype, compiled)
-        return FoldedModel(self, dtype, compiled)
+        return CompiledGLEAN(self, dtype) if compiled else FoldedGLEAN(self, dtype)
 
     def encode(self, lq: Tensor, label: Tensor | None = None) -> tuple[dict[int, Tensor], list[Tensor | None]]:
         """Features at each of the encoder's resolutions (Eq. 1), and the code of each layer (Eq. 2, or learned).

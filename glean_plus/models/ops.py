@@ -68,6 +68,14 @@ def upsample_fir(x: Tensor, kernel: Tensor) -> Tensor:
     return fir_filter(x, kernel, (2, 1), up=2)
 
 
+def repeating_kernel(weight: Tensor) -> Tensor:
+    """(O, I, 3, 3) -> (I, O, 4, 4), with which a transposed convolution (stride 2, padding 1) repeats and convolves."""
+    weight = F.pad(weight.flip(2, 3), (1, 1, 1, 1))                          # [OI55]
+    weight = weight[..., :-1] + weight[..., 1:]                              # [OI54]
+    weight = weight[..., :-1, :] + weight[..., 1:, :]                        # [OI44]
+    return weight.transpose(0, 1)
+
+
 class FIR(nn.Module):
     """A FIR kernel as a buffer, so that it travels with the weights."""
 

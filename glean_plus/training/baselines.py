@@ -41,8 +41,8 @@ def build_references(test_cfg: Mapping[str, Any]) -> dict[str, Reference]:
         references[name] = lambda inputs, scale, ab=tuple(ab): tint(inputs, ab)  # type: ignore[misc]
     if config:
         raise ValueError(
-            f'Unknown keys {sorted(config)} in `test_cfg`; known are bicubic, bilateral, constant_ab, fold, median and '
-            'speed.'
+            f'Unknown keys {sorted(config)} in `test_cfg`; known are bicubic, bilateral, constant_ab, fold, median, '
+            'precision and speed.'
         )
     return references
 

@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
-from glean_plus.accel.speed import at_speed, speed_of
+from glean_plus.accel.speed import arithmetic, at_speed, resolve, take_words
 from glean_plus.models.checkpointing import recompute
 from glean_plus.models.glean import GLEAN
 from glean_plus.training.baselines import build_references
@@ -71,8 +71,8 @@ class GLEANRestorer(SRGAN):
             gradients by the kernel of :class:`CompiledConvolutions`) and ``recompute`` (the backward pass computes the
             activations of the generator's dense blocks and bank again, they are not kept; but for those of a bank that
             is trained and has batch or spectral norm, which would move twice), ``test_cfg`` (what a test compares with,
-            see :func:`build_references`; and how the network is run: ``speed``, 'exact' by default, see
-            :func:`at_speed`, or ``fold=True`` for 'folded'), ``data_preprocessor``, ``init_cfg``.
+            see :func:`build_references`; and how the network is run: ``speed``, 'exact' by default, and
+            ``precision``, 'fp32' by default, see :func:`at_speed`), ``data_preprocessor``, ``init_cfg``.
 
     Raises:
         ValueError: On keys of ``train_cfg``, ``test_cfg`` or ``ema`` that nothing reads, or a loss whose name is taken;
@@ -91,7 +91,7 @@ class GLEANRestorer(SRGAN):
         del self._buffers['step_counter']
         self.register_buffer('step_counter', torch.tensor(0), persistent=True)
         test_cfg = dict(self.test_cfg or {})
-        self.speed = speed_of(test_cfg)
+        self.speed, self.precision = take_words(test_cfg)
         self.references = build_references(test_cfg)
         self.__dict__['_fast'] = None  # a network that shares parts of this one, so no part of its state
         self._perceptual_cfg = perceptual_loss
@@ -139,15 +139,18 @@ class GLEANRestorer(SRGAN):
         """
         if training:
             return self.generator(inputs, *self.labels(data_samples))
-        network = self.tested if self.speed == 'exact' else self._at_speed()
-        if getattr(network, 'any_size', False) and inputs.shape[-2:] != (network.in_size, network.in_size):
-            return restore_any(network, inputs, *self.labels(data_samples))
-        return network(inputs, *self.labels(data_samples))
+        speed, network = ('exact', self.tested) if self.speed == 'exact' else self._at_speed()
+        any_size = getattr(network, 'any_size', False)
+        with arithmetic(inputs.device, speed, self.precision):
+            if any_size and inputs.shape[-2:] != (network.in_size, network.in_size):
+                return restore_any(network, inputs, *self.labels(data_samples))
+            return network(inputs, *self.labels(data_samples))
 
-    def _at_speed(self) -> nn.Module:
-        """The network of ``test_cfg.speed``, made at the first use after a training or a loading."""
+    def _at_speed(self) -> tuple[str, nn.Module]:
+        """``test_cfg.speed`` and its network, made at the first use after a training or a loading."""
         if self._fast is None:
-            self.__dict__['_fast'] = at_speed(self.tested, self.speed)
+            speed = resolve(self.tested, self.precision) if self.speed == 'auto' else self.speed
+            self.__dict__['_fast'] = speed, at_speed(self.tested, speed, self.precision)
         return self._fast
 
     def train(self, mode: bool = True) -> GLEANRestorer:

@@ -16,7 +16,7 @@ def add_web_arguments(parser: argparse.ArgumentParser) -> None:
                         help='a checkpoint to offer beside the models that are here; can be repeated')
     parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N, mps or auto (default: %(default)s)')
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='(default: %(default)s)')
-    parser.add_argument('--speed', choices=['exact', 'folded', 'compiled'], default='exact',
+    parser.add_argument('--speed', choices=['exact', 'folded', 'compiled', 'openvino', 'auto'], default='auto',
                         help='as of `restore` (default: %(default)s)')
     parser.add_argument('--max-upload', default='20M', metavar='SIZE', help='of a file (default: %(default)s)')
     parser.add_argument('--max-pixels', default='2M', metavar='COUNT',

@@ -40,7 +40,7 @@ class Settings:
     models: tuple[str, ...] = ()
     device: str = 'auto'
     precision: str = 'fp32'
-    speed: str = 'exact'
+    speed: str = 'auto'
     max_upload: int = 20 * 2**20
     max_pixels: int = 2 * 10**6
     max_memory: int = 4 * 2**30

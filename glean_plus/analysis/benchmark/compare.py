@@ -173,7 +173,7 @@ def markdown(
         '|---|---|---|---|---|---|---|---|---|',
     ]  # fmt: skip
     for name, each in found.items():
-        dtype = 'bfloat16' if CONTENDERS[name].speed.endswith('bfloat16') else 'float32'
+        dtype = 'bfloat16' if CONTENDERS[name].precision == 'bf16' else 'float32'
         share = '' if each.macs is None else f'{each.macs / each.median / limits[dtype]:.2f}'
         lines.append(
             f'| {name} | {each.median:.3g} | {base.median / each.median:.2f} | {each.peak / 1e6:,.0f} MB | '

@@ -28,6 +28,7 @@ class Contender:
         network: ``mmagic`` (GLEANStyleGANv2), ``glean``, ``lightglean`` or ``esrgan`` (RRDBNet, 4x only); for ``color``
             ``glean`` or ``lightglean``, on a BigGAN-deep.
         speed: As in ``test_cfg``: how the network is run; for ``train`` one of the benchmark's ways of training.
+        precision: As in ``test_cfg``.
         same_as: The contender whose weights it has, so that its pictures can be compared.
         task: ``restore``; ``color``, from one channel and at one size (appendix A); ``train``, a step of both networks.
     """
@@ -36,28 +37,23 @@ class Contender:
     speed: str = 'exact'
     same_as: str | None = None
     task: str = 'restore'
+    precision: str = 'fp32'
 
 
-def _at_each_speed(title: str, network: str, task: str) -> dict[str, Contender]:
-    speeds = {'': 'exact', ', folded': 'folded', ', compiled': 'compiled', ', folded, bfloat16': 'folded-bfloat16',
-              ', compiled, bfloat16': 'compiled-bfloat16'}  # fmt: skip
-    return {
-        title + suffix: Contender(network, speed, title if suffix else None, task) for suffix, speed in speeds.items()
-    }
+def _at_each_speed(title: str, network: str, task: str = 'restore', same_as: str | None = None) -> dict[str, Contender]:
+    """A network exact and at each faster speed, ``TITLE, SPEED`` and ``TITLE, SPEED, PRECISION``."""
+    entries = {title: Contender(network, same_as=same_as, task=task)}
+    for precision in ('fp32', 'bf16'):
+        for speed in ('folded', 'compiled', 'openvino'):
+            name = f'{title}, {speed}' + ('' if precision == 'fp32' else f', {precision}')
+            entries[name] = Contender(network, speed, same_as or title, task, precision)
+    return entries
 
 
 CONTENDERS: Mapping[str, Contender] = {
     'MMagic GLEAN': Contender('mmagic'),
-    'GLEAN': Contender('glean', same_as='MMagic GLEAN'),
-    'GLEAN, folded': Contender('glean', 'folded', 'MMagic GLEAN'),
-    'GLEAN, compiled': Contender('glean', 'compiled', 'MMagic GLEAN'),
-    'GLEAN, folded, bfloat16': Contender('glean', 'folded-bfloat16', 'MMagic GLEAN'),
-    'GLEAN, compiled, bfloat16': Contender('glean', 'compiled-bfloat16', 'MMagic GLEAN'),
-    'LightGLEAN': Contender('lightglean'),
-    'LightGLEAN, folded': Contender('lightglean', 'folded', 'LightGLEAN'),
-    'LightGLEAN, compiled': Contender('lightglean', 'compiled', 'LightGLEAN'),
-    'LightGLEAN, folded, bfloat16': Contender('lightglean', 'folded-bfloat16', 'LightGLEAN'),
-    'LightGLEAN, compiled, bfloat16': Contender('lightglean', 'compiled-bfloat16', 'LightGLEAN'),
+    **_at_each_speed('GLEAN', 'glean', same_as='MMagic GLEAN'),
+    **_at_each_speed('LightGLEAN', 'lightglean'),
     'MMagic RRDBNet (4x)': Contender('esrgan'),
     **_at_each_speed('Color GLEAN', 'glean', 'color'),
     **_at_each_speed('Color LightGLEAN', 'lightglean', 'color'),
@@ -120,7 +116,7 @@ def build(contender: Contender, in_size: int, out_size: int, device: str) -> Cal
         if (contender.network, contender.task) == ('glean', 'restore'):
             network.load_state_dict(from_mmagic(mmagic_glean(in_size, out_size).state_dict())[0])
     network = network.eval().requires_grad_(False).to(device)
-    return at_speed(network, contender.speed)
+    return at_speed(network, contender.speed, contender.precision)
 
 
 def _with_noise(network: nn.Module) -> Any:

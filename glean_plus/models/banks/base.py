@@ -11,6 +11,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from glean_plus.models.folding import CopiedBank, FoldedBank
 from glean_plus.weights import load_strict, read_pretrained
 from glean_plus.weights.strict import check
 
@@ -77,6 +78,11 @@ class LatentBank(nn.Module, ABC):
     # Start of a key -> why an instance may do without such tensors of a whole bank; for the log.
     left_out: ClassVar[Mapping[str, str]] = {}
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if 'fold' not in vars(cls):  # a derived bank may compute something else than the one it is derived from
+            cls.fold = LatentBank.fold  # type: ignore[method-assign]
+
     @abstractmethod
     def layers_of(self, resolution: int) -> tuple[int, ...]:
         """Indices of the layers of the block that ends at ``resolution``."""
@@ -129,6 +135,17 @@ class LatentBank(nn.Module, ABC):
             (1, 1, H, W) each, by resolution, as ``step`` takes them.
         """
         return {}
+
+    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank | CopiedBank:
+        """This bank for inference, with its weights as they are now: a copy, unless the class itself has a way.
+
+        A class does not inherit this method.
+
+        Args:
+            codes: The code (1, code_dims[k]) of each layer that all images share; None where each has its own.
+            dtype: Of the maps.
+        """
+        return CopiedBank(self, dtype)
 
     @abstractmethod
     def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:

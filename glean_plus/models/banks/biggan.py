@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from glean_plus.models.banks.base import LatentBank, check_channels, whole_resolutions
 from glean_plus.models.banks.mmagic import BIGGAN, MMagicArguments, accepts_mmagic
+from glean_plus.models.folding import FoldedBank, FoldedConv, FoldedLayer, weight_of
 from glean_plus.models.spectral_norm import (
     NAMES,
     SpectralConv2d,
@@ -116,6 +117,118 @@ class ResBlock(nn.Module):
         y = self.conv2(self.bn2(y, code))
         # A 1x1 convolution and repetition commute, and before it there is a quarter to compute.
         return y + upsample(self.shortcut(x))
+
+
+class FoldedNorm(nn.Module):
+    """Conditional batch norm and ReLU: a scale and a shift of each channel, linear in the code.
+
+    Args:
+        layer: The module.
+        code: The code (1, code_dim) of all images, or None if each has its own.
+        roll: By how much the bank's weights take the code rolled.
+        dtype: Of the maps.
+
+    Attributes:
+        constant: Scale and shift (1, C) of all images; None if each has its own.
+    """
+
+    def __init__(self, layer: ConditionalBatchNorm, code: Tensor | None, roll: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        gain, bias = (weight_of(part).detach().roll(roll, 1) for part in (layer.gain, layer.bias))
+        # (x - mean) / std * (1 + gain c) + bias c
+        factor = (layer.bn.running_var + layer.bn.eps).rsqrt()
+        mean = layer.bn.running_mean * factor
+        self.affine = torch.cat([factor[:, None] * gain, bias - mean[:, None] * gain]), torch.cat([factor, -mean])
+        self.constant = None if code is None else self._scales(code.detach())
+
+    def _scales(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, code_dim) -> scale and shift (N, C), float32."""
+        scale, shift = F.linear(code.float(), *self.affine).chunk(2, dim=1)
+        return scale, shift
+
+    def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
+        scale, shift = self._scales(code) if self.constant is None else self.constant
+        scale, shift = (each.to(self.dtype)[:, :, None, None] for each in (scale, shift))
+        return F.relu_(torch.addcmul(shift, x, scale))
+
+
+class FoldedNormedConv(nn.Module):
+    """A convolution, then conditional batch norm and ReLU, whose constants are in the convolution's weights."""
+
+    def __init__(self, conv: Conv, norm: FoldedNorm, dtype: torch.dtype, up: bool = False) -> None:
+        super().__init__()
+        weight, bias = weight_of(conv.conv), conv.conv.bias
+        if norm.constant is not None:
+            scale, shift = (each[0] for each in norm.constant)
+            weight, bias = weight * scale[:, None, None, None], shift if bias is None else bias * scale + shift
+        self.conv, self.norm = FoldedConv.of(weight, bias, dtype, 'repeat' if up else None), norm
+
+    def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
+        x = self.conv(x)
+        return F.relu_(x) if self.norm.constant is not None else self.norm(x, code)
+
+
+def folded_conv(conv: Conv, dtype: torch.dtype) -> FoldedConv:
+    """A convolution that nothing constant follows."""
+    return FoldedConv.of(weight_of(conv.conv), conv.conv.bias, dtype)
+
+
+class FoldedStart(FoldedLayer):
+    """The linear layer, (N, code_dim) -> (N, C, 4, 4).
+
+    Args:
+        weight: (16 C, code_dim), the channels last.
+        bias: (16 C,).
+        dtype: Of the maps.
+        code: The code (1, code_dim) of all images, or None if each has its own.
+    """
+
+    index = 0
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype, code: Tensor | None) -> None:
+        super().__init__()
+        self.weight, self.bias, self.dtype = weight.detach().clone(), bias.detach().clone(), dtype
+        self.code = None if code is None else code.detach().clone()
+
+    def forward(self, x: Tensor | None, code: Tensor | None, noise: Tensor | None) -> Tensor:
+        code = code if self.code is None else self.code
+        start = F.linear(code.float(), self.weight, self.bias).to(self.dtype)
+        return start.unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)
+
+
+class FoldedResBlock(FoldedLayer):
+    """A :class:`ResBlock`; arguments as of :class:`FoldedNorm`."""
+
+    def __init__(self, block: ResBlock, index: int, code: Tensor | None, roll: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.index, self.norm = index, FoldedNorm(block.bn1, code, roll, dtype)
+        self.conv1 = FoldedNormedConv(block.conv1, FoldedNorm(block.bn2, code, roll, dtype), dtype, up=True)
+        self.conv2, self.shortcut = folded_conv(block.conv2, dtype), folded_conv(block.shortcut, dtype)
+
+    def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
+        y = self.conv1(self.norm(x, code), code)
+        return self.conv2(y).add_(upsample(self.shortcut(x)))
+
+
+class FoldedAttention(FoldedLayer):
+    """Self-attention: its three projections are one convolution, and gamma is in the last one's weights."""
+
+    def __init__(self, layer: SelfAttention, dtype: torch.dtype) -> None:
+        super().__init__()
+        weights = [weight_of(part.conv) for part in (layer.theta, layer.phi, layer.g)]
+        self.widths = [len(weight) for weight in weights]
+        self.project = FoldedConv.of(torch.cat(weights), None, dtype)
+        self.last = FoldedConv.of(layer.gamma * weight_of(layer.o.conv), None, dtype)
+
+    def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
+        query, key, value = self.project(x).split(self.widths, dim=1)
+        query = query.flatten(2).transpose(1, 2)                             # [N, HW, C/8]
+        key = F.max_pool2d(key, 2).flatten(2)                                # [N, C/8, HW/4]
+        value = F.max_pool2d(value, 2).flatten(2).transpose(1, 2)            # [N, HW/4, C/2]
+        attended = F.softmax(query @ key, dim=-1, dtype=torch.float32).to(value.dtype) @ value
+        attended = attended.transpose(1, 2).unflatten(2, x.shape[2:])
+        return x + self.last(attended.contiguous(memory_format=torch.channels_last))
 
 
 def class_embedding(table: Tensor, label: Tensor) -> Tensor:
@@ -288,6 +401,34 @@ class BigGANBase(LatentBank):
             g = self.conv_blocks[name](g, self.conditioned(codes[layer]))
         return self.conv_blocks[names[-1]](g) if resolution in self.attention else g
 
+    def _fold_block(
+        self, block: nn.Module, index: int, code: Tensor | None, roll: int, dtype: torch.dtype
+    ) -> FoldedLayer:
+        """One of :meth:`_blocks`; arguments as of :class:`FoldedNorm`."""
+        raise NotImplementedError
+
+    def _folded(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
+        """What :meth:`fold` returns."""
+        roll = 0 if self.splits_noise else self.shared_dim  # see conditioned()
+        layers: dict[int, list[FoldedLayer]] = {}
+        if self.start_res == 4:
+            weight = weight_of(self.noise2feat).roll(roll, 1)
+            layers[4] = [FoldedStart(*map(self._channels_last, (weight, self.noise2feat.bias)), dtype, codes[0])]
+        for res in self.resolutions:
+            if res > 4:
+                names = self.names_of(res)
+                layers[res] = [
+                    self._fold_block(self.conv_blocks[name], index, codes[index], roll, dtype)
+                    for name, index in zip(names, self.layers_of(res))
+                ]
+                if res in self.attention:
+                    layers[res].append(FoldedAttention(self.conv_blocks[names[-1]], dtype))
+        return FoldedBank(layers, constant=self.start_res == 4 and codes[0] is not None)
+
+    def _channels_last(self, rows: Tensor) -> Tensor:
+        """Rows of the linear layer's weight or bias, (C 4 4, ...) -> (4 4 C, ...)."""
+        return rows.unflatten(0, (-1, 16)).transpose(0, 1).flatten(0, 1)
+
     def class_embedding(self, label: Tensor) -> Tensor:
         if not hasattr(self, 'shared_embedding'):
             raise RuntimeError('This bank was built without the embedding of classes; build it with embedding=True.')
@@ -424,3 +565,11 @@ class BigGANBank(BigGANBase):
 
     def _blocks(self, below: int, width: int, code_dim: int, sn: Mapping[str, Any]) -> list[nn.Module]:
         return [ResBlock(below, width, code_dim, sn)]
+
+    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
+        return self._folded(codes, dtype)
+
+    def _fold_block(
+        self, block: nn.Module, index: int, code: Tensor | None, roll: int, dtype: torch.dtype
+    ) -> FoldedLayer:
+        return FoldedResBlock(block, index, code, roll, dtype)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmagic.registry import MODELS
 from torch import Tensor, nn
 
-from glean_plus.models.banks.biggan import BigGANBase, ConditionalBatchNorm, Conv, upsample
+from glean_plus.models.banks.biggan import (
+    BigGANBase,
+    ConditionalBatchNorm,
+    Conv,
+    FoldedNorm,
+    FoldedNormedConv,
+    folded_conv,
+    upsample,
+)
 from glean_plus.models.banks.mmagic import BIGGAN_DEEP
+from glean_plus.models.folding import FoldedBank, FoldedLayer
 
 # A block works on this share of the channels that come in.
 BOTTLENECK = 4
@@ -50,6 +60,28 @@ class DeepResBlock(nn.Module):
         return x + self.conv4(self.bn4(y, code))
 
 
+class FoldedDeepResBlock(FoldedLayer):
+    """A :class:`DeepResBlock`; arguments as of :class:`FoldedNorm`."""
+
+    def __init__(self, block: DeepResBlock, index: int, code: Tensor | None, roll: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.index, self.up, self.out_channels = index, block.up, block.out_channels
+        first, *norms = (FoldedNorm(norm, code, roll, dtype) for norm in (block.bn1, block.bn2, block.bn3, block.bn4))
+        convs = (block.conv1, block.conv2, block.conv3)
+        self.norm = first
+        self.convs = nn.ModuleList(
+            FoldedNormedConv(conv, norm, dtype, up=block.up and conv is block.conv2) for conv, norm in zip(convs, norms)
+        )
+        self.last = folded_conv(block.conv4, dtype)
+
+    def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
+        y = self.norm(x, code)
+        for conv in self.convs:
+            y = conv(y, code)
+        x = x[:, :self.out_channels]
+        return self.last(y).add_(upsample(x) if self.up else x)
+
+
 @MODELS.register_module()
 class BigGANDeepBank(BigGANBase):
     """BigGAN-deep's generator, whole or from a resolution on, with MMagic's state-dict keys.
@@ -76,3 +108,14 @@ class BigGANDeepBank(BigGANBase):
 
     def conditioned(self, code: Tensor) -> Tensor:
         return code.roll(-self.shared_dim, dims=1)
+
+    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
+        return self._folded(codes, dtype)
+
+    def _fold_block(
+        self, block: nn.Module, index: int, code: Tensor | None, roll: int, dtype: torch.dtype
+    ) -> FoldedLayer:
+        return FoldedDeepResBlock(block, index, code, roll, dtype)
+
+    def _channels_last(self, rows: Tensor) -> Tensor:
+        return rows

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from glean_plus.models.banks.mmagic import STYLEGAN1, accepts_mmagic
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
 from glean_plus.models.banks.stylegan2 import channel_table
-from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedParameter, fir_filter
+from glean_plus.models.folding import FoldedBank, FoldedConv, FoldedLayer
+from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedParameter, fir_filter, repeating_kernel
 from glean_plus.utils.precision import at_least_float32, full_precision
 
 # From this side on, up-sampling and convolution are one transposed convolution, as in the authors' code: below it, the
@@ -47,14 +48,6 @@ def adaptive_instance_norm(
     with full_precision(x.device):
         weight, bias = (at_least_float32(part.expand(n, -1).reshape(-1)) for part in (scale, shift))
         return F.batch_norm(merged, None, None, weight, bias, training=True, eps=eps).view(n, c, h, w)
-
-
-def repeating_kernel(weight: Tensor) -> Tensor:
-    """(O, I, 3, 3) -> (I, O, 4, 4), with which a transposed convolution (stride 2, padding 1) repeats and convolves."""
-    weight = F.pad(weight.flip(2, 3), (1, 1, 1, 1))                          # [OI55]
-    weight = weight[..., :-1] + weight[..., 1:]                              # [OI54]
-    weight = weight[..., :-1, :] + weight[..., 1:, :]                        # [OI44]
-    return weight.transpose(0, 1)
 
 
 def upsample_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -148,6 +141,74 @@ class StyleBlock(nn.Module):
         return F.leaky_relu(x, LRELU_SLOPE)
 
 
+class FoldedUpConv(nn.Module):
+    """A folded :class:`UpConv`."""
+
+    def __init__(self, layer: UpConv, dtype: torch.dtype) -> None:
+        super().__init__()
+        conv, blur = layer
+        bias = conv.conv.bias.detach()
+        self.conv = FoldedConv.of(conv.conv.weight, None if layer.official else bias, dtype, 'repeat')
+        self.bias = bias.to(dtype, copy=True).view(1, -1, 1, 1) if layer.official else None
+        self.blur = blur.kernel.clone()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        if self.bias is None:
+            return fir_filter(F.leaky_relu_(x, LRELU_SLOPE), self.blur, (1, 1))
+        return fir_filter(x, self.blur, (1, 1)).add_(self.bias)  # the blur would lessen it at the edge
+
+
+class FoldedStyle(FoldedLayer):
+    """A style layer: a convolution, noise, leaky ReLU and AdaIN.
+
+    Args:
+        conv: The folded convolution; nothing for the layer that starts from the constant.
+        strength: Of the noise, (1,) or (1, C, 1, 1).
+        norm: The module of the AdaIN.
+        index: Of its code.
+        noise: Its fixed noise map (1, 1, H, W).
+        code: The code (1, style_channels) of all images, or None if each has its own.
+        dtype: Of the maps.
+    """
+
+    def __init__(
+        self,
+        conv: nn.Module,
+        strength: Tensor,
+        norm: AdaIN,
+        index: int,
+        noise: Tensor,
+        code: Tensor | None,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.conv, self.index = conv, index
+        # One strength for all channels is in the map; others would make it as large as the features.
+        self.strength = None if strength.numel() == 1 else strength.detach().to(dtype, copy=True)
+        self.noise = (noise if self.strength is not None else strength * noise).detach().clone()
+        self.affine, self.eps = (norm.affine.weight.detach().clone(), norm.affine.bias.detach().clone()), norm.eps
+        self.constant = None if code is None else self._scales(code.detach())
+
+    def _scales(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, style_channels) -> scale and shift (N, C), float32."""
+        scale, shift = F.linear(code.float(), *self.affine).chunk(2, dim=1)
+        return scale, shift
+
+    def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
+        x = self.conv(x)
+        if noise is not None:
+            noise = noise.to(x.dtype)
+            x = x + noise if self.strength is None else torch.addcmul(x, self.strength, noise)
+        x = F.leaky_relu(x, LRELU_SLOPE)
+        scale, shift = self._scales(code) if self.constant is None else self.constant
+        images = max(len(x), len(scale))
+        # One image after the other: channels of several cannot be merged where they are next to each other in memory.
+        parts = (part.expand(images, *part.shape[1:]).split(1) for part in (x, scale, shift))
+        normed = [adaptive_instance_norm(*each, eps=self.eps) for each in zip(*parts)]
+        return normed[0] if images == 1 else torch.cat(normed)
+
+
 @MODELS.register_module()
 class StyleGAN1Bank(StyleBank):
     """StyleGAN's generator, whole or from a resolution on, with MMagic's state-dict keys.
@@ -221,6 +282,24 @@ class StyleGAN1Bank(StyleBank):
         self, resolution: int, feature: Tensor, codes: Sequence[Tensor], noises: Sequence[Tensor | None]
     ) -> Tensor:
         return self.convs[str(self._index(resolution))](feature, codes, noises)
+
+    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
+        layers = {}
+        for res in self.resolutions:
+            block, first = self.convs[str(self._index(res))], self.layers_of(res)[0]
+            convs = (
+                nn.Identity() if block.first else FoldedUpConv(block.conv1, dtype),
+                FoldedConv.of(block.conv2.conv.weight, block.conv2.conv.bias, dtype),
+            )
+            parts = zip(convs, (block.noise_injector1, block.noise_injector2), (block.adain1, block.adain2))
+            layers[res] = [
+                FoldedStyle(conv, injector.weight, norm, index, getattr(self, f'injected_noise_{index}'), codes[index],
+                            dtype)
+                for index, (conv, injector, norm) in enumerate(parts, first)
+            ]  # fmt: skip
+        whole = self.start_res == 4
+        start = self._constant().detach().to(dtype, copy=True) if whole else None
+        return FoldedBank(layers, start, constant=whole and codes[0] is not None)
 
     def to_rgb(self, resolution: int, feature: Tensor) -> Tensor:
         """Picture (N, out_channels, H, W) of ``resolution`` from its feature."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from glean_plus.models.banks.mmagic import STYLEGAN2, accepts_mmagic
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
+from glean_plus.models.folding import FoldedBank, FoldedConv, FoldedLayer
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedLinear, modulated_conv2d, upsample_fir
 from glean_plus.utils.precision import at_least_float32
 
@@ -79,6 +80,57 @@ class StyleConv(nn.Module):
         if noise is not None:
             x = x + (self.noise_injector.weight * SQRT2 * noise).to(x.dtype)
         return F.leaky_relu(x, LRELU_SLOPE, inplace=True)
+
+
+class FoldedStyleConv(FoldedLayer):
+    """A style layer. With a constant code it is a convolution; with one for each image, a convolution between scales.
+
+    Args:
+        layer: The module.
+        index: Of its code.
+        noise: Its fixed noise map (1, 1, H, W).
+        code: The code (1, style_channels) of all images, or None if each has its own.
+        dtype: Of the maps.
+
+    Attributes:
+        constant: It has the same code for all images, whose scales are in its weights.
+        conv: The convolution, with the bias if the code is constant.
+        bias: (K,), float32.
+    """
+
+    only_convolves = True
+
+    def __init__(
+        self, layer: StyleConv, index: int, noise: Tensor, code: Tensor | None, dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        self.index, self.constant, self.dtype = index, code is not None, dtype
+        modulation = layer.conv.style_modulation
+        self.modulation = modulation.linear.weight.detach().clone(), (modulation.bias * modulation.lr_mul).detach()
+        weight = (layer.conv.weight_orig[0] * layer.conv.scale).detach().float()
+        self.energy = weight.square().sum(dim=(2, 3))                                # [KC], for the demodulation
+        if code is not None:
+            scale, out_scale = self.scales(code.detach())
+            weight = weight * scale[0, :, None, None] * out_scale[0, :, None, None, None]
+        self.bias = (layer.activate.bias * SQRT2).detach()
+        self.noise = (layer.noise_injector.weight * SQRT2 * noise).detach()
+        fir = layer.conv.blur.kernel.clone() if hasattr(layer.conv, 'blur') else None
+        bias = self.bias if self.constant else None
+        self.conv = FoldedConv.of(weight, bias, dtype, None if fir is None else 'fir', fir)
+        self.shift = self.bias.to(dtype).view(1, -1, 1, 1)
+
+    def scales(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes (N, style_channels) -> scales of the inputs (N, C) and of the results (N, K), float32."""
+        scale = F.linear(code.float(), *self.modulation)
+        return scale, SQRT2 * (scale.square() @ self.energy.t() + 1e-8).rsqrt()
+
+    def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
+        if self.constant:
+            x = self.conv(x)
+        else:
+            scale, out_scale = (each.to(self.dtype)[:, :, None, None] for each in self.scales(code))
+            x = torch.addcmul(self.shift, self.conv(x * scale), out_scale)
+        return F.leaky_relu_(x if noise is None else x.add_(noise.to(x.dtype)), LRELU_SLOPE)
 
 
 class ToRGB(nn.Module):
@@ -190,6 +242,17 @@ class StyleGAN2Bank(StyleBank):
         for layer, code, noise in zip(self.layers_of(resolution), codes, noises):
             feature = self.convs[str(layer - 1)](feature, code, noise)
         return feature
+
+    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
+        layers = {}
+        for res in self.resolutions:
+            layers[res] = []
+            for index in self.layers_of(res):
+                layer, noise = self.conv1 if index == 0 else self.convs[str(index - 1)], f'injected_noise_{index}'
+                layers[res].append(FoldedStyleConv(layer, index, getattr(self, noise), codes[index], dtype))
+        whole = self.start_res == 4
+        start = self._constant().detach().to(dtype, copy=True) if whole else None
+        return FoldedBank(layers, start, constant=whole and codes[0] is not None)
 
     def to_rgb(self, resolution: int, codes: Sequence[Tensor], feature: Tensor, skip: Tensor | None = None) -> Tensor:
         """Picture (N, out_channels, H, W) of ``resolution`` from its feature and the picture of half the size."""
