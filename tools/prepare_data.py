@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0; 1 with more problems than allowed; 2 if the set cannot be prepared; 130 when interrupted."""
     from glean_plus.prepare import DataError, Settings, SettingsError, check, prepare
-    from glean_plus.utils.terminal import printable
+    from glean_plus.utils.text import printable
 
     command = parser()
     args = command.parse_args(arguments)
@@ -156,7 +156,7 @@ def crops(args: argparse.Namespace, command: argparse.ArgumentParser) -> int:
 
 def tell(report: Report, args: argparse.Namespace, keep_gray: bool) -> None:
     """Print what was done, and what can be done about files that were left out."""
-    from glean_plus.utils.terminal import printable
+    from glean_plus.utils.text import printable
 
     for note in report.notes:
         print(printable(note))

@@ -24,7 +24,8 @@ from glean_plus.analysis.study.execute import Launch, Progress, carry_out, durat
 from glean_plus.analysis.study.report import write_report
 from glean_plus.analysis.study.runs import Run, measurements, plan, speeds
 from glean_plus.cli.tools import Overrides
-from glean_plus.utils.terminal import Parser, printable
+from glean_plus.utils.terminal import Parser
+from glean_plus.utils.text import printable
 
 STUDIES = Path(__file__).resolve().parents[1] / 'configs' / 'studies'
 

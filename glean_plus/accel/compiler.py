@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch  # its OpenMP is the kernel's: two of them in a process would fight for the processors
 
+from glean_plus.errors import GleanError
+
 SOURCE = Path(__file__).with_name('kernel.cpp')
 # Sums in any order, but no assumption about NaN and Inf, which must be seen.
 FLAGS = (
@@ -26,7 +28,7 @@ OTHER_COMPILER = "Name another compiler in CXX, or take a speed without 'compile
 OTHER_FOLDER = "Name a folder that can be written to in XDG_CACHE_HOME, or take a speed without 'compiled'."
 
 
-class CompilerError(RuntimeError):
+class CompilerError(GleanError, RuntimeError):
     """The kernel cannot be built here."""
 
 

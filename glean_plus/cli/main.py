@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glean_plus.cli.face_options import add_face_arguments, given_options
-from glean_plus.utils.terminal import OutputError, Parser, lasting_streams, printable, program
+from glean_plus.utils.terminal import OutputError, Parser, lasting_streams, program
+from glean_plus.utils.text import printable
 from glean_plus.web.arguments import add_web_arguments
 from glean_plus.weights.resources import DEFAULT_MODEL
 

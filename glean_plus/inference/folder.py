@@ -26,7 +26,7 @@ from glean_plus.inference.watch import Watch
 from glean_plus.inference.write import fitting, write
 from glean_plus.prepare.images import save_text
 from glean_plus.utils.files import sweep, whole_or_not_at_all
-from glean_plus.utils.terminal import printable
+from glean_plus.utils.text import printable
 
 
 @dataclass

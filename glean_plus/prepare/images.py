@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from glean_plus.utils.files import whole_or_not_at_all
-from glean_plus.utils.text import printable
 
 
 def bad_scales(size: int, scales: Sequence[int]) -> list[int]:
@@ -41,7 +40,7 @@ def save_text(text: str, path: Path) -> None:
     try:
         data = text.encode('utf-8', errors='surrogateescape')  # names of files may have any bytes
     except UnicodeEncodeError:
-        data = printable(text).encode()
+        data = text.encode(errors='backslashreplace')
     with whole_or_not_at_all(path) as file:
         file.write(data)
 

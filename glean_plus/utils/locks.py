@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from glean_plus.errors import GleanError
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -23,7 +25,7 @@ WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 TRIES, PAUSE = 5, 0.02
 
 
-class Locked(Exception):
+class Locked(GleanError):
     """Another process holds the lock; the text says which."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import glean_plus
+from glean_plus.errors import GleanError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -41,7 +42,7 @@ def own_config_file(name: str) -> Path:
     raise FileNotFoundError(f'There is no config {name!r} in glean_plus; try {_similar(name)}.')
 
 
-class ConfigError(ValueError):
+class ConfigError(GleanError, ValueError):
     """A config that cannot be read."""
 
 

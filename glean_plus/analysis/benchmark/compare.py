@@ -17,9 +17,10 @@ from torch import Tensor
 from glean_plus.analysis.benchmark.contenders import CONTENDERS, config_of
 from glean_plus.analysis.benchmark.worker import CEILING, CHANNELS
 from glean_plus.analysis.complexity import complexity
+from glean_plus.errors import GleanError
 
 
-class BenchmarkError(RuntimeError):
+class BenchmarkError(GleanError, RuntimeError):
     """A contender that could not be run."""
 
 

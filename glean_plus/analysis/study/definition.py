@@ -11,6 +11,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from glean_plus.errors import GleanError
+
 BUDGETS = ('iters', 'images', 'seconds')
 # What must be the same for every row that is trained, so that the rows differ in the generator alone.
 SAME = (
@@ -19,7 +21,7 @@ SAME = (
 )  # fmt: skip
 
 
-class StudyError(ValueError):
+class StudyError(GleanError, ValueError):
     """A study that cannot be carried out as it is written."""
 
 
