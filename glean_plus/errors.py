@@ -11,3 +11,7 @@ class GleanError(Exception):
 
     def __str__(self) -> str:
         return super().__str__().encode('utf-8', 'backslashreplace').decode()
+
+
+class MissingPackageError(GleanError, ImportError):
+    """A package of an extra is not installed."""

@@ -13,8 +13,8 @@ from glean_plus.weights.errors import WeightsError
 
 from conftest import ROOT
 
-# A page's status for a request, an end of an output, and a missing package, which is an ImportError.
-OTHERS = {'Refused', 'OutputError', 'StackError'}
+# A page's status for a request, the end of an output, a wrong command line, and a missing package.
+OTHERS = {'Refused', 'OutputError', 'UsageError', 'StackError'}
 
 
 def test_every_public_error_has_the_base() -> None:
@@ -27,8 +27,8 @@ def test_every_public_error_has_the_base() -> None:
     def is_a(name: str, wanted: str) -> bool:
         return name == wanted or any(is_a(base, wanted) for base in classes.get(name, ()))
 
-    raised = {name for name in classes if not name.startswith('_')
-              and any(is_a(name, kind) for kind in ('Exception', 'ValueError', 'RuntimeError', 'ImportError', 'OSError'))}
+    kinds = ('Exception', 'ValueError', 'RuntimeError', 'ImportError', 'FileNotFoundError')
+    raised = {name for name in classes if name[0] != '_' and any(is_a(name, kind) for kind in kinds)}
     assert len(raised) > 15
     assert {name for name in raised if not is_a(name, 'GleanError')} == OTHERS
 

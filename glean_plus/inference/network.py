@@ -22,6 +22,7 @@ from glean_plus.models.banks import LatentBank
 from glean_plus.models.baselines import BankFreeGLEAN, ESRGANPlus
 from glean_plus.models.codes import PredictedCodes
 from glean_plus.training.ema import with_own_bank
+from glean_plus.utils.choices import SPEEDS
 from glean_plus.utils.color import rgb_to_lab
 from glean_plus.utils.devices import DeviceError, usable_device
 from glean_plus.weights import read_state_dict
@@ -29,7 +30,6 @@ from glean_plus.weights.errors import shown
 from glean_plus.weights.prefixes import at_top
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-SPEEDS = ('exact', 'folded', 'compiled')
 
 
 def choose_device(name: str) -> torch.device:
