@@ -131,7 +131,8 @@ def draw_emoji(root: Path, sides: dict[str, slice], every_group: bool = False) -
 
     Of all groups, both lists are there.
     """
-    tool = load_tool('prepare_twemoji')
+    from glean_plus.prepare import twemoji as tool
+
     for folder in ('GT', 'BIx4_down', 'BIx8_down'):
         (root / folder).mkdir()
     kept = tool.GROUPS if every_group else tool.PEOPLE

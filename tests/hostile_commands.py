@@ -12,14 +12,15 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from glean_plus.cli.tools import add_common_arguments, apply_overrides
+from glean_plus.cli.commands import parser_of
 from glean_plus.inference import RestoreError
 from glean_plus.inference.jobs import find_jobs
 from glean_plus.prepare.run import listing_of
 from glean_plus.prepare.settings import Settings
+from glean_plus.utils.files import write_whole
 from glean_plus.weights import WeightsError
 from glean_plus.weights.fetch import cached_path
-from glean_plus.weights.integrity import write_whole
+from glean_plus.weights.resources import ConfigError, apply_overrides
 
 from fuzzing import Finding
 from hostile_bytes import CANARY, Rng, mutated, outcome
@@ -28,9 +29,7 @@ from hostile_pictures import pictures
 
 @functools.lru_cache
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser()
-    add_common_arguments(made)
-    return made
+    return parser_of('train')
 
 
 def make_overrides(rng: Rng, folder: Path) -> list[str]:
@@ -109,7 +108,9 @@ def use_overrides(given: list[str], folder: Path) -> list[str]:
                 args = parser().parse_args(['config.py', '--cfg-options', *given])
                 apply_overrides(Config(copy.deepcopy(CONFIG)), args.cfg_options)
         except SystemExit as ended:
-            raise WeightsError(ended.code if isinstance(ended.code, str) else said.getvalue()) from ended
+            raise WeightsError(said.getvalue()) from ended
+        except ConfigError as error:
+            raise WeightsError(str(error)) from error
 
     return [outcome(load, '--cfg-options').replace('WeightsError', 'SystemExit')]
 

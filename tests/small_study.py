@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
+from glean_plus.analysis.study import run as study_run
 from glean_plus.analysis.study import worker as study_worker
-from glean_plus.analysis.study.files import write_json
 from glean_plus.analysis.study.runs import Run
+from glean_plus.utils.files import save_json
 
 from conftest import CONFIGS, load_tool
 
@@ -95,14 +97,15 @@ def pretend(run: Run) -> None:
     """Leave behind what a run leaves; the number is the seed and the label's length."""
     if 'train' in run.missing:
         marker = dict(fingerprint=run.train_fingerprint, iters=run.iters, images=4, seconds_per_iter=2.0, seconds=1.0)
-        write_json(run.folder / 'train.json', marker)
+        save_json(marker, run.folder / 'train.json')
     if run.test_fingerprint:
         values = {name: len(run.row.label) + run.seed + index / 10 for index, name in enumerate('abcd')}
         keys = ['PSNR', 'LR-PSNR', 'KID-ST-LPIPS-alex', 'SSIM'][:len(run.config['test_evaluator']['metrics'])]
         metrics = {key: float(np.mean([*values.values()])) for key in keys}
-        write_json(run.folder / 'test.json', dict(
-            fingerprint=run.test_fingerprint, metrics=metrics, per_picture={'PSNR': values}, seconds=1.0))  # fmt: skip
+        content = dict(fingerprint=run.test_fingerprint, metrics=metrics, per_picture={'PSNR': values}, seconds=1.0)
+        save_json(content, run.folder / 'test.json')
 
 
 def study(path: Path, out: Path, launcher: Callable, *options: str) -> int:
-    return load_tool('study').main([str(path), '--out', str(out), *options], launcher)
+    with mock.patch.object(study_run, 'launch_process', launcher):
+        return load_tool('study').main([str(path), '--out', str(out), *options])

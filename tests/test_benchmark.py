@@ -17,6 +17,7 @@ from glean_plus.accel import compiler, openvino
 from glean_plus.analysis.benchmark import compare, contenders, worker
 from glean_plus.analysis.benchmark.compare import BenchmarkError, Measured, Setting, markdown
 from glean_plus.analysis.benchmark.plot import plot
+from glean_plus.analysis.benchmark.run import left_out
 
 from conftest import CONFIGS, ROOT, load_tool, run_tool
 
@@ -119,16 +120,15 @@ def test_memory_is_what_a_network_needs() -> None:
 
 
 def test_what_cannot_run_here_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    tool = load_tool('benchmark')
     names = ['GLEAN', 'GLEAN, folded', 'GLEAN, compiled', 'GLEAN, compiled, bf16', 'GLEAN, openvino']
     monkeypatch.setattr(openvino, 'core', lambda: None)
-    assert tool.left_out(names, 'cuda') == names[2:]
+    assert left_out(names, 'cuda') == names[2:]
     monkeypatch.setenv('CXX', str(tmp_path / 'no compiler'))
-    assert tool.left_out(names, 'cpu') == names[2:4]
+    assert left_out(names, 'cpu') == names[2:4]
     monkeypatch.undo()
     monkeypatch.setattr(compiler, 'compiler', list)
     monkeypatch.setattr(openvino, 'core', Mock(side_effect=openvino.OpenVINOError))
-    assert tool.left_out(names, 'cpu') == names[4:]
+    assert left_out(names, 'cpu') == names[4:]
 
 
 def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

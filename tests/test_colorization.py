@@ -19,11 +19,13 @@ from skimage.color import lab2rgb, rgb2lab
 from torch import Tensor, nn
 
 from glean_plus.models import ColorizationHead
+from glean_plus.prepare import twemoji
 from glean_plus.training import BF16OptimWrapper
+from glean_plus.training.launch import Metrics
 from glean_plus.utils.color import lab_to_rgb, rgb_to_lab, tint
 from glean_plus.weights import CATALOGUE
 
-from conftest import CONFIGS, load_tool, shake
+from conftest import CONFIGS, shake
 
 COLOR = [f'{model}_{what}_color' for what in ('imagenet', 'twemoji') for model in ('glean', 'lightglean')]
 CORNERS = torch.tensor([[r, g, b] for r in (0.0, 1.0) for g in (0.0, 1.0) for b in (0.0, 1.0)])
@@ -297,9 +299,8 @@ def test_config_takes_lightness_of_colour_pictures(name: str) -> None:
 
 def test_mean_colour_is_that_of_the_training_pictures() -> None:
     """Of every fourth here."""
-    tool = load_tool('prepare_twemoji')
-    names = [name for name, _, _, side in tool.read_split() if side == 'train'][::4]
-    mean = np.mean([rgb2lab(tool.draw(name, 64))[..., 1:].mean(axis=(0, 1)) for name in names], axis=0)
+    names = [name for name, _, _, side in twemoji.read_split() if side == 'train'][::4]
+    mean = np.mean([rgb2lab(twemoji.draw(name, 64))[..., 1:].mean(axis=(0, 1)) for name in names], axis=0)
     given = Config.fromfile(CONFIGS / 'glean_twemoji_color.py').model.test_cfg.constant_ab.mean
     np.testing.assert_allclose(given, mean, atol=1)
 
@@ -351,7 +352,7 @@ def test_config_trains_and_colours_real_photographs(name: str, photographs: Path
     config = scaled_down(name, photographs, tmp_path / 'work')
     runner = Runner.from_cfg(config)
     runner.train()
-    hook = load_tool('test').Metrics()
+    hook = Metrics()
     runner.register_hook(hook)
     runner.test()
     baselines = ('', 'gray/', 'mean/') if 'twemoji' in name else ('', 'gray/')

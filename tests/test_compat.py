@@ -14,7 +14,7 @@ import torch
 from mmengine.config import Config
 
 from glean_plus import compat
-from glean_plus.cli.tools import read_config
+from glean_plus.weights.resources import read_config
 
 from conftest import CONFIGS, ROOT
 
@@ -121,7 +121,7 @@ def test_a_base_that_is_not_ours_is_named_and_mmagic_s_still_works(tmp_path: Pat
     path.write_text("_base_ = 'glean_plus::lightglean_twemoji_4.py'")
     with pytest.raises(FileNotFoundError, match="'lightglean_twemoji_4.py' in glean_plus; try lightglean_twemoji"):
         Config.fromfile(path)
-    with pytest.raises(SystemExit, match='no config .* in glean_plus; try'):
+    with pytest.raises(FileNotFoundError, match='no config .* in glean_plus; try'):
         read_config(path)
     path.write_text("_base_ = 'mmagic::glean/glean_x16_2xb8_cat.py'")
     assert Config.fromfile(path).model.type == 'SRGAN'

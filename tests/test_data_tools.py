@@ -291,7 +291,7 @@ def test_a_folder_of_gray_photographs_has_a_way_out(tmp_path: Path, capsys: pyte
     assert '3 gray' in said and 'give the same command with --keep-gray' in said and not list(out.glob('meta_info*'))
     assert tool(*ask, '--keep-gray') == 0
     said = capsys.readouterr().out
-    assert '4 pictures in' in said and '3 of them new' in said and 'keep-gray' not in said
+    assert '4 images in' in said and '3 of them new' in said and 'keep-gray' not in said
     assert set(words(out / 'meta_info_GT.txt')) == {'0.png', '1.png', '2.png', 'colored.png'}
     for place, side in (('GT', 64), ('BIx4_down', 16)):
         assert pixels(out / place / '0.png').shape == (side, side, 3)
@@ -362,7 +362,7 @@ def test_other_settings_are_refused_and_scales_added(tmp_path: Path, capsys: pyt
         assert tool(*ask, '--scales', 8, *other) == 2
         assert 'was prepared with' in capsys.readouterr().err
     assert tool(*ask, '--scales', 16) == 0
-    assert '3 pictures in' in capsys.readouterr().out
+    assert '3 images in' in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert pixels(tmp_path / 'out' / 'BIx16_down' / '00000001_000.png').shape == (4, 4, 3)
     assert json.loads((tmp_path / 'out' / 'prepared.json').read_text())['scales'] == [8, 16]

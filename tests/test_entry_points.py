@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import re
@@ -15,9 +14,12 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from glean_plus.cli.tools import add_common_arguments, load_config, silence_libraries
+from glean_plus.cli.commands import parser_of
+from glean_plus.training.launch import load_config
+from glean_plus.utils.terminal import silence_libraries
+from glean_plus.weights.resources import ConfigError
 
-from conftest import CONFIGS, ROOT, load_tool, run_tool
+from conftest import CONFIGS, ROOT, run_tool
 from killing import small_config, write_data
 
 
@@ -27,10 +29,8 @@ def _rank(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def loaded(*options: str, config: str = 'lightglean_twemoji_4x') -> Config:
-    parser = argparse.ArgumentParser()
-    add_common_arguments(parser)
-    with warnings.catch_warnings():
-        return load_config(parser.parse_args([str(CONFIGS / f'{config}.py'), *options]))
+    args = parser_of('train').parse_args([str(CONFIGS / f'{config}.py'), *options])
+    return load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
 
 
 def written(folder: Path, **options: Any) -> tuple[Path, Config]:
@@ -75,7 +75,7 @@ def test_it_trains_without_workers_as_with_persistent_ones(tmp_path: Path, monke
     (['optim_wrapper=None'], 'optim_wrapper is None .*but train_dataloader and train_cfg are not'),
 ])  # fmt: skip
 def test_a_loop_that_lacks_a_part_is_a_sentence(options: list[str], said: str) -> None:
-    with pytest.raises(SystemExit, match=said):
+    with pytest.raises(ConfigError, match=said):
         loaded('--cfg-options', *options)
     assert loaded('--cfg-options', 'val_dataloader=None', 'val_cfg=None', 'val_evaluator=None').val_cfg is None
 
@@ -183,7 +183,6 @@ def test_tensorboard_has_the_losses_and_metrics(tmp_path: Path, monkeypatch: pyt
     assert [*(tmp_path / 'work').rglob('scalars.json')]  # the local one is still written
 
 
-def test_the_tools_take_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tools_take_the_option() -> None:
     for name, more in (('train', []), ('test', ['x.pth'])):
-        monkeypatch.setattr(sys, 'argv', [name, 'config.py', *more, '--verbose'])
-        assert load_tool(name).parse_args().verbose
+        assert parser_of(name).parse_args(['config.py', *more, '--verbose']).verbose

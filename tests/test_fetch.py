@@ -422,7 +422,7 @@ def test_tool_lists_and_fetches(
 ) -> None:
     tool = load_tool('fetch_weights')
     card = dataclasses.replace(CATALOGUE['glean_cat_8x'], url=f'{site.root}/{NAME}', sha256=DIGEST)
-    monkeypatch.setitem(tool.CATALOGUE, card.name, card)
+    monkeypatch.setitem(CATALOGUE, card.name, card)
 
     def run(*arguments: object) -> str:
         monkeypatch.setattr(sys, 'argv', ['fetch_weights.py', *map(str, arguments)])

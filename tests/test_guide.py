@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from glean_plus.cli import main as command
+from glean_plus.prepare import twemoji
 from glean_plus.weights.torch_files import load_plain
 
-from conftest import CONFIGS, load_tool, run_tool
+from conftest import CONFIGS, run_tool
 
 GUIDE = (CONFIGS / 'GUIDE.md').read_text()
 COMMANDS = [line.strip() for line in re.findall(r'^    (?:mim|glean-plus) .*$', GUIDE, re.MULTILINE)]
@@ -61,13 +62,12 @@ def run(line: str, patch: pytest.MonkeyPatch) -> None:
 def test_the_guide_from_pictures_to_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('LOCAL_RANK', '0')
-    tool = load_tool('prepare_twemoji')
-    names = [name for name, _, group, _ in tool.read_split() if group in tool.PEOPLE][::40]
+    names = [name for name, _, group, _ in twemoji.read_split() if group in twemoji.PEOPLE][::40]
     for side, some in (('train', names[:8]), ('test', names[8:48])):
         (tmp_path / 'pictures' / side).mkdir(parents=True)
         for name in some:
-            Image.fromarray(tool.draw(name, 40)).save(tmp_path / 'pictures' / side / f'{name}.png')
-    Image.fromarray(tool.draw(names[0], 20)).save('small.png')
+            Image.fromarray(twemoji.draw(name, 40)).save(tmp_path / 'pictures' / side / f'{name}.png')
+    Image.fromarray(twemoji.draw(names[0], 20)).save('small.png')
 
     for line in COMMANDS:
         run(line, monkeypatch)

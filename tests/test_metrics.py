@@ -32,11 +32,12 @@ from glean_plus import metrics as metrics_package
 from glean_plus.metrics.base import Unmeasurable
 from glean_plus.metrics.distribution import frechet_distance, kernel_distance
 from glean_plus.pretrained.identity import ARCFACE, arcface
+from glean_plus.training.launch import Metrics
 from glean_plus.utils.imresize import matlab_resize
 from glean_plus.weights import WeightsError
 from glean_plus.weights import cache as shared
 
-from conftest import CONFIGS, forked, load_tool
+from conftest import CONFIGS, forked
 
 Images = tuple[torch.Tensor, torch.Tensor]
 
@@ -420,7 +421,7 @@ def test_missing_inception_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def reported(config: Config, name: str) -> dict[str, float]:
     config = copy.deepcopy(config)
     config.experiment_name, config.work_dir = name, str(Path(config.work_dir) / name)
-    runner, metrics = Runner.from_cfg(config), load_tool('test').Metrics()
+    runner, metrics = Runner.from_cfg(config), Metrics()
     runner.register_hook(metrics)
     runner.test()
     return metrics.values

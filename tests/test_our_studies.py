@@ -13,7 +13,8 @@ import torch
 from mim.utils import recursively_find
 from mmagic.registry import MODELS
 
-from glean_plus.analysis.study.definition import read_study
+import glean_plus
+from glean_plus.analysis.study.definition import read_study, study_file
 from glean_plus.analysis.study.runs import plan
 
 from conftest import CONFIGS, ROOT, Valueless, cost_of, load_tool
@@ -74,11 +75,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize('name', ['twemoji_4x', 'twemoji_8x'])
-def test_installed_study_finds_its_files(name: str, installed: Path, tmp_path: Path, capsys: Any) -> None:
+def test_installed_study_finds_its_files(
+    name: str, installed: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glean_plus, '__file__', str(installed / '__init__.py'))
     tool = load_tool('study', installed / '.mim' / 'tools')
     assert tool.main([name, '--out', str(tmp_path), '--dry-run']) == 0
     assert 'GLEAN, seed 2: to do: train and test' in capsys.readouterr().out
-    study = read_study(tool.study_file(name))
+    study = read_study(study_file(name))
     assert (study.groups or {})['1f477-1f3fb'] == '1f477'
     for run in plan(study, tmp_path):
         weights = Path(run.config['model']['discriminator']['pretrained']['checkpoint'])

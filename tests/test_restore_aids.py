@@ -26,10 +26,11 @@ from glean_plus.inference.image import Picture
 from glean_plus.inference.ood import Assessor, assess
 from glean_plus.inference.thresholds import Bound, bounds_path, judged
 from glean_plus.metrics import LRConsistency
+from glean_plus.prepare import twemoji
 from glean_plus.utils.imresize import matlab_resize
 from glean_plus.weights import fetch
 
-from conftest import BANK_FILE, CONFIGS, load_tool
+from conftest import BANK_FILE, CONFIGS
 from small_restorers import generator_config, photo, write_checkpoint
 
 pytestmark = pytest.mark.usefixtures('exact_speed')
@@ -40,11 +41,10 @@ GLEAN, LIGHT, COLOR = 'glean_twemoji_multiclass_4x', 'lightglean_twemoji_4x', 'l
 @pytest.fixture(scope='module')
 def emoji() -> list[tuple[np.ndarray, np.ndarray]]:
     """Held-out people, inputs of 16 px and truths of 64."""
-    tool = load_tool('prepare_twemoji')
-    names = [name for name, _, group, side in tool.read_split() if side == 'test' and group in tool.PEOPLE][::16]
+    names = [name for name, _, group, side in twemoji.read_split() if side == 'test' and group in twemoji.PEOPLE][::16]
     pairs = []
     for name in names:
-        truth = tool.draw(name, 64)
+        truth = twemoji.draw(name, 64)
         small = matlab_resize(torch.from_numpy(truth.copy()).permute(2, 0, 1).float(), (16, 16))
         pairs.append((small.round().clamp(0, 255).byte().permute(1, 2, 0).numpy(), truth))
     return pairs

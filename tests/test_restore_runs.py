@@ -27,7 +27,7 @@ from glean_plus.inference import Restorer
 from glean_plus.inference import folder as restore_folder
 from glean_plus.utils.files import sweep, whole_or_not_at_all
 from glean_plus.utils.locks import Locked, hold, holder
-from glean_plus.utils.terminal import printable
+from glean_plus.utils.text import printable
 
 from conftest import ROOT, fork
 from small_restorers import generator_config, photo

@@ -12,7 +12,10 @@ from mmagic.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from conftest import CONFIGS, draw_emoji, load_tool
+from glean_plus.prepare import twemoji
+from glean_plus.training.launch import Metrics
+
+from conftest import CONFIGS, draw_emoji
 
 # Name -> what it is to beat.
 SHIPPED = {
@@ -45,7 +48,7 @@ def run_test(name: str, held_out: Path, work_dir: Path, perceptual: bool) -> dic
     config.custom_hooks[0].save_predictions = False
     config.env_cfg.dist_cfg.backend = 'gloo'
     runner = Runner.from_cfg(config)
-    hook = load_tool('test').Metrics()
+    hook = Metrics()
     runner.register_hook(hook)
     runner.test()
     return hook.values
@@ -78,12 +81,11 @@ def test_restorers_beat_what_they_are_to_beat(name: str, held_out: Path, tmp_pat
 
 def held_out_of_each_group() -> list[torch.Tensor]:
     """Up to 24 held-out emoji of each Unicode group, (N, 3, 64, 64), -1 to 1."""
-    tool = load_tool('prepare_twemoji')
     groups = []
-    for group in tool.GROUPS:
-        names = [name for name, _, its_group, side in tool.read_split() if its_group == group and side == 'test']
+    for group in twemoji.GROUPS:
+        names = [name for name, _, its_group, side in twemoji.read_split() if its_group == group and side == 'test']
         names = names[:: max(1, len(names) // 24)][:24]
-        pictures = np.stack([tool.draw(name, 64) for name in names])
+        pictures = np.stack([twemoji.draw(name, 64) for name in names])
         groups.append(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1)
     return groups
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -14,8 +13,10 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from glean_plus.prepare.crops import CropSettings, prepare_crops
+from glean_plus.prepare.photos import read_list
+from glean_plus.training.launch import Metrics
 
-from conftest import CONFIGS, load_tool
+from conftest import CONFIGS
 
 SHIPPED = sorted(path.stem for path in (CONFIGS / 'weights').glob('lightglean_photo_*.safetensors'))
 FOLDERS = dict(
@@ -27,9 +28,7 @@ FOLDERS = dict(
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The seven photographs of these packages, prepared as all test photographs are."""
     folder = tmp_path_factory.mktemp('photos')
-    tool = load_tool('prepare_photos')
-    with open(tool.LIST, newline='') as file:
-        rows = [row for row in csv.DictReader(file) if row['package'] in FOLDERS]
+    rows = [row for row in read_list() if row['package'] in FOLDERS]
     with open(folder / 'sources.csv', 'w') as sources:
         sources.write('file,split\n')
         for row in rows:
@@ -52,7 +51,7 @@ def metrics_of(name: str, photographs: Path, work_dir: Path) -> dict[str, float]
     config.custom_hooks[0].save_predictions = False
     config.env_cfg.dist_cfg.backend = 'gloo'
     runner = Runner.from_cfg(config)
-    hook = load_tool('test').Metrics()
+    hook = Metrics()
     runner.register_hook(hook)
     runner.test()
     return hook.values

@@ -21,8 +21,9 @@ from mmengine.config import Config
 from PIL import Image
 from safetensors.torch import load_file
 
-from glean_plus.cli.tools import read_config
+from glean_plus.prepare import twemoji
 from glean_plus.utils.imresize import matlab_bicubic
+from glean_plus.weights.resources import ConfigError, read_config
 
 from conftest import CONFIGS, ROOT, load_tool
 
@@ -83,10 +84,10 @@ def test_config_is_a_path_or_a_name(given: str | Path) -> None:
 
 
 def test_config_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"no config 'glean_cat_17x', neither .* try glean_cat_16x"):
+    with pytest.raises(FileNotFoundError, match=r"no config 'glean_cat_17x', neither .* try glean_cat_16x"):
         read_config('glean_cat_17x')
     (tmp_path / 'mine.py').write_text("_base_ = './nowhere.py'")
-    with pytest.raises(SystemExit, match=r'nowhere\.py'):
+    with pytest.raises(ConfigError, match=r'nowhere\.py'):
         read_config(tmp_path / 'mine.py')
 
 
@@ -115,20 +116,18 @@ def test_complexity_counts_what_mmagic_s_glean_has() -> None:
 
 
 def test_split_is_the_one_in_the_repository() -> None:
-    tool = load_tool('prepare_twemoji')
-    assert tool.make_split(tool.named_pictures()) == tool.read_split()
+    assert twemoji.make_split(twemoji.named_pictures()) == twemoji.read_split()
 
 
 def test_variants_of_one_emoji_are_on_one_side_and_a_tenth_is_held_out() -> None:
-    tool = load_tool('prepare_twemoji')
-    rows = tool.read_split()
+    rows = twemoji.read_split()
     sides: dict[str, set[str]] = {}
     for _, base, _, side in rows:
         sides.setdefault(base, set()).add(side)
     assert all(len(side) == 1 for side in sides.values())
     held_out = sum(side == {'test'} for side in sides.values())
     assert 0.08 < held_out / len(sides) < 0.12
-    people = [row for row in rows if row[2] in tool.PEOPLE]
+    people = [row for row in rows if row[2] in twemoji.PEOPLE]
     assert (len(people), len(rows)) == (2428, 3773)
 
 
@@ -142,8 +141,7 @@ def test_variants_of_one_emoji_are_on_one_side_and_a_tenth_is_held_out() -> None
     ('1f6b6', '1f6b6-200d-27a1-fe0f', '1f6b6-200d-2640-fe0f-200d-27a1-fe0f'),
 ])  # fmt: skip
 def test_base_emoji(family: tuple[str, ...]) -> None:
-    tool = load_tool('prepare_twemoji')
-    assert len({tool.base_of(name) for name in family}) == 1
+    assert len({twemoji.base_of(name) for name in family}) == 1
 
 
 def test_pictures_are_drawn_on_white_and_shrunk(tiny_data: Path) -> None:
@@ -159,10 +157,9 @@ def test_pictures_are_drawn_on_white_and_shrunk(tiny_data: Path) -> None:
 
 
 def test_every_picture_is_square_and_has_a_class() -> None:
-    tool = load_tool('prepare_twemoji')
-    melon = tool.draw('1f349', 64)  # drawn wider than high
+    melon = twemoji.draw('1f349', 64)  # drawn wider than high
     assert melon.shape == (64, 64, 3) and (melon[:8] == 255).all() and (melon[-8:] == 255).all()
-    assert tool.label_line('1f349', 'Food & Drink') == '1f349.png 3\n'
+    assert twemoji.label_line('1f349', 'Food & Drink') == '1f349.png 3\n'
 
 
 def test_matlab_bicubic_equals_an_independent_one() -> None:
@@ -181,7 +178,7 @@ def test_prepare_refuses_what_does_not_fit(tmp_path: Path) -> None:
     assert result.returncode == 2 and '[5] do not divide --size 64' in result.stderr
     (tmp_path / 'size.txt').write_text('128\n')
     result = run('tools/prepare_twemoji.py', tmp_path)
-    assert result.returncode == 1 and 'holds pictures of 128 px, not 64' in result.stderr
+    assert result.returncode == 1 and 'holds images of 128 px, not 64' in result.stderr
 
 
 def test_export_of_a_bank_and_of_a_restorer(here: Callable[..., Any], tmp_path: Path) -> None:

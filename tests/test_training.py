@@ -20,9 +20,10 @@ from mmengine.runner.checkpoint import load_checkpoint
 from PIL import Image
 from safetensors.torch import load_file
 
+from glean_plus.training.launch import use_amp
 from glean_plus.weights.torch_files import load_plain
 
-from conftest import BANK_FILE, BIN, CONFIGS, ROOT, forked, launch, load_tool, random_vgg16, run_tool
+from conftest import BANK_FILE, BIN, CONFIGS, ROOT, forked, launch, random_vgg16, run_tool
 from killing import flat
 
 
@@ -174,15 +175,14 @@ def test_checkpoint_of_two_processes_is_that_of_one(tiny_config: Any, tmp_path: 
 
 
 def test_amp_makes_every_wrapper_bfloat16() -> None:
-    tool = load_tool('train')
     config = Config.fromfile(CONFIGS / 'glean_cat_16x.py')
     config.optim_wrapper.discriminator.update(type='AmpOptimWrapper', loss_scale='dynamic')
-    tool.use_amp(config)
+    use_amp(config)
     for part in ('generator', 'discriminator'):
         assert config.optim_wrapper[part].type == 'BF16OptimWrapper' and 'loss_scale' not in config.optim_wrapper[part]
         assert config.optim_wrapper[part].optimizer.type == 'Adam'
     single = Config(dict(optim_wrapper=dict(constructor='X', type='OptimWrapper', optimizer=dict(type='Adam', lr=1.0))))
-    tool.use_amp(single)
+    use_amp(single)
     assert single.optim_wrapper.type == 'BF16OptimWrapper' and single.optim_wrapper.optimizer.type == 'Adam'
 
 

@@ -23,7 +23,6 @@ from mmengine.config import Config
 from PIL import Image
 from safetensors.torch import save_file
 
-from glean_plus.cli.tools import apply_overrides
 from glean_plus.inference import RestoreError
 from glean_plus.inference.jobs import find_jobs
 from glean_plus.inference.read import read
@@ -33,10 +32,12 @@ from glean_plus.prepare.decode import PictureError, decode
 from glean_plus.prepare.files import pictures_below
 from glean_plus.prepare.items import DataError, Item, refuse_outside
 from glean_plus.training import newest_whole
+from glean_plus.utils.files import write_whole
 from glean_plus.weights import WeightsError, import_weights, read_card, read_state_dict
 from glean_plus.weights.fetch import cached_path
-from glean_plus.weights.integrity import damage, write_whole
+from glean_plus.weights.integrity import damage
 from glean_plus.weights.limits import check_pickle
+from glean_plus.weights.resources import ConfigError, apply_overrides
 
 from fuzzing import Kind, run
 from hostile_bytes import outcome
@@ -372,7 +373,7 @@ def test_an_override_that_is_none_is_a_sentence(given: str, capsys: pytest.Captu
 @pytest.mark.parametrize('key', ['hooks.9.type', 'model.type.x', 'hooks.x.y'])
 def test_an_override_that_does_not_fit_is_a_sentence(key: str) -> None:
     config = Config(dict(model=dict(type='A'), hooks=[dict(type='B')]))
-    with pytest.raises(SystemExit, match=f'--cfg-options {key} does not fit the config'):
+    with pytest.raises(ConfigError, match=f'--cfg-options {key} does not fit the config'):
         apply_overrides(config, {key: 1})
     apply_overrides(config, {'hooks.0.type': 'C'})
     assert config.hooks[0].type == 'C'

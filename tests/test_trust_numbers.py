@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import math
 import os
@@ -20,9 +19,10 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from glean_plus.cli.tools import add_common_arguments, load_config
+from glean_plus.cli.commands import parser_of
 from glean_plus.training import BF16OptimWrapper, DataHook, NumbersHook, TrainingError
 from glean_plus.training.hooks.numbers import Guard, plain
+from glean_plus.training.launch import load_config
 from glean_plus.training.replay import replay
 
 from conftest import CONFIGS, run_tool
@@ -208,10 +208,9 @@ def test_batches_become_plain_data() -> None:
 @pytest.mark.parametrize(('name', 'kind'), [('numbers', NumbersHook), ('data', DataHook)])
 def test_the_command_line_leaves_a_hook_out(name: str, kind: type, data: Path, tmp_path: Path) -> None:
     small_config(data, tmp_path, 1).dump(tmp_path / 'config.py')
-    parser = argparse.ArgumentParser()
-    add_common_arguments(parser)
     for options, there in (([], True), (['--cfg-options', f'default_hooks.{name}=None'], False)):
-        config = load_config(parser.parse_args([str(tmp_path / 'config.py'), *options]))
+        args = parser_of('train').parse_args([str(tmp_path / 'config.py'), *options])
+        config = load_config(args.config, cfg_options=args.cfg_options)
         config.experiment_name = f'{name}-{time.time_ns()}'
         hooks = Runner.from_cfg(config).hooks
         assert any(isinstance(hook, kind) for hook in hooks) == there

@@ -34,6 +34,7 @@ from glean_plus.cli.main import main
 from glean_plus.inference import RestoreError
 from glean_plus.inference.faces import FaceRestorer, detectors
 from glean_plus.inference.read import read
+from glean_plus.utils.choices import DEFAULT_MODEL
 from glean_plus.web import page as web_page
 from glean_plus.web import server as web_server
 from glean_plus.web import store as web_store
@@ -43,7 +44,6 @@ from glean_plus.web.restorers import Choice, Restorers, offers
 from glean_plus.web.server import build
 from glean_plus.web.settings import Settings
 from glean_plus.web.store import Store
-from glean_plus.weights.resources import DEFAULT_MODEL
 
 from conftest import ROOT
 from image_files import SRGB, tiff

@@ -1,4 +1,4 @@
-"""List the models that have a name: `glean-plus models`, for `mim run glean_plus models`."""
+"""``glean-plus models``, for ``mim run glean_plus models``."""
 
 import sys
 

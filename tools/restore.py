@@ -1,4 +1,4 @@
-"""Restore pictures of any size: `glean-plus restore`, for `mim run glean_plus restore IN OUT`."""
+"""``glean-plus restore``, for ``mim run glean_plus restore``."""
 
 import sys
 

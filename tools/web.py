@@ -1,4 +1,4 @@
-"""A web page that restores pictures: `glean-plus web`, for `mim run glean_plus web`."""
+"""``glean-plus web``, for ``mim run glean_plus web``."""
 
 import sys
 

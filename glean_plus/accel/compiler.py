@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+from glean_plus.errors import GleanError
+
 SOURCE = Path(__file__).with_name('kernel.cpp')
 # Sums in any order, but no assumption about NaN and Inf, which must be seen.
 FLAGS = (
@@ -34,7 +36,7 @@ OTHER_FOLDER = "Name a folder that can be written to in XDG_CACHE_HOME, or take 
 _builds: list[subprocess.Popen] = []
 
 
-class CompilerError(RuntimeError):
+class CompilerError(GleanError, RuntimeError):
     """The kernel cannot be built here."""
 
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from glean_plus.accel import compiler, openvino
 from glean_plus.accel.compiler import CompilerError
+from glean_plus.utils.choices import SPEEDS
 
-SPEEDS = ('exact', 'folded', 'compiled', 'openvino', 'auto')
 PRECISIONS: Mapping[str, torch.dtype] = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 # Former spellings of a speed that is none of these words.
 FORMER: Mapping[str, tuple[str, str]] = {

@@ -17,9 +17,9 @@ from glean_plus.inference.ood import FIGURES, Assessor, assess
 from glean_plus.inference.read import read
 from glean_plus.inference.restorer import Restorer
 from glean_plus.inference.thresholds import Bound, Bounds, bounds_path, judged
-from glean_plus.prepare.images import save_text
-from glean_plus.utils.files import read_names
+from glean_plus.utils.files import read_names, save_json
 from glean_plus.utils.imresize import matlab_resize
+from glean_plus.utils.tables import markdown
 from glean_plus.version import __version__
 from glean_plus.weights.fetch import sha256
 
@@ -137,7 +137,7 @@ def _values(measured: Sequence[Figures], name: str) -> np.ndarray:
 def table(content: Mapping[str, Any]) -> str:
     """The same for people, as a table of Markdown."""
     sets = [name for name in content['pictures'] if name != 'known']
-    rows = [['', 'median', 'bound', *sets], ['---'] * (3 + len(sets))]
+    rows = [['', 'median', 'bound', *sets]]
     for name, each in content['figures'].items():
         sign = 'below' if each['side'] == 'low' else 'above'
         bound = f'{sign} {each["bound"]:.3g}' + ('' if each['used'] else ' (not used)')
@@ -145,7 +145,7 @@ def table(content: Mapping[str, Any]) -> str:
                                                               for which in sets)])  # fmt: skip
     shares = content['unlike']
     rows.append(['found unlike', f'{shares["known"]:.0%}', '', *(f'{shares[which]:.0%}' for which in sets)])
-    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+    return '\n'.join(markdown(rows))
 
 
 def write_bounds(content: Mapping[str, Any], checkpoint: Path, say: Callable[[str], None] = print) -> None:
@@ -153,5 +153,5 @@ def write_bounds(content: Mapping[str, Any], checkpoint: Path, say: Callable[[st
     path = bounds_path(checkpoint)
     path.parent.mkdir(parents=True, exist_ok=True)
     rounded = json.loads(json.dumps(content), parse_float=lambda text: float(f'{float(text):.4g}'))
-    save_text(json.dumps(rounded, indent=2) + '\n', path)
+    save_json(rounded, path)
     say(str(path))

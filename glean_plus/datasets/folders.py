@@ -17,8 +17,8 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from glean_plus.datasets.transforms.seeded import NumberedIndex
-from glean_plus.prepare import DataError
 from glean_plus.prepare.decode import PictureError
+from glean_plus.prepare.items import DataError
 from glean_plus.utils.files import is_file
 from glean_plus.utils.random_state import random_states, set_random_states
 

@@ -1,7 +1,7 @@
 """The one error of an export."""
 
-from glean_plus.utils.text import PrintableError
+from glean_plus.errors import GleanError
 
 
-class ExportError(PrintableError, RuntimeError):
+class ExportError(GleanError, RuntimeError):
     """A model that cannot be exported as asked, or a file that does not do what the model does; it says why."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import torch
 
 from glean_plus.export.check import BOUND, Measured, compare
 from glean_plus.export.errors import ExportError
-from glean_plus.export.formats import FORMATS, OPSET, OPSETS, Graph
+from glean_plus.export.formats import FORMATS, Graph
 from glean_plus.export.graph import Served, Shape
 from glean_plus.inference.network import Network
 from glean_plus.inference.source import PathLike, Source, find
+from glean_plus.utils.choices import OPSET, OPSETS
 from glean_plus.utils.files import sweep, whole_or_not_at_all
+from glean_plus.utils.tables import markdown
 from glean_plus.version import __version__
 from glean_plus.weights.fetch import sha256
 
@@ -38,6 +40,19 @@ class Exported:
     def worst(self) -> float:
         """The largest difference, as a share of the range."""
         return max(each.difference for each in self.measured)
+
+    def table(self) -> str:
+        """What was measured, as a Markdown table, and the file."""
+        rows = [('picture', 'size', 'batch', 'difference, of the range')]
+        rows += [(each.picture, f'{each.height}x{each.width}', str(each.batch), f'{each.difference:.1e}')
+                 for each in self.measured]  # fmt: skip
+        megabytes = self.path.stat().st_size / 1e6
+        last = f'{self.path}: {megabytes:.1f} MB, the model to {self.worst:.1e} of the range'
+        return '\n'.join([*markdown(rows), last])
+
+    def report(self) -> dict[str, Any]:
+        """The same for programs."""
+        return dict(file=str(self.path), facts=self.facts, measured=[asdict(each) for each in self.measured])
 
 
 def export(

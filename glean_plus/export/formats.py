@@ -20,9 +20,6 @@ from glean_plus.export.graph import Served, Shape
 
 # Pictures, and where each has its own class these -> results.
 Run = Callable[[Tensor, Optional[Tensor]], Tensor]
-OPSET = 17
-# From the first that has all operations to the last that PyTorch 2.1 writes.
-OPSETS = range(13, 18)
 # Of an export's facts in a TorchScript or PyTorch program.
 FACTS = 'glean_plus.json'
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from glean_plus.utils.text import PrintableError
+from glean_plus.errors import GleanError
 
 
-class RestoreError(PrintableError, ValueError):
+class RestoreError(GleanError, ValueError):
     """A model, option or picture that cannot be used; the message says why and what to do."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -24,9 +23,8 @@ from glean_plus.inference.read import read
 from glean_plus.inference.video import CRF, check_crf, frame_count, restore_video
 from glean_plus.inference.watch import Watch
 from glean_plus.inference.write import fitting, write
-from glean_plus.prepare.images import save_text
-from glean_plus.utils.files import sweep, whole_or_not_at_all
-from glean_plus.utils.terminal import printable
+from glean_plus.utils.files import save_json, sweep, whole_or_not_at_all
+from glean_plus.utils.text import printable
 
 
 @dataclass
@@ -344,7 +342,7 @@ class _Run:
         """Written beside the result, its heat map first: where there is a report, it is whole."""
         job.report.parent.mkdir(parents=True, exist_ok=True)
         failure = assessor(picture, *scores, heat_map=job.report.with_suffix('.png')).content()
-        save_text(json.dumps(failure, indent=2) + '\n', job.report)
+        save_json(failure, job.report)
         return failure
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from glean_plus.inference.base import PictureRestorer
 from glean_plus.inference.errors import RestoreError
-from glean_plus.prepare.images import save_text
-from glean_plus.utils.files import partial_name
+from glean_plus.utils.files import partial_name, save_json
 from glean_plus.version import __version__
 from glean_plus.weights.errors import brief, shown
 
@@ -102,4 +101,4 @@ def lock_path(path: Path) -> Path:
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Write it whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_text(json.dumps(content, indent=2, allow_nan=False) + '\n', path)
+    save_json(content, path, allow_nan=False)

@@ -21,9 +21,9 @@ from glean_plus.inference.image import Picture
 from glean_plus.inference.png_stream import PngWriter
 from glean_plus.inference.restorer import Restoration, Restorer
 from glean_plus.inference.thresholds import Bounds, judged, read_bounds
+from glean_plus.utils.choices import DRAWS
 from glean_plus.utils.files import whole_or_not_at_all
 
-DRAWS = 8  # of the noise maps
 # What a deviation over the draws must be to be white in the heat map, as a share of the range.
 WHITE = 1 / 16
 

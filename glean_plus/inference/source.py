@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,15 @@ from typing import Any, Union
 
 from glean_plus.inference.embedded import embedded_model, literal
 from glean_plus.inference.errors import RestoreError
+from glean_plus.utils.tables import aligned
 from glean_plus.weights import CATALOGUE, Card, WeightsError, local_copy, read_card
 from glean_plus.weights.cards import hash_in_name, parse_card
 from glean_plus.weights.errors import brief
 from glean_plus.weights.fetch import cached_path
+from glean_plus.weights.listing import state
 from glean_plus.weights.resources import ConfigError, config_file, config_of, data_folder, own_config
 
-__all__ = ['PathLike', 'Source', 'available', 'find', 'is_here', 'literal']
+__all__ = ['PathLike', 'Source', 'available', 'find', 'is_here', 'listing', 'literal']
 
 PathLike = Union[str, 'os.PathLike[str]']
 
@@ -95,6 +98,15 @@ def find(model: PathLike | Mapping[str, Any], checkpoint: PathLike | None = None
         raise RestoreError(f'{file} does not say which config it belongs to: give the config as well, and it second. '
                            'A bank alone restores nothing.')
     return Source(file.stem, _model_of({'model': embedded}, str(file)), str(file), file, card)
+
+
+def listing() -> str:
+    """A table of the models that have a name."""
+    rows = [('name', 'weights', 'data', 'licence')]
+    for name, card in available().items():
+        data, licence = (textwrap.shorten(text, 44, placeholder=' ...') for text in (card.data, card.licence))
+        rows.append((name, state(card, 'a download'), data, licence))
+    return '\n'.join(aligned(rows))
 
 
 def is_here(card: Card) -> bool:

@@ -14,6 +14,7 @@ from mmagic.evaluation.metrics.metrics_utils import obtain_data
 from mmengine.logging import print_log
 from torch import Tensor
 
+from glean_plus.errors import GleanError
 from glean_plus.metrics.directions import EXACT, LEFT_OUT, lower_is_better
 from glean_plus.weights.errors import brief
 
@@ -23,7 +24,7 @@ WHY = 'left_out'  # key of a result without a number
 SHOWN = 3  # of the images that a warning names
 
 
-class Unmeasurable(ValueError):
+class Unmeasurable(GleanError, ValueError):
     """A metric does not exist for an image: too small, without content, or not finite."""
 
 

@@ -6,21 +6,11 @@ several processes (`pool`), and writes the lists of what there is (`meta`). `set
 Table 2 becomes, `settings` what may be asked otherwise.
 """
 
-from glean_plus.prepare.items import DataError, Item, Listing, Problem
-from glean_plus.prepare.run import Report, check, prepare
-from glean_plus.prepare.sets import SETS, DataSet
-from glean_plus.prepare.settings import Settings, SettingsError
+from glean_plus.utils.lazy import exports
 
-__all__ = [
-    'SETS',
-    'DataError',
-    'DataSet',
-    'Item',
-    'Listing',
-    'Problem',
-    'Report',
-    'Settings',
-    'SettingsError',
-    'check',
-    'prepare',
-]
+__getattr__, __all__ = exports(__name__, {
+    'items': 'DataError Item Listing Problem',
+    'run': 'Report check prepare',
+    'sets': 'SETS DataSet',
+    'settings': 'Settings SettingsError',
+})  # fmt: skip

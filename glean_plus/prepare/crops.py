@@ -15,13 +15,14 @@ import numpy as np
 
 from glean_plus.prepare.decode import PictureError, is_gray, read
 from glean_plus.prepare.fit import fit_to
-from glean_plus.prepare.images import bad_scales, save, save_text, shrink, whole_files
+from glean_plus.prepare.images import bad_scales, save, shrink, whole_files
 from glean_plus.prepare.items import DataError, Item, Problem
 from glean_plus.prepare.meta import meta_line
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.readers import folder
 from glean_plus.prepare.run import PROBLEMS, RECORD, only_one, problem_table
 from glean_plus.prepare.settings import SettingsError
+from glean_plus.utils.files import save_json, save_text
 
 META = 'meta_info_GT.txt'
 CROPS = 'crops.csv'
@@ -306,4 +307,4 @@ def record(out: Path, source: Path, settings: CropSettings) -> None:
         if other := [key for key in asked if stored.get(key) != asked[key]]:
             differences = ', '.join(f'{key}={stored.get(key)!r}, not {asked[key]!r}' for key in other)
             raise DataError(f'{out} was prepared with {differences}: choose another folder, or remove this one.')
-    save_text(json.dumps(asked, indent=2) + '\n', path)
+    save_json(asked, path)

@@ -12,17 +12,17 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from glean_plus.errors import GleanError
 from glean_plus.prepare.items import Item
 from glean_plus.utils.files import read_file
 from glean_plus.utils.images.errors import ImageFileError
 from glean_plus.utils.images.image import load
-from glean_plus.utils.text import PrintableError
 
 # A gray photograph that was saved as JPEG in colour is a level or two off.
 GRAY_TOLERANCE = 2
 
 
-class PictureError(PrintableError):
+class PictureError(GleanError):
     """A picture that is left out. `kind` is as in :class:`~glean_plus.prepare.items.Problem`; the text names `path`."""
 
     def __init__(self, kind: str, detail: str, path: str = '') -> None:

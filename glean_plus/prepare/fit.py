@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FITS = {
     'crop': 'the middle square',
@@ -33,6 +36,8 @@ def extent(image: np.ndarray, fit: str) -> int:
 
 def fit_to(image: np.ndarray, size: int, fit: str) -> np.ndarray:
     """(H, W, 3) uint8 -> (size, size, 3) uint8, resized by MATLAB's bicubic, as GLEAN's authors did theirs."""
+    import numpy as np
+
     part = cut(image, fit)
     shape = (size * 3 // 4, size) if fit == 'wide' else (size, size)
     if part.shape[:2] != shape:

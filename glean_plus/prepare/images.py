@@ -6,11 +6,12 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from glean_plus.utils.files import whole_or_not_at_all
-from glean_plus.utils.text import printable
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def bad_scales(size: int, scales: Sequence[int]) -> list[int]:
@@ -34,16 +35,6 @@ def save(image: np.ndarray, path: Path, icc: bytes | None = None) -> None:
 
     with whole_or_not_at_all(path) as file:
         Image.fromarray(image).save(file, format='PNG', icc_profile=icc)
-
-
-def save_text(text: str, path: Path) -> None:
-    """Write a text file whole or not at all, in UTF-8."""
-    try:
-        data = text.encode('utf-8', errors='surrogateescape')  # names of files may have any bytes
-    except UnicodeEncodeError:
-        data = printable(text).encode()
-    with whole_or_not_at_all(path) as file:
-        file.write(data)
 
 
 def whole_files(folder: Path) -> set[str]:

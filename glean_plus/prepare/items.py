@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from glean_plus.utils.text import PrintableError
+from glean_plus.errors import GleanError
 
 
-class DataError(PrintableError, RuntimeError):
+class DataError(GleanError, RuntimeError):
     """A data set that cannot be prepared or used as asked; the message says why and what to do."""
 
 

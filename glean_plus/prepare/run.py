@@ -7,22 +7,22 @@ import hashlib
 import io
 import json
 import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from glean_plus.prepare.decode import PictureError, is_gray, read
 from glean_plus.prepare.fit import extent, fit_to
-from glean_plus.prepare.images import save, save_text, shrink, whole_files
+from glean_plus.prepare.images import save, shrink, whole_files
 from glean_plus.prepare.items import DataError, Item, Listing, Problem, refuse_doubles, refuse_outside
 from glean_plus.prepare.meta import label_line, meta_line
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.sets import SETS
 from glean_plus.prepare.settings import Settings
-from glean_plus.utils.files import NAME_MAX, read_names
+from glean_plus.utils.files import NAME_MAX, read_names, save_json, save_text
+from glean_plus.utils.locks import Locked, hold
 
 LONG = f'its name in the prepared set has more than {NAME_MAX} bytes: rename it'
 SHOWN = 5
@@ -208,20 +208,15 @@ def record(out: Path, source: Path, settings: Settings) -> None:
                 f'{out} was prepared with {differences}: give the options that it was prepared with, choose another '
                 'folder, or remove this one.'
             )
-    save_text(json.dumps(dict(asked, scales=sorted(scales)), indent=2) + '\n', path)
+    save_json(dict(asked, scales=sorted(scales)), path)
 
 
 @contextmanager
 def only_one(out: Path) -> Iterator[None]:
     """Keeps a second process out of the same folder."""
-    if sys.platform == 'win32':
-        yield
-        return
-    import fcntl
-
-    with open(out / '.lock', 'w') as lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f'{out} is being prepared by another process: wait for it, or end it.') from error
+            stack.enter_context(hold(out / '.lock'))
+        except Locked as error:
+            raise DataError(f'{out} is being prepared by another process ({error}): wait for it, or end it.') from error
         yield

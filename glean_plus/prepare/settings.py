@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from glean_plus.errors import GleanError
 from glean_plus.prepare.fit import FITS
 from glean_plus.prepare.images import bad_scales
 from glean_plus.prepare.sets import SETS
@@ -13,7 +14,7 @@ from glean_plus.prepare.sets import SETS
 TINY = 64  # of pictures that keep their size
 
 
-class SettingsError(ValueError):
+class SettingsError(GleanError, ValueError):
     """Settings that contradict each other or the set."""
 
 

@@ -1,9 +1,9 @@
 """What ends a training on purpose, and how many errors it may have before."""
 
-from glean_plus.utils.text import PrintableError
+from glean_plus.errors import GleanError
 
 
-class TrainingError(PrintableError, RuntimeError):
+class TrainingError(GleanError, RuntimeError):
     """A training that must not begin, or cannot go on."""
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from glean_plus.utils.text import PrintableError
+from glean_plus.errors import GleanError
 
 # PyTorch knows more, which these networks were never run on. On `meta` they are built and compute nothing.
 TYPES = ('cpu', 'cuda', 'mps', 'xpu', 'hpu', 'xla', 'meta')
 
 
-class DeviceError(PrintableError, ValueError):
+class DeviceError(GleanError, ValueError):
     """There is no such device here."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import secrets
 import stat
@@ -11,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from glean_plus.utils.locks import CAN_LOCK, is_at, try_lock
 
@@ -82,6 +83,38 @@ def whole_or_not_at_all(path: Path) -> Iterator[BinaryIO]:
         if lock is not None:
             os.close(lock)
         partial.unlink(missing_ok=True)
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write and flush to the disk beside ``path``, then rename: at any moment ``path`` is the old file or the new one.
+
+    Raises:
+        OSError: If the data cannot be written; ``path`` is then as it was.
+    """
+    with whole_or_not_at_all(Path(path)) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def save_text(text: str, path: Path) -> None:
+    """Write a text file whole or not at all, in UTF-8."""
+    try:
+        data = text.encode('utf-8', errors='surrogateescape')  # names of files may have any bytes
+    except UnicodeEncodeError:
+        data = text.encode(errors='backslashreplace')
+    with whole_or_not_at_all(path) as file:
+        file.write(data)
+
+
+def save_json(content: Any, path: Path, allow_nan: bool = True) -> None:
+    """Write a JSON file whole or not at all."""
+    save_text(json.dumps(content, indent=2, allow_nan=allow_nan) + '\n', path)
+
+
+def read_json(path: Path) -> Any:
+    """The content; None if there is no such file."""
+    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
 
 
 def _partial(path: Path) -> BinaryIO:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from glean_plus.errors import GleanError
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -23,12 +25,12 @@ WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 TRIES, PAUSE = 5, 0.02
 
 
-class Locked(Exception):
+class Locked(GleanError):
     """Another process holds the lock; the text says which."""
 
 
-def try_lock(file: IO[Any], shared: bool = False) -> bool | None:
-    """Lock an open file until it is closed, without waiting.
+def try_lock(file: IO[Any], shared: bool = False, wait: bool = False) -> bool | None:
+    """Lock an open file until it is closed, without waiting for who has it unless ``wait``.
 
     Returns:
         Whether this process has the lock now; None where files cannot be locked.
@@ -36,7 +38,7 @@ def try_lock(file: IO[Any], shared: bool = False) -> bool | None:
     if fcntl is None:
         return None
     try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
         if error.errno in WITHOUT_LOCKS:
             return None

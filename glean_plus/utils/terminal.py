@@ -6,47 +6,27 @@ import argparse
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
+from glean_plus.utils.text import printable
 
-def printable(text: object) -> str:
-    """Text in one line, without what a terminal would obey or cannot show.
-
-    Names of files come from strangers: control characters, line breaks and marks that change the direction of writing
-    are escaped as Python writes them, and so is a byte that is no character, as ``\\xff``.
-    """
-    return ''.join(each if each.isprintable() else _escaped(each) for each in str(text))
-
-
-def _escaped(character: str) -> str:
-    number = ord(character)
-    # `surrogateescape`: the bytes 0x80 to 0xff of a name that is not in the file system's encoding.
-    return f'\\x{number - 0xDC00:02x}' if 0xDC80 <= number <= 0xDCFF else character.encode('unicode_escape').decode()
-
-
-_program: list[str] = []  # as which tools run: ``glean-plus`` starts them as scripts, after which argparse names them
-
-
-@contextmanager
-def program(name: str) -> Iterator[None]:
-    """While entered, parsers without a ``prog`` have this name."""
-    _program.append(name)
-    try:
-        yield
-    finally:
-        _program.pop()
+RawDescription = argparse.RawDescriptionHelpFormatter
 
 
 class Parser(argparse.ArgumentParser):
     """argparse's parser; its complaints, which repeat what was typed, are printable, and one line."""
 
-    def __init__(self, *args: Any, prog: str | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, prog=prog or (_program[-1] if _program else None), **kwargs)
-
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'{self.prog}: {printable(message)}; see {self.prog} --help\n')
+
+
+def complain(text: object) -> None:
+    """Print a line to the standard error, which may be full, or closed."""
+    with suppress(OSError, AttributeError):
+        print(f'glean-plus: {printable(text)}', file=sys.stderr, flush=True)
 
 
 class OutputError(Exception):
@@ -114,3 +94,12 @@ class _Stream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def silence_libraries() -> None:
+    """Hide warnings of libraries to their own developers, unless Python was started with filters (``-W``)."""
+    if sys.warnoptions:
+        return
+    for category in (DeprecationWarning, FutureWarning, PendingDeprecationWarning):
+        warnings.filterwarnings('ignore', category=category, module=r'(?!glean_plus\b|__main__)')
+    warnings.filterwarnings('ignore', 'pkg_resources is deprecated', UserWarning)

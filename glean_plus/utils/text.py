@@ -1,4 +1,4 @@
-"""Text that cannot be encoded: JSON, pickles, names of files and callers can have halves of characters, surrogates."""
+"""Text of strangers: JSON, pickles and names of files can have control characters, and halves of characters."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def printable(text: str) -> str:
-    """The text with what UTF-8 cannot write as its number, such as ``\\ud800``."""
-    return text.encode('utf-8', 'backslashreplace').decode()
+def printable(text: object) -> str:
+    """Text in one line, without what a terminal would obey or cannot show.
+
+    Names of files come from strangers: control characters, line breaks and marks that change the direction of writing
+    are escaped as Python writes them, and so is a byte that is no character, as ``\\xff``.
+    """
+    return ''.join(each if each.isprintable() else _escaped(each) for each in str(text))
 
 
-class PrintableError(Exception):
-    """An error whose message can be printed and logged anywhere, whatever it repeats of a file or a call."""
-
-    def __str__(self) -> str:
-        return printable(super().__str__())
+def _escaped(character: str) -> str:
+    number = ord(character)
+    # `surrogateescape`: the bytes 0x80 to 0xff of a name that is not in the file system's encoding.
+    return f'\\x{number - 0xDC00:02x}' if 0xDC80 <= number <= 0xDCFF else character.encode('unicode_escape').decode()

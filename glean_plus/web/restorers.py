@@ -17,8 +17,8 @@ from glean_plus.inference.fidelity import MIDDLE, STEPS, check_fidelity
 from glean_plus.inference.restorer import Restorer
 from glean_plus.inference.source import available, is_here
 from glean_plus.inference.tiling import MODES
+from glean_plus.utils.choices import DEFAULT_MODEL
 from glean_plus.web.settings import Settings
-from glean_plus.weights.resources import DEFAULT_MODEL
 
 BEST = 'best'
 LARGEST_SEED = 2**31 - 1

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import reprlib
 
-from glean_plus.utils.text import PrintableError, printable
+from glean_plus.errors import GleanError
+from glean_plus.utils.text import printable
 
 
-class WeightsError(PrintableError, RuntimeError):
+class WeightsError(GleanError, RuntimeError):
     """Weights that cannot be had or read, or do not belong to the model."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -19,15 +18,11 @@ import torch
 from mmengine.logging import print_log
 from tqdm import tqdm
 
+from glean_plus.utils.locks import CAN_LOCK, is_at, try_lock
 from glean_plus.utils.text import is_unicode
 from glean_plus.version import __version__
 from glean_plus.weights.cards import Card, hash_in_name
 from glean_plus.weights.errors import WeightsError, brief
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 16  # bytes
@@ -91,7 +86,7 @@ def fetch(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Pa
         with _unfinished(path, resumable=bool(digest)) as part:
             if not path.is_file():  # another process may have been faster
                 _download(url, part, digest)
-                if fcntl is None:  # Windows renames no open file
+                if not CAN_LOCK:  # Windows renames no open file
                     part.close()
                 os.replace(part.name, path)
     except (OSError, ValueError, HTTPException, WeightsError) as error:  # ValueError: a host that cannot be one
@@ -171,23 +166,22 @@ def _unfinished(path: Path, resumable: bool) -> Iterator[BinaryIO]:
 
 def _lock(path: Path) -> BinaryIO | None:
     """Open ``path`` to append once no other process has it; None where files cannot be locked."""
-    while fcntl:
+    while CAN_LOCK:
         file = open(path, 'ab')  # noqa: SIM115 (the caller closes it)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print_log(f'Another process is downloading {path.stem}; waiting for it.', logger='current')
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
+            if (locked := try_lock(file)) is False:
+                print_log(f'Another process is downloading {path.stem}; waiting for it.', logger='current')
+                locked = try_lock(file, wait=True)
+        except OSError:
             file.close()
-            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
-                raise
-            path.unlink(missing_ok=True)
-            return None
-        # Who had it before may have renamed or removed it; what we hold is then no longer the file at `path`.
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            raise
+        if locked and is_at(file, path):
             return file
         file.close()
+        if not locked:
+            path.unlink(missing_ok=True)
+            return None
+        # Who had the lock before has renamed or removed the file.
     return None
 
 

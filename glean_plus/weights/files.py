@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glean_plus.utils.files import check_name, whole_or_not_at_all
+from glean_plus.utils.files import check_name, save_json, whole_or_not_at_all
 from glean_plus.utils.text import is_unicode
 from glean_plus.weights.cards import Card
 from glean_plus.weights.containers import read_content
@@ -86,13 +86,8 @@ def write_safetensors(
     for key, value in state.items():
         target = dtype if dtype and value.is_floating_point() else value.dtype
         tensors[key] = value.detach().to('cpu', target, copy=True).contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
-        save_file(tensors, partial, metadata=dict(metadata or {}))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_or_not_at_all(path) as file:
+        save_file(tensors, file.name, metadata=dict(metadata or {}))
 
 
 def write_with_card(
@@ -109,6 +104,5 @@ def write_with_card(
     path = Path(path)
     write_safetensors(state, path, metadata={'card': json.dumps(card)}, dtype=dtype)
     whole = dict(card) | dict(sha256=sha256(path), size=path.stat().st_size)
-    with whole_or_not_at_all(path.with_suffix('.json')) as file:
-        file.write((json.dumps(whole, indent=2) + '\n').encode())
+    save_json(whole, path.with_suffix('.json'))
     return whole

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and checkpoints that are known to be whole."""
+"""The integrity of checkpoints."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import lzma
 import os
 import zipfile
 import zlib
-from pathlib import Path
 
-from glean_plus.utils.files import whole_or_not_at_all
 from glean_plus.weights.errors import brief
 from glean_plus.weights.limits import is_old_torch
 
@@ -18,18 +16,6 @@ BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, Val
 FOLDER = 0x10  # MS-DOS' attribute in the archive's directory
 # It compresses nothing, so that an archive holds no more than its size; there is leeway for one that was packed anew.
 MAX_GROWTH, LEEWAY = 4, 1 << 24
-
-
-def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write and flush to the disk beside ``path``, then rename: at any moment ``path`` is the old file or the new one.
-
-    Raises:
-        OSError: If the data cannot be written; ``path`` is then as it was.
-    """
-    with whole_or_not_at_all(Path(path)) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def damage(path: str | os.PathLike[str]) -> str | None:

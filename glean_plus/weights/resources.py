@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import glean_plus
+from glean_plus.errors import GleanError
+from glean_plus.weights.errors import brief
 
 if TYPE_CHECKING:
     from mmengine.config import Config
-
-# What restores where nobody names a model.
-DEFAULT_MODEL = 'lightglean_photo_4x'
 
 PREFIX = 'glean_plus::'  # before the name of a config of ours, as OpenMMLab's packages have it
 
@@ -34,15 +34,19 @@ def own_config_file(name: str) -> Path:
     """A config of ours, by its name below ``configs``, with or without its ending.
 
     Raises:
-        FileNotFoundError: If there is none.
+        NoConfigError: If there is none.
     """
     if (path := own_config(name)).is_file():
         return path
-    raise FileNotFoundError(f'There is no config {name!r} in glean_plus; try {_similar(name)}.')
+    raise NoConfigError(f'There is no config {name!r} in glean_plus; try {_similar(name)}.')
 
 
-class ConfigError(ValueError):
-    """A config that cannot be read."""
+class NoConfigError(GleanError, FileNotFoundError):
+    """There is no config of a name."""
+
+
+class ConfigError(GleanError, ValueError):
+    """A config that cannot be read, or does not fit what is asked."""
 
 
 def config_of(path: Path) -> Config:
@@ -64,7 +68,7 @@ def config_file(given: str | os.PathLike[str]) -> Path:
     """A path, or the name of one of our configs, with or without its ending, and with or without ``glean_plus::``.
 
     Raises:
-        FileNotFoundError: If there is none.
+        NoConfigError: If there is none.
     """
     name = os.fspath(given)
     if name.startswith(PREFIX):
@@ -72,9 +76,31 @@ def config_file(given: str | os.PathLike[str]) -> Path:
     for path in (Path(name).expanduser(), own_config(name)):
         if path.is_file():
             return path
-    raise FileNotFoundError(
+    raise NoConfigError(
         f'There is no config {name!r}, neither as a path nor among ours; try {_similar(name)}.'
     )
+
+
+def read_config(given: str | os.PathLike[str]) -> Config:
+    """The config of a path, or of the name of one of ours.
+
+    Raises:
+        NoConfigError, ConfigError: If there is none, or it cannot be read.
+    """
+    return config_of(config_file(given))
+
+
+def apply_overrides(config: Config, overrides: Mapping[str, Any] | None) -> None:
+    """Put ``--cfg-options`` into a config.
+
+    Raises:
+        ConfigError: If one does not fit it.
+    """
+    try:
+        config.merge_from_dict(dict(overrides or {}))
+    except (TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        options = brief(' '.join(overrides or ()))
+        raise ConfigError(f'--cfg-options {options} does not fit the config: {brief(error)}') from error
 
 
 def _similar(name: str) -> str:

@@ -12,11 +12,11 @@ from mmagic.registry import DATASETS
 from mmengine.dataset import pseudo_collate
 
 from glean_plus.analysis.ablation.errors import InspectionError
-from glean_plus.prepare import DataError
 from glean_plus.prepare.decode import PictureError, read_picture
 from glean_plus.prepare.files import pictures_below
 from glean_plus.prepare.fit import fit_to
 from glean_plus.prepare.images import bad_scales, save, shrink
+from glean_plus.prepare.items import DataError
 
 SETS = ('test', 'val')
 

@@ -1,5 +1,7 @@
-"""What goes wrong for reasons that a user can mend."""
+"""The error of an ablation."""
+
+from glean_plus.errors import GleanError
 
 
-class InspectionError(Exception):
+class InspectionError(GleanError):
     """A model, data set or folder that cannot be inspected; the message says why, and the way out."""

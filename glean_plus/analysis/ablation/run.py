@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,9 +21,10 @@ from glean_plus.analysis.ablation.page import page, picture_section
 from glean_plus.analysis.ablation.switches import GROUPS, MEAN, MODEL, NEXT, switches_of
 from glean_plus.analysis.ablation.table import CHANGE, PSNR, Scores, Table
 from glean_plus.models.glean import GLEAN
-from glean_plus.prepare.images import save, save_text
+from glean_plus.prepare.images import save
 from glean_plus.training.hooks.images import to_array
 from glean_plus.training.restorer import GLEANRestorer
+from glean_plus.utils.files import save_json, save_text
 from glean_plus.version import __version__
 from glean_plus.weights import draws_bgr
 
@@ -216,7 +216,7 @@ class Inspection:
         text = page(title, facts, table.lines(), table.switches, sections, explanation)
         summary = dict(facts=facts, settings=asdict(settings), pictures=list(table.rows), switches=table.summary())
         save_text(table.csv(), out / NUMBERS)
-        save_text(json.dumps(summary, indent=2, allow_nan=False) + '\n', out / SUMMARY)
+        save_json(summary, out / SUMMARY, allow_nan=False)
         save_text(text, out / PAGE)
 
 

@@ -17,9 +17,15 @@ from torch import Tensor
 from glean_plus.analysis.benchmark.contenders import CONTENDERS, config_of
 from glean_plus.analysis.benchmark.worker import CEILING, CHANNELS
 from glean_plus.analysis.complexity import complexity
+from glean_plus.errors import GleanError
+from glean_plus.utils import tables
+
+COLUMNS = (
+    '', 's', 'times faster', 'peak memory', 'times less', 'at rest', 'share of the limit', 'largest difference', 'PSNR',
+)  # fmt: skip
 
 
-class BenchmarkError(RuntimeError):
+class BenchmarkError(GleanError, RuntimeError):
     """A contender that could not be run."""
 
 
@@ -169,16 +175,15 @@ def markdown(
         f'{CHANNELS} channels reaches it: ' + ', '.join(f'{rate / 1e9:.0f} G multiply-adds/s in {dtype}'
                                                     for dtype, rate in limits.items()) + '.',
         '',
-        '| | s | times faster | peak memory | times less | at rest | share of the limit | largest difference | PSNR |',
-        '|---|---|---|---|---|---|---|---|---|',
     ]  # fmt: skip
+    rows = [COLUMNS]
     for name, each in found.items():
         dtype = 'bfloat16' if CONTENDERS[name].precision == 'bf16' else 'float32'
         share = '' if each.macs is None else f'{each.macs / each.median / limits[dtype]:.2f}'
-        lines.append(
-            f'| {name} | {each.median:.3g} | {base.median / each.median:.2f} | {each.peak / 1e6:,.0f} MB | '
-            f'{base.peak / max(each.peak, 1):.2f} | {each.held / 1e6:,.0f} MB | {share} | '
-            + ('' if each.difference is None else f'{each.difference:.0e}') + ' | '
-            + ('' if each.psnr is None else f'{each.psnr:.1f} dB') + ' |'
-        )  # fmt: skip
-    return '\n'.join(lines)
+        rows.append((
+            name, f'{each.median:.3g}', f'{base.median / each.median:.2f}', f'{each.peak / 1e6:,.0f} MB',
+            f'{base.peak / max(each.peak, 1):.2f}', f'{each.held / 1e6:,.0f} MB', share,
+            '' if each.difference is None else f'{each.difference:.0e}',
+            '' if each.psnr is None else f'{each.psnr:.1f} dB',
+        ))  # fmt: skip
+    return '\n'.join([*lines, *tables.markdown(rows)])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
 from glean_plus.analysis.benchmark.compare import Measured
+from glean_plus.utils.files import whole_or_not_at_all
 
 # Width and height of a panel, in inches.
 PANEL = (5.0, 4.0)
@@ -49,6 +49,5 @@ def plot(found: Mapping[int, Mapping[str, Measured]], path: Path) -> None:
     columns = 3
     figure.legend(lines, names, loc='lower center', ncols=columns, fontsize='small', frameon=False)
     figure.tight_layout(rect=(0, LEGEND_LINE * -(-len(names) // columns), 1, 1))
-    png = io.BytesIO()
-    figure.savefig(png, format='png', dpi=100)
-    path.write_bytes(png.getvalue())
+    with whole_or_not_at_all(path) as file:
+        figure.savefig(file, format='png', dpi=100)

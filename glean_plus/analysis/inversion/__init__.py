@@ -4,14 +4,14 @@
 `restorer` all three of a config, `folder` pictures in, pictures and a report out, `scores` the config's metrics.
 """
 
-from glean_plus.analysis.inversion.errors import InversionError
-from glean_plus.analysis.inversion.folder import Report, invert_folder
-from glean_plus.analysis.inversion.restorer import Inverter
-from glean_plus.analysis.inversion.search import Found, Settings, search
-from glean_plus.analysis.inversion.spaces import ClassSpace, Space, StyleSpace, space_of
-from glean_plus.analysis.inversion.tasks import Colorization, SuperResolution, Task
+from glean_plus.utils.lazy import exports
 
-__all__ = [
-    'ClassSpace', 'Colorization', 'Found', 'InversionError', 'Inverter', 'Report', 'Settings', 'Space', 'StyleSpace',
-    'SuperResolution', 'Task', 'invert_folder', 'search', 'space_of',
-]  # fmt: skip
+__getattr__, __all__ = exports(__name__, {
+    'errors': 'InversionError',
+    'folder': 'Report invert_folder',
+    'restorer': 'Inverter',
+    'search': 'Found',
+    'settings': 'Settings',
+    'spaces': 'ClassSpace Space StyleSpace space_of',
+    'tasks': 'Colorization SuperResolution Task',
+})  # fmt: skip

@@ -1,7 +1,7 @@
 """The one error of an inversion."""
 
-from glean_plus.utils.text import PrintableError
+from glean_plus.errors import GleanError
 
 
-class InversionError(PrintableError, RuntimeError):
+class InversionError(GleanError, RuntimeError):
     """An inversion that cannot be done as asked; the message says why, and what to do."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from glean_plus.analysis.inversion.scores import Scores
 from glean_plus.inference.write import fitting
 from glean_plus.prepare.decode import PictureError, decode, read_profile
 from glean_plus.prepare.files import pictures_below
-from glean_plus.prepare.images import save, save_text
+from glean_plus.prepare.images import save
 from glean_plus.training.hooks.images import to_array
-from glean_plus.utils.files import read_names
+from glean_plus.utils.files import read_names, save_text
 from glean_plus.utils.images.metadata import Meta
 
 REPORT = 'report.csv'
@@ -205,3 +205,19 @@ def invert_folder(
                     scores.add(result, read_picture(truths[name]), pictures[name])
             _write_report(rows, out / REPORT)
     return rows
+
+
+def summary(rows: Sequence[Report], inverter: Inverter, scores: Scores | None) -> str:
+    """How near results come to their inputs, and the means of the scores, in lines."""
+    mean = {name: sum(getattr(row, name) for row in rows) / len(rows)
+            for name in ('lr_psnr', 'start_lr_psnr', 'seconds')}  # fmt: skip
+    lines = [f'{len(rows)} pictures, {mean["seconds"]:.1f} s each, {inverter.task.nearness} {mean["lr_psnr"]:.2f} dB '
+             f'(random starts: {mean["start_lr_psnr"]:.2f} dB)']  # fmt: skip
+    if limited := sum(row.stopped_by_limit for row in rows):
+        settings = inverter.settings
+        lines.append(f'The time limit of {settings.time_limit:g} s stopped {limited} of them, after '
+                     f'{min(row.steps for row in rows)} of {settings.steps} steps or more: results are the best until '
+                     'then')  # fmt: skip
+    if scores is not None:
+        lines.append(', '.join(f'{key}: {value:.4f}' for key, value in scores.means().items()))
+    return '\n'.join(lines)

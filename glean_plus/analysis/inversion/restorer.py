@@ -11,7 +11,8 @@ from mmagic.registry import MODELS
 from torch import Tensor
 
 from glean_plus.analysis.inversion.errors import InversionError
-from glean_plus.analysis.inversion.search import Found, Settings, search
+from glean_plus.analysis.inversion.search import Found, search
+from glean_plus.analysis.inversion.settings import Settings
 from glean_plus.analysis.inversion.spaces import space_of
 from glean_plus.analysis.inversion.tasks import Colorization, SuperResolution, Task
 from glean_plus.models.banks import LatentBank

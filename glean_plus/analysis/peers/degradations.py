@@ -5,14 +5,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
-from glean_plus.datasets.transforms.seeded import SeededTransforms
-from glean_plus.prepare.images import shrink
-from glean_plus.utils.imresize import matlab_resize
+if TYPE_CHECKING:
+    import numpy as np
 
 Steps = Sequence[Mapping[str, Any]]
 
@@ -74,6 +70,12 @@ def degrade(gt: np.ndarray, scale: int, degradation: Degradation, name: str, see
     Returns:
         (H / scale, W / scale, 3) uint8 RGB.
     """
+    import numpy as np
+    import torch  # takes a second to import
+
+    from glean_plus.prepare.images import shrink
+    from glean_plus.utils.imresize import matlab_resize
+
     image = gt
     if degradation.before:
         image = _run(degradation.before, image, name, seed, 0)
@@ -88,6 +90,8 @@ def degrade(gt: np.ndarray, scale: int, degradation: Degradation, name: str, see
 
 
 def _run(steps: Steps, image: np.ndarray, name: str, seed: int, stage: int) -> np.ndarray:
+    from glean_plus.datasets.transforms.seeded import SeededTransforms
+
     index = zlib.crc32(name.encode('utf-8', errors='surrogateescape')) + (stage << 32)
     results = SeededTransforms(steps, seed, fixed=True)(dict(img=image, img_channel_order='rgb', sample_idx=index))
     return results['img']

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from glean_plus.errors import GleanError
 
-class PeersError(RuntimeError):
+
+class PeersError(GleanError, RuntimeError):
     """An image, entry or package that cannot be used; the message says why and what to do."""

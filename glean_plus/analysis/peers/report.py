@@ -16,6 +16,7 @@ from glean_plus.analysis.peers.entries import BASELINE, ENTRIES
 from glean_plus.analysis.peers.errors import PeersError
 from glean_plus.analysis.peers.scores import MOST_DB, SCORES
 from glean_plus.analysis.study.statistics import RESAMPLES
+from glean_plus.utils import tables
 from glean_plus.version import __version__
 
 GAP, LINE, LABEL = 8, 16, 13
@@ -50,8 +51,7 @@ def _table(comparison: Comparison, degradation: str) -> str:
     head = ['', 'parameters', 's/image']
     for name, score in SCORES.items():
         head += [name, *([f'{name} - bicubic'] if score.compared else [])]
-    lines = [f'### {degradation}: {DEGRADATIONS[degradation].about}', '', _row(head), '|---' * len(head) + '|']
-    notes = []
+    rows, notes = [head], []
     for title, measured in comparison.measured[degradation].items():
         cells = [title, _millions(comparison.parameters[title]), f'{measured.median_seconds:.3g}']
         for name, score in SCORES.items():
@@ -65,12 +65,9 @@ def _table(comparison: Comparison, degradation: str) -> str:
                 digits = score.digits
                 cells.append('' if test is None else f'{test.difference:+.{digits}f} '
                              f'[{test.low:+.{digits}f}, {test.high:+.{digits}f}]')  # fmt: skip
-        lines.append(_row(cells))
-    return '\n'.join([*lines, *(['', *notes] if notes else [])])
-
-
-def _row(cells: list[str]) -> str:
-    return f'| {" | ".join(cell.replace("|", chr(92) + "|") for cell in cells)} |'
+        rows.append(cells)
+    title = f'### {degradation}: {DEGRADATIONS[degradation].about}'
+    return '\n'.join([title, '', *tables.markdown(rows), *(['', *notes] if notes else [])])
 
 
 def _millions(parameters: int) -> str:

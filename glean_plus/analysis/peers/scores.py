@@ -11,6 +11,7 @@ from mmagic.evaluation.metrics.psnr import psnr
 from mmagic.evaluation.metrics.ssim import ssim
 
 from glean_plus.metrics import LRConsistency, NIQEMetric, STLPIPSMetric
+from glean_plus.metrics.directions import LOWER_IS_BETTER
 from glean_plus.metrics.niqe import BLOCK
 
 MOST_DB = 100.0  # equal images would have infinitely many
@@ -21,22 +22,26 @@ class Score:
     """How a number is shown.
 
     Attributes:
-        lower_is_better: Or higher.
+        metric: Class that measures it in a test, by whose name its direction is known.
         digits: Behind the point.
         compared: It has a confidence interval of its difference to the baseline.
     """
 
-    lower_is_better: bool
+    metric: str
     digits: int
     compared: bool = False
 
+    @property
+    def lower_is_better(self) -> bool:
+        return LOWER_IS_BETTER[self.metric]
+
 
 SCORES: Mapping[str, Score] = {
-    'PSNR': Score(False, 2, compared=True),
-    'SSIM': Score(False, 4),
-    'ST-LPIPS': Score(True, 4, compared=True),
-    'NIQE': Score(True, 2),
-    'LR-PSNR': Score(False, 2),
+    'PSNR': Score('PSNRMetric', 2, compared=True),
+    'SSIM': Score('SSIMMetric', 4),
+    'ST-LPIPS': Score('STLPIPSMetric', 4, compared=True),
+    'NIQE': Score('NIQEMetric', 2),
+    'LR-PSNR': Score('LRConsistency', 2),
 }
 
 

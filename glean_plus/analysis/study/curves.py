@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from glean_plus.analysis.study.files import write_text
 from glean_plus.analysis.study.runs import Run
+from glean_plus.utils.files import save_text
 
 # Losses that have a panel of their own beside the metrics.
 LOSSES = ('loss_pix', 'loss_perceptual', 'loss_gan')
@@ -57,7 +57,7 @@ def write_curves(runs: Sequence[Run], metrics: Sequence[str], out: Path) -> None
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(('row', 'seed', 'name', 'iteration', 'value'))
     writer.writerows(lines)
-    write_text(out / 'curves.csv', text.getvalue())
+    save_text(text.getvalue(), out / 'curves.csv')
     _draw(found, [*metrics, *LOSSES], out / 'curves.png')
 
 

@@ -11,6 +11,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from glean_plus.errors import GleanError
+from glean_plus.weights.resources import data_folder
+
 BUDGETS = ('iters', 'images', 'seconds')
 # What must be the same for every row that is trained, so that the rows differ in the generator alone.
 SAME = (
@@ -19,7 +22,7 @@ SAME = (
 )  # fmt: skip
 
 
-class StudyError(ValueError):
+class StudyError(GleanError, ValueError):
     """A study that cannot be carried out as it is written."""
 
 
@@ -252,3 +255,14 @@ def lower_is_better(study: Study, metric: Mapping[str, Any], key: str) -> bool:
         raise StudyError(f"Whether {key} is better higher or lower is not known: add better={{'{key}': 'higher'}} to "
                          "the study, or 'lower'.")  # fmt: skip
     return known
+
+
+def study_file(given: str) -> Path:
+    """A path, or the name of a study of ours."""
+    studies = data_folder('configs') / 'studies'
+    candidates = [Path(given), studies / given, studies / f'{given}.py']
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is None:
+        known = ', '.join(sorted(path.stem for path in studies.glob('*_*.py')))
+        raise StudyError(f'There is no study {given}, neither as a file nor among ours: {known}.')
+    return found.resolve()

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from glean_plus.analysis.study.definition import StudyError
-from glean_plus.analysis.study.files import read_json
 from glean_plus.analysis.study.runs import Run
+from glean_plus.utils.files import read_json
+from glean_plus.utils.locks import Locked, hold
 
 POLL = 0.5  # seconds
 PROGRESS = 60.0  # seconds between two lines on what is going on
@@ -160,16 +161,12 @@ def only_one(out: Path) -> Iterator[None]:
         StudyError: If another one holds it.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with (out / 'study.lock').open('w') as lock:
+    with ExitStack() as stack:
         try:
-            import fcntl
-        except ImportError:  # Windows has none; two studies in one folder are then the user's to avoid
-            yield
-            return
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StudyError(f'Another study is at work in {out}: wait for it, or give another --out.') from None
+            stack.enter_context(hold(out / 'study.lock'))
+        except Locked as error:
+            text = f'Another study is at work in {out} ({error}): wait for it, or give another --out.'
+            raise StudyError(text) from None
         yield
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from glean_plus.analysis.study.files import write_json
+from glean_plus.utils.files import save_json
 
 # Steps at the start that are slower than the rest.
 WARM_UP = 2
@@ -44,7 +44,7 @@ class Stopwatch(Hook):
         self.seconds.append(now - self._start)
         if now - self._noted >= NOTE_INTERVAL or runner.iter + 1 == runner.max_iters:
             progress = dict(iter=runner.iter + 1, max_iters=runner.max_iters)
-            write_json(self.note, progress | dict(seconds_per_iter=self.seconds_per_iter))
+            save_json(progress | dict(seconds_per_iter=self.seconds_per_iter), self.note)
             self._noted = now
 
     @property

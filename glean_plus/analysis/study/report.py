@@ -12,7 +12,6 @@ from typing import Any
 
 from glean_plus.analysis.study.curves import write_curves
 from glean_plus.analysis.study.definition import Row, Study, StudyError, lower_is_better
-from glean_plus.analysis.study.files import write_json, write_text
 from glean_plus.analysis.study.runs import Run
 from glean_plus.analysis.study.statistics import (
     STATEMENT,
@@ -23,6 +22,8 @@ from glean_plus.analysis.study.statistics import (
     seed_average,
     spread,
 )
+from glean_plus.utils.files import save_json, save_text
+from glean_plus.utils.tables import markdown
 
 # Column -> key of what a run left, and its unit.
 COSTS = {
@@ -137,16 +138,16 @@ def write_report(study: Study, runs: Sequence[Run], out: Path) -> Path:
     missing = [run.name for run in runs if run.missing]
     planned = {run.row.label for run in runs}
     missing += [label for label in study.rows if label not in planned]
-    write_text(out / 'table.md', _markdown(study, found, lower, comparisons, missing))
-    write_text(out / 'table.csv', _csv(study, found, lower, comparisons))
-    write_json(out / 'results.json', dict(
+    save_text(_markdown(study, found, lower, comparisons, missing), out / 'table.md')
+    save_text(_csv(study, found, lower, comparisons), out / 'table.csv')
+    save_json(dict(
         title=study.title, budget=dict([study.budget]), reference=study.reference, statement=STATEMENT, missing=missing,
         rows=[dict(
             label=label, seeds=list(result.seeds), metrics=dict(result.metrics),
             comparison={key: asdict(value) for key, value in comparisons.get(label, {}).items()},
             costs=dict(result.costs),
         ) for label, result in found.items()],
-    ))  # fmt: skip
+    ), out / 'results.json')  # fmt: skip
     write_curves([run for run in runs if run.iters], list(lower), out)
     return out / 'table.md'
 
@@ -181,7 +182,7 @@ def _markdown(
             cells.append(f'{result.mean(key):.{digits[key]}f}'
                          + (f' ± {deviation:.{digits[key]}f}' if deviation is not None else ''))  # fmt: skip
         table.append(cells + [_cost(result.costs[column], *COSTS[column][1:]) for column in COSTS])
-    lines += _table(table)
+    lines += markdown(table)
     if any(comparisons.values()):
         compared = _comparison_table(comparisons, digits, bool(study.groups))
         note = ' Groups are variants of one thing, which are no independent evidence: the stricter test.'
@@ -209,12 +210,7 @@ def _comparison_table(
                 ]  # fmt: skip
             table.append([*cells, f'{each.better_seeds}/{each.seed_pairs}'])
             label = ''
-    return _table(table)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [f'| {" | ".join(cell.replace("|", chr(92) + "|") for cell in row)} |' for row in rows]
-    return [lines[0], '|---' * len(rows[0]) + '|', *lines[1:]]
+    return markdown(table)
 
 
 def _cost(value: float | None, unit: float, suffix: str) -> str:

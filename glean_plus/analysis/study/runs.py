@@ -20,7 +20,7 @@ from typing import Any
 from mmengine.config import Config
 
 from glean_plus.analysis.study.definition import Row, Study, StudyError
-from glean_plus.analysis.study.files import read_json, write_json, write_text
+from glean_plus.utils.files import read_json, save_json, save_text
 from glean_plus.weights.fetch import sha256
 
 # What a training depends on, and what a test does beside its weights.
@@ -104,11 +104,11 @@ class Run:
                 number += 1
             self.folder.rename(aside)
         lines = (f'{key} = {pformat(value, width=120, sort_dicts=False)}\n' for key, value in self.config.items())
-        write_text(self.folder / 'config.py', ''.join(lines))
-        write_json(self.folder / 'run.json', dict(
+        save_text(''.join(lines), self.folder / 'config.py')
+        save_json(dict(
             label=self.row.label, seed=self.seed, iters=self.iters, checkpoint=self.row.checkpoint,
             picture=self.row.picture, train_fingerprint=self.train_fingerprint, test_fingerprint=self.test_fingerprint,
-        ))  # fmt: skip
+        ), self.folder / 'run.json')  # fmt: skip
         return aside
 
 

@@ -21,9 +21,9 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from glean_plus.analysis.complexity import complexity
-from glean_plus.analysis.study.files import read_json, write_json
 from glean_plus.analysis.study.hooks import PerPicture, Stopwatch
 from glean_plus.training.hooks.checkpoints import newest_whole
+from glean_plus.utils.files import read_json, save_json
 from glean_plus.version import __version__
 
 # Passes of one picture, of which the median is taken.
@@ -40,7 +40,7 @@ def run(folder: Path) -> None:
         done = read_json(folder / f'{part}.json')
         if fingerprint and (not done or done['fingerprint'] != fingerprint):
             result = work(folder, asked)
-            write_json(folder / f'{part}.json', dict(fingerprint=fingerprint, **result, **_circumstances()))
+            save_json(dict(fingerprint=fingerprint, **result, **_circumstances()), folder / f'{part}.json')
 
 
 def train(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from glean_plus.inference.faces.find import Face
 from glean_plus.inference.image import Meta
 from glean_plus.inference.jobs import FACE_LIST
 from glean_plus.inference.write import fitting, write
-from glean_plus.prepare.images import save_text
+from glean_plus.utils.files import save_json
 
 
 def save_faces(
@@ -35,4 +34,4 @@ def save_faces(
         for name, image in ((f'{number}.input.png', before), (f'{number}.png', after)):
             height, width, channels = image.shape
             write(folder / name, [image], (height, width, channels), image.dtype.name, profile)
-    save_text(json.dumps([face.content() for face in faces], indent=2) + '\n', folder / FACE_LIST)
+    save_json([face.content() for face in faces], folder / FACE_LIST)

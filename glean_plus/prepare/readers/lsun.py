@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glean_plus.prepare.decode import open_database
 from glean_plus.prepare.items import DataError, Item, Listing, safe_name
 
 
@@ -17,6 +16,8 @@ def read(source: Path, category: str, split: str) -> Listing:
         DataError: If there is no database, or it is cut short or not readable.
     """
     import lmdb
+
+    from glean_plus.prepare.decode import open_database  # takes a while to import
 
     candidates = [f'{category}_{split}_lmdb', f'{category}_{split}']
     if split == 'train':

@@ -21,9 +21,10 @@ from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 from glean_plus.training.distributed import unwrapped
 from glean_plus.training.errors import TrainingError
 from glean_plus.training.hooks.best import KEY, best_rules
+from glean_plus.utils.files import write_whole
 from glean_plus.weights import WeightsError, read_state_dict
 from glean_plus.weights.errors import brief
-from glean_plus.weights.integrity import archive_damage, damage, write_whole
+from glean_plus.weights.integrity import archive_damage, damage
 from glean_plus.weights.strict import check
 from glean_plus.weights.torch_files import load_plain
 

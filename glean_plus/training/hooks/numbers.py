@@ -21,8 +21,8 @@ from torch import Tensor
 
 from glean_plus.training.distributed import unwrapped
 from glean_plus.training.errors import TrainingError, checked_limit
+from glean_plus.utils.files import write_whole
 from glean_plus.utils.random_state import random_states
-from glean_plus.weights.integrity import write_whole
 
 SKIPPED = 'skipped_steps'  # in the message hub, and so in a checkpoint
 LOWEST_SCALE = 1.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from glean_plus.errors import GleanError
 
-class ImageFileError(Exception):
+
+class ImageFileError(GleanError):
     """An image file that cannot be used; the text follows the name of the file: ``it is cut short``."""
 
 

@@ -43,7 +43,7 @@ def given_options(args: argparse.Namespace) -> dict[str, Any]:
         names = ', '.join(f'--{name.replace("_", "-")}' for name in given)
         raise RestoreError(f'Without --faces, {names} does nothing: give --faces as well.')
     if args.faces and args.report:
-        raise RestoreError('A report is of whole pictures that one model made: leave --report or --faces out.')
+        raise RestoreError('A report is of whole images that one model made: leave --report or --faces out.')
     if args.faces and args.mode and not args.background:
         raise RestoreError(
             "Faces are brought to the model's size, so that --mode is of the background's model: leave it out, or give "

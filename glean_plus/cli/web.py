@@ -1,11 +1,17 @@
-"""The options of ``glean-plus web``."""
+"""A web page: upload a picture, restore it, compare before and after, download."""
 
 from __future__ import annotations
 
 import argparse
 
+from glean_plus.cli.options import add_computation
+from glean_plus.errors import MissingPackageError
+from glean_plus.utils.terminal import complain
 
-def add_web_arguments(parser: argparse.ArgumentParser) -> None:
+PACKAGES = ('gradio', 'uvicorn', 'fastapi', 'starlette')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sizes and counts stay as they are typed: :class:`glean_plus.web.settings.Settings` reads and checks them."""
     parser.add_argument('--host', default='127.0.0.1',
                         help='address to listen at; any but a loopback one is open to others (default: %(default)s)')
@@ -14,10 +20,7 @@ def add_web_arguments(parser: argparse.ArgumentParser) -> None:
                         help='where a proxy shows the page: a path, as /restore, or better its whole address')
     parser.add_argument('--model', action='append', default=[], metavar='FILE',
                         help='a checkpoint to offer beside the models that are here; can be repeated')
-    parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N, mps or auto (default: %(default)s)')
-    parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='(default: %(default)s)')
-    parser.add_argument('--speed', choices=['exact', 'folded', 'compiled', 'openvino', 'auto'], default='auto',
-                        help='as of `restore` (default: %(default)s)')
+    add_computation(parser, 'as of `restore`')
     parser.add_argument('--max-upload', default='20M', metavar='SIZE', help='of a file (default: %(default)s)')
     parser.add_argument('--max-pixels', default='2M', metavar='COUNT',
                         help='of a picture before it is restored (default: %(default)s)')
@@ -31,3 +34,17 @@ def add_web_arguments(parser: argparse.ArgumentParser) -> None:
                         help='requests that may wait; more are sent away (default: %(default)s)')
     parser.add_argument('--keep', type=float, default=30, metavar='MINUTES',
                         help='that a picture stays after its last use (default: %(default)s)')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Serve the page until the process ends."""
+    try:
+        from glean_plus.web.server import serve
+    except ModuleNotFoundError as error:
+        if error.name not in PACKAGES:
+            raise
+        text = f'The page needs {error.name}, which is not installed: pip install "glean_plus[web]"'
+        raise MissingPackageError(text) from error
+    from glean_plus.web.settings import Settings
+
+    serve(Settings.from_arguments(args), say=complain)

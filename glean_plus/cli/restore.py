@@ -1,0 +1,167 @@
+"""Restore an image, a video, a folder of them, or what a pattern matches.
+
+The same command after an interruption does what is missing. OUT/glean-plus.run.json, or OUT.run.json of a single image,
+says what the results were made with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glean_plus.cli.faces import add_face_arguments, given_options
+from glean_plus.cli.options import add_computation
+from glean_plus.errors import GleanError
+from glean_plus.utils.choices import DEFAULT_MODEL
+from glean_plus.utils.terminal import Parser, complain
+from glean_plus.utils.text import printable
+
+if TYPE_CHECKING:
+    from glean_plus.inference.base import PictureRestorer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('input', metavar='IN', help='image, video, folder, or pattern in quotes')
+    parser.add_argument('output', metavar='OUT', type=Path, help='image, video, or folder')
+    parser.add_argument('--model', default=DEFAULT_MODEL,
+                        help='name (see `models`), checkpoint, or, with --checkpoint, config (default: %(default)s)')
+    parser.add_argument('--checkpoint', help='weights of a config')
+    parser.add_argument('--mode', choices=['direct', 'tiles', 'fit'],
+                        help="other sizes than the model's: in one go, in blended tiles, or brought to its size "
+                             '(default: the best that the model can)')
+    add_computation(
+        parser,
+        'exact: as trained; the others give the same up to rounding in less time: folded; compiled, with a kernel that '
+        'is built for this machine; openvino; auto, the fastest here',
+    )
+    parser.add_argument('--batch', type=int, default=8, metavar='N',
+                        help='tiles, or images of one size, at a time (default: %(default)s)')
+    parser.add_argument('--max-memory', default='4G', metavar='SIZE',
+                        help='beside the image and the model, as 500M; more is done in parts (default: %(default)s)')
+    parser.add_argument('--seed', type=int, help="of noise maps in place of the model's own")
+    parser.add_argument('--label', type=int, metavar='CLASS', help='class of the images, for a model that wants one')
+    parser.add_argument('--consistent', type=int, nargs='?', const=5, default=0, metavar='STEPS',
+                        help='bring the result back to what shrinks to its input by bicubic (default: 5 steps)')
+    parser.add_argument('--fidelity', type=float, metavar='0..1',
+                        help="from 0, more of the bank, through 0.5, the model's own, to 1, what shrinks to its input")
+    parser.add_argument('--format', choices=['png', 'jpg', 'webp', 'tif', 'bmp'],
+                        help='of results in a folder (default: png, which keeps 16 bits and transparency)')
+    parser.add_argument('--crf', type=int, metavar='N',
+                        help='quality of videos, 0 to 51, lower is better (default: 17)')
+    parser.add_argument('--compare', action='store_true', help='write input and result side by side, too')
+    parser.add_argument('--report', action='store_true',
+                        help='write signs of failure with each result, and a heat map of the spread over samples of the noise')
+    add_face_arguments(parser)
+    parser.add_argument('--overwrite', action='store_true', help='restore everything again')
+    parser.add_argument('--json', type=_report_file, metavar='FILE', help='write a report; - for the standard output')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Restore, and write the report that is asked for, however that ends."""
+    if args.json not in (None, '-'):
+        with contextlib.suppress(OSError, ValueError):  # which is said when it is written
+            Path(args.json).unlink()  # of another run: this one may be killed
+    code, content = 1, dict[str, Any](error='', pictures=[])
+    try:
+        code, content = _restore_files(args)
+    except GleanError as error:
+        code, content['error'] = 2, str(error)
+        complain(error)
+    except BaseException as error:
+        content['error'] = 'interrupted' if isinstance(error, KeyboardInterrupt) else f'{type(error).__name__}: {error}'
+        raise
+    finally:
+        if args.json and not _write_report(content, args.json):
+            code = code or 1
+    return code
+
+
+def report_wrong_call(arguments: Sequence[str]) -> None:
+    """Write the report of a command line that cannot be parsed, if it names a place for one."""
+    if place := _report_place(arguments):
+        _write_report(dict(error='the command line is wrong', pictures=[]), place)
+
+
+def _restore_files(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+    """Exit code and report."""
+    from glean_plus.inference.jobs import find_jobs
+
+    start = time.perf_counter()
+    jobs = find_jobs(args.input, args.output, args.format and f'.{args.format}')
+    face_options = given_options(args)
+    from glean_plus.inference.folder import report, restore_files
+    from glean_plus.inference.ood import Assessor  # these take seconds
+
+    restorer = _restorer(args, face_options)
+    began = time.perf_counter()
+    records, content = restore_files(
+        restorer, jobs, compare=args.compare, assessor=Assessor(restorer) if args.report else None,
+        overwrite=args.overwrite, crf=args.crf, command=args.command_line, say=complain,
+    )  # fmt: skip
+    counts = {state: sum(record.state == state for record in records) for state in ('restored', 'there', 'failed')}
+    speed = counts['restored'] / max(time.perf_counter() - began, 1e-9)
+    faces = f', {sum(len(record.faces or []) for record in records)} faces' if args.faces else ''
+    print(f'{printable(args.output)}: {counts["restored"]} restored ({speed:.3g} pictures/s), {counts["there"]} there '
+          f'already, {counts["failed"]} failed{faces}', file=sys.stderr)  # fmt: skip
+    return 1 if counts['failed'] else 0, report(records, content, time.perf_counter() - start)
+
+
+def _restorer(args: argparse.Namespace, face_options: dict[str, Any]) -> PictureRestorer:
+    from glean_plus.inference.restorer import Restorer
+
+    same = dict(device=args.device, precision=args.precision, speed=args.speed, batch=args.batch,
+                max_memory=args.max_memory)  # fmt: skip
+    restorer = Restorer(
+        args.model, args.checkpoint, mode=None if args.faces else args.mode, seed=args.seed, label=args.label,
+        consistent=args.consistent, fidelity=args.fidelity, **same,
+    )  # fmt: skip
+    if not args.faces:
+        return restorer
+    from glean_plus.inference.faces import FaceRestorer
+
+    if args.background:
+        face_options['background'] = Restorer(args.background, mode=args.mode, **same)
+    return FaceRestorer(restorer, **face_options)
+
+
+def _report_file(text: str) -> str:
+    """FILE of ``--json``, which is overwritten; such as an image or the manifest of a run is refused."""
+    from glean_plus.inference.jobs import MORE_ENDINGS
+    from glean_plus.inference.video import ENDINGS
+    from glean_plus.inference.write import FORMATS
+
+    if text.lower().endswith((*FORMATS, *MORE_ENDINGS, *ENDINGS, '.run.json')):
+        raise argparse.ArgumentTypeError(f'the report would overwrite {text!r}: name it NAME.json')
+    return text
+
+
+def _report_place(arguments: Sequence[str]) -> str | None:
+    """FILE of ``--json FILE`` in a wrong command line; None where there is none that can be used."""
+    parser = Parser(add_help=False)
+    parser.add_argument('--json', type=_report_file)
+    with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
+        place: str | None = parser.parse_known_args(arguments)[0].json
+        return place
+    return None
+
+
+def _write_report(content: dict[str, Any], place: str) -> bool:
+    """Write a report to a file, or, of ``-``, to the standard output; say whether that could be done."""
+    if place == '-':
+        print(json.dumps(content, indent=2), flush=True)
+        return True
+    from glean_plus.utils.files import save_json
+
+    try:
+        save_json(content, Path(place))
+    except OSError as error:
+        complain(f'The report cannot be written to {place} ({error.strerror or error}).')
+        return False
+    return True
