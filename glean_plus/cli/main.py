@@ -44,7 +44,7 @@ TOOLS = {
     'samples': ('bank_samples', 'a grid of images from a bank'),
 }
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
-WEB_PACKAGES = ('gradio', 'uvicorn', 'fastapi', 'starlette')
+WEB_PACKAGES = ('fastapi', 'starlette', 'pydantic', 'uvicorn', 'h11')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,8 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_restore_arguments(restore)
     commands.add_parser('models', help='list the models that have a name')
     web = commands.add_parser(
-        'web', help='a web page that restores pictures',
-        description='A web page: upload a picture, restore it, compare before and after, download.',
+        'web', help='a web page that restores images',
+        description='A web page: upload images, restore them, compare before and after, download.',
     )  # fmt: skip
     add_web_arguments(web)
     for name, (_, what) in TOOLS.items():

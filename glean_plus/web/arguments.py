@@ -20,14 +20,14 @@ def add_web_arguments(parser: argparse.ArgumentParser) -> None:
                         help='as of `restore` (default: %(default)s)')
     parser.add_argument('--max-upload', default='20M', metavar='SIZE', help='of a file (default: %(default)s)')
     parser.add_argument('--max-pixels', default='2M', metavar='COUNT',
-                        help='of a picture before it is restored (default: %(default)s)')
+                        help='of an image before it is restored (default: %(default)s)')
     parser.add_argument('--max-memory', default='4G', metavar='SIZE',
-                        help='of a restoration, beside the picture and the model (default: %(default)s)')
+                        help='of a restoration, beside the image and the model (default: %(default)s)')
     parser.add_argument('--max-store', default='2G', metavar='SIZE',
                         help='of all temporary files together (default: %(default)s)')
     parser.add_argument('--concurrency', type=int, default=1, metavar='N',
-                        help='pictures that are restored at a time (default: %(default)s)')
+                        help='images that are restored at a time (default: %(default)s)')
     parser.add_argument('--queue', type=int, default=16, metavar='N',
-                        help='requests that may wait; more are sent away (default: %(default)s)')
+                        help='jobs that wait, and uploads that are open, at most (default: %(default)s)')
     parser.add_argument('--keep', type=float, default=30, metavar='MINUTES',
-                        help='that a picture stays after its last use (default: %(default)s)')
+                        help='that an image stays after its last use (default: %(default)s)')
