@@ -13,7 +13,10 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import pytest
+import torch
 
+from glean_plus.web import jobs as web_jobs
 from glean_plus.web.api import build
 from glean_plus.web.jobs import Jobs
 from glean_plus.web.restorers import Restorers
@@ -81,3 +84,20 @@ def served(settings: Settings) -> Iterator[Page]:
         jobs.close()
         store.close()
         listener.close()
+
+
+def endless(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """A restoration goes through layers until one of them raises: events of its begin and of its end."""
+    begun, ended, layer = threading.Event(), threading.Event(), torch.nn.Identity()
+
+    def slow(*_: Any) -> None:
+        begun.set()
+        try:
+            while True:
+                layer(torch.zeros(1))
+                time.sleep(0.02)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(web_jobs, 'restore', slow)
+    return begun, ended

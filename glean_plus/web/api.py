@@ -25,7 +25,7 @@ from glean_plus.inference.ood import FIGURES
 from glean_plus.version import __version__
 from glean_plus.web.accept import look
 from glean_plus.web.errors import Refused, sentence
-from glean_plus.web.gate import Application, Gate, refusal
+from glean_plus.web.gate import Gate, refusal
 from glean_plus.web.jobs import LEFT, Job, Jobs
 from glean_plus.web.restorers import Choice
 from glean_plus.web.settings import Settings, shown_bytes
@@ -139,7 +139,7 @@ class Error:
     error: str
 
 
-def build(settings: Settings, jobs: Jobs) -> Application:
+def build(settings: Settings, jobs: Jobs) -> FastAPI:
     """The application, to be run by any ASGI server, in one process."""
     app = FastAPI(
         title='GLEAN', version=__version__, description=ABOUT, docs_url=None, redoc_url=None, redirect_slashes=False,
@@ -160,7 +160,8 @@ def build(settings: Settings, jobs: Jobs) -> Application:
             settings.concurrency, FIGURES,
         )  # fmt: skip
 
-    return Gate(app, settings)
+    app.add_middleware(Gate, settings=settings)
+    return app
 
 
 def _add_page(app: FastAPI, settings: Settings) -> None:

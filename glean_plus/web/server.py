@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable
 
 import uvicorn
+from fastapi import FastAPI
 
 from glean_plus.inference.errors import RestoreError
 from glean_plus.web.api import build
-from glean_plus.web.gate import Application, Protocol
+from glean_plus.web.gate import Protocol
 from glean_plus.web.jobs import Jobs
 from glean_plus.web.restorers import Restorers
 from glean_plus.web.settings import Settings
@@ -56,7 +57,7 @@ def serve(settings: Settings, say: Callable[[str], None] = print) -> None:
             store.close()
 
 
-def server_of(app: Application) -> uvicorn.Server:
+def server_of(app: FastAPI) -> uvicorn.Server:
     """As :func:`serve` runs it."""
     return uvicorn.Server(uvicorn.Config(
         app, http=Protocol, ws='none', log_level='warning', timeout_graceful_shutdown=PATIENCE, server_header=False,
