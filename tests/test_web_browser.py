@@ -89,7 +89,7 @@ def upload(tab: Any, path: Path, says: str) -> None:
 
 
 def restore(tab: Any) -> None:
-    tab.get_by_role('button', name='Restore').click()
+    tab.get_by_role('button', name='Restore', exact=True).click()
     tab.wait_for_selector('#compare')
     tab.wait_for_function('[...document.querySelectorAll("#compare img")].every(i => i.complete && i.naturalWidth)')
 
@@ -114,9 +114,9 @@ def test_upload_restore_slide_and_download(
     tab: Callable[..., Any], model: Path, picture: Path, tmp_path: Path
 ) -> None:
     window = tab()
-    upload(window, picture, '80 × 60 pixels')
+    upload(window, picture, '80 x 60 pixels')
     restore(window)
-    assert '80 × 60 → 160 × 120 pixels' in window.inner_text('#facts')
+    assert '80 x 60 → 160 x 120 pixels' in window.inner_text('#facts')
     assert abs(divider(window) - 0.5) < 0.01
 
     slider = window.get_by_role('slider', name='How much of the input')
@@ -153,7 +153,7 @@ def test_upload_restore_slide_and_download(
 
 def test_what_goes_wrong_is_said(tab: Callable[..., Any], picture: Path, tmp_path: Path) -> None:
     window = tab()
-    window.get_by_role('button', name='Restore').click()
+    window.get_by_role('button', name='Restore', exact=True).click()
     window.wait_for_selector('#message[role=alert]:has-text("Choose an image first.")')
     (tmp_path / 'text.png').write_text('no image')
     upload(window, tmp_path / 'text.png', 'This is no image in a known format')
@@ -163,11 +163,11 @@ def test_what_goes_wrong_is_said(tab: Callable[..., Any], picture: Path, tmp_pat
     upload(window, tmp_path / 'wide.png', 'The image has 400 x 400 pixels')
     assert 'The image has 400 x 400 pixels' in window.inner_text('#error[role=alert]')
     (tmp_path / 'cut.png').write_bytes(picture.read_bytes()[:2000])
-    upload(window, tmp_path / 'cut.png', '80 × 60 pixels')
-    window.get_by_role('button', name='Restore').click()
+    upload(window, tmp_path / 'cut.png', '80 x 60 pixels')
+    window.get_by_role('button', name='Restore', exact=True).click()
     window.wait_for_selector('#error:has-text("This image cannot be restored: it is broken")')
     assert not window.is_visible('#compare')
-    upload(window, picture, '80 × 60 pixels')  # and it goes on
+    upload(window, picture, '80 x 60 pixels')  # and it goes on
     restore(window)
     assert not window.is_visible('#error')
 
@@ -179,17 +179,19 @@ def test_a_batch_is_restored_one_after_another(
     Image.fromarray(photo('coffee', 40, 50)).save(tmp_path / 'cup.png')
     (tmp_path / 'text.png').write_text('no image')
     window.set_input_files('#choose', [str(picture), str(tmp_path / 'text.png'), str(tmp_path / 'cup.png')])
-    window.get_by_role('button', name='Restore').click()  # while they are uploaded
+    window.get_by_role('button', name='Restore', exact=True).click()  # while they are uploaded
     window.wait_for_selector('#images li.done:has-text("cup.png")')
     assert window.locator('#images li').evaluate_all('rows => rows.map(row => row.className)') == [
         'done', 'failed', 'done']  # fmt: skip
-    assert '80 × 60 → 160 × 120' in window.inner_text('#facts')
+    assert '80 x 60 → 160 x 120' in window.inner_text('#facts')
     window.get_by_role('button', name='cup.png', exact=False).first.click()
-    assert '50 × 40 → 100 × 80' in window.inner_text('#facts')
+    assert '50 x 40 → 100 x 80' in window.inner_text('#facts')
     with window.expect_download() as download:
         window.get_by_role('link', name='PNG', exact=True).click()
     download.value.save_as(tmp_path / 'got.png')
     expected = Restorer(model, device='cpu')(tmp_path / 'cup.png')
+    window.get_by_role('button', name='Restore', exact=True).click()
+    window.wait_for_selector('#message:has-text("All images are restored with these options.")')
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / 'got.png')), np.asarray(expected))
     for name in ('portrait.png', 'text.png', 'cup.png'):
         window.get_by_role('button', name=f'Remove {name}').click()
@@ -202,11 +204,11 @@ def test_a_restoration_is_stopped_by_its_button_and_by_leaving(
 ) -> None:
     begun, ended = endless(monkeypatch)
     window = tab()
-    upload(window, picture, '80 × 60')
+    upload(window, picture, '80 x 60')
     for stop in (lambda: window.get_by_role('button', name='Stop').click(), lambda: window.goto('about:blank')):
         begun.clear()
         ended.clear()
-        window.get_by_role('button', name='Restore').click()
+        window.get_by_role('button', name='Restore', exact=True).click()
         assert begun.wait(20)
         stop()
         assert ended.wait(10)
@@ -214,7 +216,7 @@ def test_a_restoration_is_stopped_by_its_button_and_by_leaving(
 
 def test_options_are_used(tab: Callable[..., Any], model: Path, picture: Path, tmp_path: Path) -> None:
     window = tab()
-    upload(window, picture, '80 × 60')
+    upload(window, picture, '80 x 60')
     window.get_by_text('Options').click()
     window.get_by_label('fit', exact=True).check()
     window.get_by_label('Seed of the noise').fill('7')
@@ -240,7 +242,7 @@ def test_images_are_dropped_and_pasted(tab: Callable[..., Any], picture: Path, e
             document.querySelector('#drop').dispatchEvent(made);
         }""", [event, [*picture.read_bytes()]],
     )  # fmt: skip
-    window.wait_for_selector('#images li:has-text("given.png"):has-text("80 × 60 pixels")')
+    window.wait_for_selector('#images li:has-text("given.png"):has-text("80 x 60 pixels")')
     restore(window)
 
 
@@ -251,7 +253,7 @@ def test_a_telephone(tab: Callable[..., Any], picture: Path) -> None:
         width, height = TELEPHONE
         assert window.evaluate('document.documentElement.scrollWidth') <= width
         wide = window.evaluate(
-            'width => [...document.querySelectorAll("button, a, label, input, select, #compare, .error, p")].filter(e => '
+            'width => [...document.querySelectorAll("button, a, label, input, select, #compare, p")].filter(e => '
             '{ const box = e.getBoundingClientRect(); return box.width && (box.right > width + 1 || box.left < -1); })'
             '.map(e => e.outerHTML.slice(0, 80))', width,
         )  # fmt: skip
@@ -261,7 +263,7 @@ def test_a_telephone(tab: Callable[..., Any], picture: Path) -> None:
     window.get_by_text('Options').tap()
     window.get_by_label('Report signs of failure').tap()
     fits()
-    upload(window, picture, '80 × 60')
+    upload(window, picture, '80 x 60')
     restore(window)
     fits()
     window.locator('#compare').scroll_into_view_if_needed()
@@ -275,7 +277,7 @@ def test_a_telephone(tab: Callable[..., Any], picture: Path) -> None:
 def test_by_keyboard(tab: Callable[..., Any], picture: Path) -> None:
     """Each control is reached with Tab, has a name and can be used without a mouse."""
     window = tab()
-    upload(window, picture, '80 × 60')
+    upload(window, picture, '80 x 60')
     window.keyboard.press('Tab')
     reached = []
     while len(reached) < 30 and (name := window.evaluate(
@@ -291,7 +293,7 @@ def test_by_keyboard(tab: Callable[..., Any], picture: Path) -> None:
     at = [next(i for i, each in enumerate(reached) if each.startswith(name)) for name in names]
     assert at == sorted(at)
     window.wait_for_selector('#images li.done')
-    assert 'portrait.png: 160 × 120 pixels' in window.inner_text('#live')
+    assert 'portrait.png: 160 x 120 pixels' in window.inner_text('#live')
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
@@ -301,11 +303,14 @@ def test_text_is_readable(page: Page, browser: Any, picture: Path, scheme: str) 
     window = context.new_page()
     window.goto(page.address)
     window.evaluate('document.querySelectorAll("[hidden]").forEach(each => { each.hidden = false; })')
-    pairs = window.evaluate("""() => [...document.querySelectorAll('p, label, small, button, summary, legend, a, h1')].map(each => {
-        let ground = each;
-        while (ground && getComputedStyle(ground).backgroundColor === 'rgba(0, 0, 0, 0)') ground = ground.parentElement;
-        return [each.outerHTML.slice(0, 60), getComputedStyle(each).color, getComputedStyle(ground || document.body).backgroundColor];
-    })""")
+    pairs = window.evaluate(
+        """() => [...document.querySelectorAll('p, label, small, button, summary, legend, a, h1')].map(each => {
+            const seen = node => getComputedStyle(node).backgroundColor !== 'rgba(0, 0, 0, 0)';
+            let ground = each;
+            while (!seen(ground)) ground = ground.parentElement;
+            return [each.outerHTML, getComputedStyle(each).color, getComputedStyle(ground).backgroundColor];
+        })"""
+    )
     context.close()
 
     def luminance(color: str) -> float:

@@ -1,7 +1,7 @@
 // The page: a list of images, each uploaded, restored as a job of the HTTP API, and compared.
 const find = (id) => document.getElementById(id);
 const form = find('form');
-const items = [];  // {file, name, url, row, upload, key, size, state, says, job, result, abort}
+const items = [];  // {file, name, url, row, upload, abort, key, size, state, says, run, query, job, progress, result}
 let info = {models: [], figures: {}, max_upload: Infinity, concurrency: 1};
 let shown = null;
 
@@ -30,6 +30,11 @@ async function call(method, path, options = {}) {
   const answer = await response.json().catch(() => ({error: 'The server broke off: try again.'}));
   if (!response.ok) throw new Failure(response.status, answer.error);
   return answer;
+}
+
+function say(why) {
+  find('message').textContent = why;
+  find('message').hidden = !why;
 }
 
 const remove = (kind, key) => fetch(`api/${kind}/${key}`, {method: 'DELETE', keepalive: true}).catch(() => {});
@@ -85,7 +90,7 @@ function upload(item) {
       const headers = {'X-File-Name': encodeURIComponent(item.name), 'Content-Type': 'application/octet-stream'};
       const answer = await call('POST', 'api/images', {body: item.file, headers, signal: item.abort.signal});
       item.key = answer.id;
-      item.size = `${answer.width} \u00d7 ${answer.height} pixels`;
+      item.size = `${answer.width} x ${answer.height} pixels`;
       set(item, 'ready', item.size);
     } catch (error) {
       if (error.name !== 'AbortError') set(item, 'failed', error.message);
@@ -105,42 +110,42 @@ function options() {
 }
 
 async function restore(item, query) {
-  await item.upload;
-  if (item.abort.signal.aborted || !item.key) return;
-  if (item.job) remove('jobs', item.job);
-  Object.assign(item, {job: null, result: null, progress: 0, wanted: true});
+  const {signal} = item.run = new AbortController();
   set(item, 'waiting', 'waiting ...');
-  const asked = new URLSearchParams(query);
-  asked.set('image', item.key);
+  if (item.job) remove('jobs', item.job);
+  Object.assign(item, {query, job: null, result: null, progress: 0});
   try {
-    let job;
-    while (!job && item.wanted) {
+    let job = null;
+    while (!job && !signal.aborted) {
       try {
-        job = await call('POST', `api/jobs?${asked}`);
+        job = await call('POST', `api/jobs?${query}&image=${item.key}`);
       } catch (error) {
-        if (error.status !== 503) throw error;
+        if (error.status !== 503 || signal.aborted) throw error;
         set(item, 'waiting', 'the server is busy, waiting ...');
         await pause(3000);
       }
     }
-    if (job) item.job = job.id;
-    while (item.wanted && (job.state === 'waiting' || job.state === 'running')) {
+    if (signal.aborted) {
+      if (job) remove('jobs', job.id);
+      return;
+    }
+    item.job = job.id;
+    while (job.state === 'waiting' || job.state === 'running') {
       item.progress = job.progress;
       set(item, job.state, job.ahead ? `waiting, ${job.ahead} before it ...` : 'restoring ...');
-      job = await call('GET', `api/jobs/${item.job}?wait=1`);
+      job = await call('GET', `api/jobs/${job.id}?wait=1`, {signal});
     }
-    if (!item.wanted) return;
     item.result = job.result;
-    if (job.state === 'done') set(item, 'done', `${job.result.after[0]} \u00d7 ${job.result.after[1]} pixels`);
+    if (job.state === 'done') set(item, 'done', `${job.result.after.join(' x ')} pixels`);
     else set(item, 'failed', job.error);
   } catch (error) {
-    if (item.wanted) set(item, 'failed', error.message);
+    if (!signal.aborted) set(item, 'failed', error.message);
   }
 }
 
 function stop(item) {
   const busy = item.state === 'waiting' || item.state === 'running';
-  item.wanted = false;
+  item.run?.abort();
   if (item.job) remove('jobs', item.job);
   item.job = null;
   if (busy) set(item, 'ready', `${item.size}, stopped`);
@@ -148,15 +153,20 @@ function stop(item) {
 
 form.addEventListener('submit', async (event) => {
   event.preventDefault();
-  const query = options();
-  const turn = items.filter((item) => !['waiting', 'running'].includes(item.state) && (item.key || item.state === 'uploading'));
-  find('message').hidden = items.length > 0;
-  find('message').textContent = items.length ? '' : 'Choose an image first.';
+  const query = options().toString();
+  const due = ({state, key, ...item}) => ['uploading', 'ready'].includes(state)
+    || (key && (state === 'failed' || (state === 'done' && item.query !== query)));
+  const turn = items.filter(due);
+  const busy = items.some(({state}) => state === 'waiting' || state === 'running');
+  say(turn.length || busy ? '' : items.some(({key}) => key) ? 'All images are restored with these options.' : 'Choose an image first.');
   if (!turn.length) return;
   if (!turn.includes(shown)) show(turn[0]);
   if (matchMedia('(max-width: 52rem)').matches) find('view').scrollIntoView({block: 'start'});
   const next = async () => {
-    for (let item = turn.shift(); item; item = turn.shift()) await restore(item, query);
+    for (let item = turn.shift(); item; item = turn.shift()) {
+      await item.upload;
+      if (items.includes(item) && item.key && due(item)) await restore(item, query);
+    }
   };
   await Promise.all(Array.from({length: Math.min(info.concurrency, turn.length)}, next));
 });
@@ -196,7 +206,7 @@ function showResult(item, result) {
   find('before').src = `${place}/before.png`;
   slide(50);
 
-  const facts = [`${result.before.join(' \u00d7 ')} \u2192 ${result.after.join(' \u00d7 ')} pixels`, `${result.seconds.toFixed(1)} s`, result.model];
+  const facts = [`${result.before.join(' x ')} \u2192 ${result.after.join(' x ')} pixels`, `${result.seconds.toFixed(1)} s`, result.model];
   if (result.lr_psnr !== null) facts.push(`LR-PSNR ${result.lr_psnr.toFixed(1)} dB`);
   if (result.faces !== null) {
     facts.push(result.faces ? `${result.faces} face${result.faces > 1 ? 's' : ''} restored` : 'no face was found: only enlarged');
@@ -242,7 +252,7 @@ function take(files) {
   const added = Array.from(files || [], add);
   if (!added.length) return;
   show(added[0]);
-  find('message').hidden = true;
+  say('');
 }
 
 find('choose').addEventListener('change', (event) => {
@@ -272,7 +282,4 @@ call('GET', 'api/info').then((answer) => {
   find('faces').hidden = !info.faces;
   find('limits').textContent =
     `At most ${bytes(info.max_upload)} and ${pixels(info.max_pixels)} pixels each; kept for ${+(info.keep / 60).toPrecision(3)} minutes`;
-}).catch((error) => {
-  find('message').textContent = error.message;
-  find('message').hidden = false;
-});
+}).catch((error) => say(error.message));
