@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from web_pages import Page, served
+from web_pages import Page, endless, served
 
 from glean_plus import Restorer
 from glean_plus.web.settings import Settings
@@ -67,7 +67,7 @@ def tab(page: Page, browser: Any) -> Iterator[Callable[..., Any]]:
         tab.on('pageerror', lambda error: broken.append(str(error)))
         tab.on('response', lambda answer: broken.append(answer.url) if answer.status == 404 else None)
         tab.goto(page.address)
-        tab.wait_for_selector('.gp-drop')
+        tab.wait_for_selector('#limits:not(:empty)')
         return tab
 
     yield opened
@@ -83,25 +83,26 @@ def picture(tmp_path: Path) -> Path:
 
 
 def upload(tab: Any, path: Path, says: str) -> None:
-    tab.set_input_files('.gp-drop input', str(path))
-    tab.wait_for_selector(f'.gp-picture:has-text("{says}")')
+    """Choose an image; the last of the list says how it went."""
+    tab.set_input_files('#choose', str(path))
+    tab.wait_for_selector(f'#images li:last-child:has-text("{path.name}"):has-text("{says}")')
 
 
 def restore(tab: Any) -> None:
-    tab.get_by_role('button', name='Restore').click()
-    tab.wait_for_selector('.gp-compare')
-    tab.wait_for_function('[...document.querySelectorAll(".gp-compare img")].every(i => i.complete && i.naturalWidth)')
+    tab.get_by_role('button', name='Restore', exact=True).click()
+    tab.wait_for_selector('#compare')
+    tab.wait_for_function('[...document.querySelectorAll("#compare img")].every(i => i.complete && i.naturalWidth)')
 
 
 def divider(tab: Any) -> float:
     """Where the line of the slider is, as a share of the picture's width."""
-    figure, line = (tab.locator(name).bounding_box() for name in ('.gp-compare', '.gp-line'))
+    figure, line = (tab.locator(name).bounding_box() for name in ('#compare', '#line'))
     return (line['x'] + line['width'] / 2 - figure['x']) / figure['width']
 
 
 def seen(tab: Any) -> Image.Image:
     """The slider as it is drawn."""
-    return Image.open(io.BytesIO(tab.locator('.gp-compare').screenshot())).convert('RGB')
+    return Image.open(io.BytesIO(tab.locator('#compare').screenshot())).convert('RGB')
 
 
 def shrunk(image: Image.Image) -> np.ndarray:
@@ -113,13 +114,13 @@ def test_upload_restore_slide_and_download(
     tab: Callable[..., Any], model: Path, picture: Path, tmp_path: Path
 ) -> None:
     window = tab()
-    upload(window, picture, 'portrait.png, 80 x 60 pixels')
+    upload(window, picture, '80 x 60 pixels')
     restore(window)
-    assert '80 x 60 → 160 x 120 pixels' in window.inner_text('.gp-status')
+    assert '80 x 60 → 160 x 120 pixels' in window.inner_text('#facts')
     assert abs(divider(window) - 0.5) < 0.01
 
     slider = window.get_by_role('slider', name='How much of the input')
-    box = window.locator('.gp-compare').bounding_box()
+    box = window.locator('#compare').bounding_box()
     window.mouse.move(box['x'] + box['width'] / 2, box['y'] + box['height'] / 2)
     window.mouse.down()
     window.mouse.move(box['x'] + 0.8 * box['width'], box['y'] + box['height'] / 2, steps=5)
@@ -152,34 +153,76 @@ def test_upload_restore_slide_and_download(
 
 def test_what_goes_wrong_is_said(tab: Callable[..., Any], picture: Path, tmp_path: Path) -> None:
     window = tab()
-    window.get_by_role('button', name='Restore').click()
-    window.wait_for_selector('.gp-error:has-text("Choose a picture first.")')
-    (tmp_path / 'text.png').write_text('no picture')
-    upload(window, tmp_path / 'text.png', 'text.png: This is no picture in a known format')
+    window.get_by_role('button', name='Restore', exact=True).click()
+    window.wait_for_selector('#message[role=alert]:has-text("Choose an image first.")')
+    (tmp_path / 'text.png').write_text('no image')
+    upload(window, tmp_path / 'text.png', 'This is no image in a known format')
     (tmp_path / 'large.png').write_bytes(bytes(2**20 + 1))
     upload(window, tmp_path / 'large.png', 'The file is too large: at most 1 MB')
     Image.new('L', (400, 400)).save(tmp_path / 'wide.png')
-    upload(window, tmp_path / 'wide.png', 'The picture has 400 x 400 pixels')
-    assert window.locator('.gp-picture[role=alert]').count() == 1
+    upload(window, tmp_path / 'wide.png', 'The image has 400 x 400 pixels')
+    assert 'The image has 400 x 400 pixels' in window.inner_text('#error[role=alert]')
     (tmp_path / 'cut.png').write_bytes(picture.read_bytes()[:2000])
-    upload(window, tmp_path / 'cut.png', 'cut.png, 80 x 60 pixels')
-    window.get_by_role('button', name='Restore').click()
-    window.wait_for_selector('.gp-error:has-text("This picture cannot be restored: it is broken")')
-    assert window.locator('.gp-compare').count() == 0
-    upload(window, picture, 'portrait.png, 80 x 60 pixels')  # and it goes on
+    upload(window, tmp_path / 'cut.png', '80 x 60 pixels')
+    window.get_by_role('button', name='Restore', exact=True).click()
+    window.wait_for_selector('#error:has-text("This image cannot be restored: it is broken")')
+    assert not window.is_visible('#compare')
+    upload(window, picture, '80 x 60 pixels')  # and it goes on
     restore(window)
-    assert window.locator('.gp-error').count() == 0
+    assert not window.is_visible('#error')
+
+
+def test_a_batch_is_restored_one_after_another(
+    tab: Callable[..., Any], page: Page, model: Path, picture: Path, tmp_path: Path
+) -> None:
+    window = tab()
+    Image.fromarray(photo('coffee', 40, 50)).save(tmp_path / 'cup.png')
+    (tmp_path / 'text.png').write_text('no image')
+    window.set_input_files('#choose', [str(picture), str(tmp_path / 'text.png'), str(tmp_path / 'cup.png')])
+    window.get_by_role('button', name='Restore', exact=True).click()  # while they are uploaded
+    window.wait_for_selector('#images li.done:has-text("cup.png")')
+    assert window.locator('#images li').evaluate_all('rows => rows.map(row => row.className)') == [
+        'done', 'failed', 'done']  # fmt: skip
+    assert '80 x 60 → 160 x 120' in window.inner_text('#facts')
+    window.get_by_role('button', name='cup.png', exact=False).first.click()
+    assert '50 x 40 → 100 x 80' in window.inner_text('#facts')
+    with window.expect_download() as download:
+        window.get_by_role('link', name='PNG', exact=True).click()
+    download.value.save_as(tmp_path / 'got.png')
+    expected = Restorer(model, device='cpu')(tmp_path / 'cup.png')
+    window.get_by_role('button', name='Restore', exact=True).click()
+    window.wait_for_selector('#message:has-text("All images are restored with these options.")')
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / 'got.png')), np.asarray(expected))
+    for name in ('portrait.png', 'text.png', 'cup.png'):
+        window.get_by_role('button', name=f'Remove {name}').click()
+    assert window.is_visible('#hint') and not window.is_visible('#result')
+    window.wait_for_function('!document.querySelector("#images li")')
+
+
+def test_a_restoration_is_stopped_by_its_button_and_by_leaving(
+    tab: Callable[..., Any], picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = endless(monkeypatch)
+    window = tab()
+    upload(window, picture, '80 x 60')
+    for stop in (lambda: window.get_by_role('button', name='Stop').click(), lambda: window.goto('about:blank')):
+        begun.clear()
+        ended.clear()
+        window.get_by_role('button', name='Restore', exact=True).click()
+        assert begun.wait(20)
+        stop()
+        assert ended.wait(10)
 
 
 def test_options_are_used(tab: Callable[..., Any], model: Path, picture: Path, tmp_path: Path) -> None:
     window = tab()
     upload(window, picture, '80 x 60')
-    window.get_by_role('button', name='Options').click()
+    window.get_by_text('Options').click()
     window.get_by_label('fit', exact=True).check()
     window.get_by_label('Seed of the noise').fill('7')
     window.get_by_label('Report signs of failure').check()
     restore(window)
-    assert 'noise_spread' in window.inner_text('.gp-report') and window.locator('.gp-heat img').count() == 1
+    assert 'noise_spread' in window.inner_text('#report') and window.locator('#heat img').count() == 1
     with window.expect_download() as download:
         window.get_by_role('link', name='PNG', exact=True).click()
     download.value.save_as(tmp_path / 'got.png')
@@ -188,7 +231,7 @@ def test_options_are_used(tab: Callable[..., Any], model: Path, picture: Path, t
 
 
 @pytest.mark.parametrize('event', ['drop', 'paste'])
-def test_pictures_are_dropped_and_pasted(tab: Callable[..., Any], picture: Path, event: str) -> None:
+def test_images_are_dropped_and_pasted(tab: Callable[..., Any], picture: Path, event: str) -> None:
     window = tab()
     window.evaluate(
         """([kind, bytes]) => {
@@ -196,10 +239,10 @@ def test_pictures_are_dropped_and_pasted(tab: Callable[..., Any], picture: Path,
             data.items.add(new File([new Uint8Array(bytes)], 'given.png', {type: 'image/png'}));
             const given = {bubbles: true, cancelable: true, dataTransfer: data, clipboardData: data};
             const made = kind === 'drop' ? new DragEvent(kind, given) : new ClipboardEvent(kind, given);
-            document.querySelector('.gp-drop').dispatchEvent(made);
+            document.querySelector('#drop').dispatchEvent(made);
         }""", [event, [*picture.read_bytes()]],
     )  # fmt: skip
-    window.wait_for_selector('.gp-picture:has-text("given.png, 80 x 60 pixels")')
+    window.wait_for_selector('#images li:has-text("given.png"):has-text("80 x 60 pixels")')
     restore(window)
 
 
@@ -210,22 +253,72 @@ def test_a_telephone(tab: Callable[..., Any], picture: Path) -> None:
         width, height = TELEPHONE
         assert window.evaluate('document.documentElement.scrollWidth') <= width
         wide = window.evaluate(
-            'width => [...document.querySelectorAll("button, a, label, .gp-compare, .gp-error, p")].filter(e => '
+            'width => [...document.querySelectorAll("button, a, label, input, select, #compare, p")].filter(e => '
             '{ const box = e.getBoundingClientRect(); return box.width && (box.right > width + 1 || box.left < -1); })'
             '.map(e => e.outerHTML.slice(0, 80))', width,
         )  # fmt: skip
         assert not wide
 
     fits()
-    window.get_by_role('button', name='Options').tap()
+    window.get_by_text('Options').tap()
     window.get_by_label('Report signs of failure').tap()
     fits()
     upload(window, picture, '80 x 60')
     restore(window)
     fits()
-    window.locator('.gp-compare').scroll_into_view_if_needed()
-    box = window.locator('.gp-compare').bounding_box()
+    window.locator('#compare').scroll_into_view_if_needed()
+    box = window.locator('#compare').bounding_box()
     window.touchscreen.tap(box['x'] + box['width'] / 4, box['y'] + box['height'] / 2)
     assert abs(divider(window) - 0.25) < 0.03
     for button in window.get_by_role('link').all():
         assert button.bounding_box()['height'] >= 32  # a finger meets it
+
+
+def test_by_keyboard(tab: Callable[..., Any], picture: Path) -> None:
+    """Each control is reached with Tab, has a name and can be used without a mouse."""
+    window = tab()
+    upload(window, picture, '80 x 60')
+    window.keyboard.press('Tab')
+    reached = []
+    while len(reached) < 30 and (name := window.evaluate(
+        '(e => e === document.body ? "" : (e.labels?.[0]?.innerText || e.getAttribute("aria-label") || e.innerText))'
+        '(document.activeElement)'
+    )):  # fmt: skip
+        reached.append(' '.join(name.split()))
+        if name in ('Options', 'Restore'):
+            window.keyboard.press('Enter')
+        window.keyboard.press('Tab')
+    names = ('Choose images', 'portrait.png', 'Remove portrait.png', 'Model', 'About this model', 'Options', 'Fidelity',
+             'best', 'Seed of the noise', 'Make the result', 'Report signs', 'Restore')  # fmt: skip
+    at = [next(i for i, each in enumerate(reached) if each.startswith(name)) for name in names]
+    assert at == sorted(at)
+    window.wait_for_selector('#images li.done')
+    assert 'portrait.png: 160 x 120 pixels' in window.inner_text('#live')
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_text_is_readable(page: Page, browser: Any, picture: Path, scheme: str) -> None:
+    """Contrast of text and ground, by WCAG's formula, is 4.5 or more in both color schemes."""
+    context = browser.new_context(color_scheme=scheme)
+    window = context.new_page()
+    window.goto(page.address)
+    window.evaluate('document.querySelectorAll("[hidden]").forEach(each => { each.hidden = false; })')
+    pairs = window.evaluate(
+        """() => [...document.querySelectorAll('p, label, small, button, summary, legend, a, h1')].map(each => {
+            const seen = node => getComputedStyle(node).backgroundColor !== 'rgba(0, 0, 0, 0)';
+            let ground = each;
+            while (!seen(ground)) ground = ground.parentElement;
+            return [each.outerHTML, getComputedStyle(each).color, getComputedStyle(ground).backgroundColor];
+        })"""
+    )
+    context.close()
+
+    def luminance(color: str) -> float:
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
+                  for c in (int(each) / 255 for each in color[4:-1].split(','))]  # fmt: skip
+        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+    assert len(pairs) > 20
+    for what, text, ground in pairs:
+        low, high = sorted((luminance(text), luminance(ground)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (what, text, ground)

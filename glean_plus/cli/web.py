@@ -8,7 +8,7 @@ from glean_plus.cli.options import add_computation
 from glean_plus.errors import MissingPackageError
 from glean_plus.utils.terminal import complain
 
-PACKAGES = ('gradio', 'uvicorn', 'fastapi', 'starlette')
+PACKAGES = ('fastapi', 'starlette', 'pydantic', 'uvicorn', 'h11')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,17 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_computation(parser, 'as of `restore`')
     parser.add_argument('--max-upload', default='20M', metavar='SIZE', help='of a file (default: %(default)s)')
     parser.add_argument('--max-pixels', default='2M', metavar='COUNT',
-                        help='of a picture before it is restored (default: %(default)s)')
+                        help='of an image before it is restored (default: %(default)s)')
     parser.add_argument('--max-memory', default='4G', metavar='SIZE',
-                        help='of a restoration, beside the picture and the model (default: %(default)s)')
+                        help='of a restoration, beside the image and the model (default: %(default)s)')
     parser.add_argument('--max-store', default='2G', metavar='SIZE',
                         help='of all temporary files together (default: %(default)s)')
     parser.add_argument('--concurrency', type=int, default=1, metavar='N',
-                        help='pictures that are restored at a time (default: %(default)s)')
+                        help='images that are restored at a time (default: %(default)s)')
     parser.add_argument('--queue', type=int, default=16, metavar='N',
-                        help='requests that may wait; more are sent away (default: %(default)s)')
+                        help='jobs that wait, and uploads that are open, at most (default: %(default)s)')
     parser.add_argument('--keep', type=float, default=30, metavar='MINUTES',
-                        help='that a picture stays after its last use (default: %(default)s)')
+                        help='that an image stays after its last use (default: %(default)s)')
 
 
 def run(args: argparse.Namespace) -> None:

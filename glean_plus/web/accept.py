@@ -1,4 +1,4 @@
-"""What an upload says of itself, before anything of it is decoded."""
+"""Size and format of an upload by its header, before anything is decoded."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from glean_plus.web.settings import shown_pixels
 
 
 def look(path: Path, max_pixels: int) -> tuple[int, int]:
-    """Width and height that a picture's header tells.
+    """Width and height by the header of an image file.
 
     Raises:
-        RestoreError: If it is no picture of a known format, or too large.
+        RestoreError: If it is no image of a known format, or too large.
     """
     try:
         width, height = header_size(read_file(path))
     except UnknownFormatError as error:
-        raise RestoreError('This is no picture in a known format: take PNG, JPEG, WebP, TIFF or BMP.') from error
+        raise RestoreError('This is no image in a known format: choose PNG, JPEG, WebP, TIFF or BMP.') from error
     except ImageFileError as error:
-        raise RestoreError(f'The picture cannot be read: {error}.') from error
+        raise RestoreError(f'The image cannot be read: {error}.') from error
     except Image.DecompressionBombError as error:
-        raise RestoreError(f'The picture is too large: at most {shown_pixels(max_pixels)} pixels.') from error
+        raise RestoreError(f'The image is too large: at most {shown_pixels(max_pixels)} pixels.') from error
     except Exception as error:  # broken files make decoders raise anything
-        raise RestoreError('The picture is broken: its header cannot be read.') from error
+        raise RestoreError('The image is broken: its header cannot be read.') from error
     if width * height > max_pixels:
         raise RestoreError(
-            f'The picture has {width} x {height} pixels, and at most {shown_pixels(max_pixels)} are restored here: '
+            f'The image has {width} x {height} pixels, and at most {shown_pixels(max_pixels)} are restored here: '
             'make it smaller first.'
         )
     return width, height

@@ -1,4 +1,4 @@
-"""What goes wrong -> a sentence for whoever uses the page, without what the server alone should know."""
+"""Errors as sentences for whoever uses the page, without what only the server should know."""
 
 from __future__ import annotations
 
@@ -13,21 +13,33 @@ LOG = logging.getLogger('glean_plus.web')
 
 # The start of a path of the server: a slash, drive or ~ where a word begins.
 PATH = re.compile(r'(?:^|[\s\'"(=:,])(?:~?/|[A-Za-z]:[\\/]|\\\\)[^\s/]')
-MEMORY = 'The server has not enough memory for this picture: take a smaller one.'
-UNKNOWN = 'This went wrong on the server, whose log says why: try another model or other options.'
+MEMORY = 'The server has not enough memory for this image: choose a smaller one.'
+UNKNOWN = 'This failed on the server, and its log says why: try another model or other options.'
+
+
+class Refused(RestoreError):
+    """A request that is not served.
+
+    Attributes:
+        status: Of HTTP, 400 or more.
+    """
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 def sentence(error: BaseException) -> str:
-    """For the page; what is not shown is logged.
+    """What the page shows of an error; what it does not show is logged.
 
-    Errors of pictures and options are told as they are, unless they name a file of the server.
+    Errors about images and options are shown as they are, unless they name a file of the server.
     """
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or _is_of_allocation(error):
         LOG.warning('memory: %s', error)
         return MEMORY
     text = ' '.join(str(error).split())
     if isinstance(error, RestoreError) and not PATH.search(text):
-        text = f'This picture cannot be restored: {text}' if text.startswith('it ') else text[:1].upper() + text[1:]
+        text = f'This image cannot be restored: {text}' if text.startswith('it ') else text[:1].upper() + text[1:]
         return text if text.endswith('.') else f'{text}.'
     LOG.error('%s', text or type(error).__name__, exc_info=error)
     return UNKNOWN

@@ -1,40 +1,33 @@
-"""The models that a server offers, and restorers of them, each for one picture at a time."""
+"""The models that a server offers, and restorers of them, each for one image at a time."""
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from glean_plus.inference.base import PictureRestorer
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.faces import detectors
-from glean_plus.inference.fidelity import MIDDLE, STEPS, check_fidelity
 from glean_plus.inference.restorer import Restorer
 from glean_plus.inference.source import available, is_here
-from glean_plus.inference.tiling import MODES
 from glean_plus.utils.choices import DEFAULT_MODEL
 from glean_plus.web.settings import Settings
-
-BEST = 'best'
-LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a user of the page chooses, checked as far as it can be without a model.
+    """What decides how an image is restored.
 
     Attributes:
         model: Name of one that is offered.
-        mode: None is the best that the model can.
+        mode: None is the best of the model's.
         fidelity: None is the model's own.
-        consistent: Steps.
-        seed: Of noise maps; None is the model's own.
-        faces: The faces of a photo alone.
+        consistent: Steps of iterative back-projection.
+        seed: Of the noise maps; None is the model's own.
+        faces: Only the faces of a photo.
     """
 
     model: str
@@ -44,37 +37,14 @@ class Choice:
     seed: int | None = None
     faces: bool = False
 
-    @classmethod
-    def read(cls, model: Any, mode: Any, fidelity: Any, consistent: Any, seed: Any, faces: Any) -> Choice:
-        """Of what a request says.
-
-        Raises:
-            RestoreError: If a value is of another kind, or cannot be had.
-        """
-        if mode not in (BEST, *MODES):
-            raise RestoreError(f'The mode is one of {", ".join((BEST, *MODES))}.')
-        if isinstance(fidelity, bool) or not isinstance(fidelity, (int, float, type(None))):
-            raise RestoreError('The fidelity is a number from 0 to 1.')
-        digits = '' if seed is None else str(seed).strip()
-        if digits and not (re.fullmatch('[0-9]{1,10}', digits) and int(digits) <= LARGEST_SEED):
-            raise RestoreError(f'The seed is a whole number from 0 to {LARGEST_SEED}, or empty.')
-        fidelity, consistent = None if fidelity == MIDDLE else fidelity, STEPS if consistent else 0
-        check_fidelity(fidelity, consistent)
-        if faces and mode != BEST:
-            raise RestoreError(f"Faces are brought to the model's size: leave the mode at {BEST!r}.")
-        return cls(
-            str(model), None if mode == BEST else mode, fidelity, consistent, int(digits) if digits else None,
-            bool(faces),
-        )  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Offer:
     """A model of the list.
 
     Attributes:
-        given: What :class:`Restorer` is given for it.
-        about: What it was trained with, and its licence.
+        given: Name or file, for :class:`Restorer`.
+        about: Its training data and licence.
     """
 
     given: str
@@ -105,10 +75,10 @@ def offers(models: tuple[str, ...]) -> dict[str, Offer]:
 
 
 class Restorers:
-    """Restorers of what is offered; some of those that were used last are kept.
+    """Restorers of the models that are offered; some of those that were used last are kept.
 
     Args:
-        settings: The server's.
+        settings: Of the server.
 
     Attributes:
         offers: Name -> model.
@@ -124,7 +94,7 @@ class Restorers:
         self._idle: list[tuple[Choice, PictureRestorer]] = []
         self._kept = settings.concurrency + 1
         self._lock = threading.Lock()
-        for name in [*self.offers][:max(1, len(settings.models))]:  # what cannot be used is told at the start
+        for name in [*self.offers][:max(1, len(settings.models))]:  # what cannot be used ends the server at its start
             with self.of(Choice(name)):
                 pass
 

@@ -1,4 +1,4 @@
-"""What a server of the page allows."""
+"""Limits and places of a server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.memory import parse_bytes
 
-PICTURES = '/pictures'  # of the routes of files
 COUNTS = {'': 1, 'K': 10**3, 'M': 10**6, 'G': 10**9}
 
 
@@ -26,9 +25,9 @@ class Settings:
         models: Checkpoints that the operator adds.
         device, precision, speed, max_memory: As of :class:`glean_plus.inference.restorer.Restorer`.
         max_upload, max_store: Bytes of a file, and of all temporary files.
-        max_pixels: Of a picture before it is restored.
-        concurrency, queue: How many restorations run, and how many wait.
-        keep: Seconds that a picture stays after its last use.
+        max_pixels: Of an image before it is restored.
+        concurrency, queue: How many restorations run, and how many wait; as many uploads are open at a time.
+        keep: Seconds that an image stays after its last use.
 
     Raises:
         RestoreError: If one of them cannot be used.

@@ -1,4 +1,4 @@
-"""Temporary files: each picture has a folder and a name that cannot be guessed, for a time."""
+"""Temporary files: each image or result has a folder and a name that cannot be guessed, for a time."""
 
 from __future__ import annotations
 
@@ -12,37 +12,45 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from glean_plus.inference.errors import RestoreError
+from glean_plus.web.errors import Refused
 
 PREFIX = 'glean-plus-web.'
+LEAST = 2**14  # bytes that an entry counts even if its folder is empty, so that their number is bounded, too
 
 
 @dataclass
 class Entry:
-    """Files of an upload or of a result.
+    """The files of an upload or of a result.
 
     Attributes:
-        key: What the page calls it.
-        folder: Where they are.
-        stem: Of the name that the user's file had.
-        used: When it was last used, in seconds of a steady clock.
-        users: How many are at it; it stays as long.
+        key: The name that its owner knows it by.
+        folder: Where the files are.
+        stem: Stem of the name of the user's file.
+        job: The job whose result it is; None for an upload.
+        room: Bytes that it counts: those of its files, and those promised to what is being written.
+        used: When it was last used, in seconds of a monotonic clock.
+        users: How many use it now; it stays as long.
     """
 
     key: str
     folder: Path
     stem: str
+    job: Any = None
+    room: int = LEAST
     used: float = field(default_factory=time.monotonic)
     users: int = 0
 
 
 class Store:
-    """A folder that only this user can read; it goes with the server, and its entries ``keep`` seconds after use.
+    """A folder that only this user can read. It goes with the server, and its entries ``keep`` seconds after use.
+
+    Room is reserved before anything is written, so the files never have more than ``limit`` bytes.
 
     Args:
         keep: Seconds.
-        limit: Bytes of all files, beyond which nothing new is taken.
+        limit: Bytes of all files.
     """
 
     def __init__(self, keep: float, limit: int) -> None:
@@ -54,34 +62,49 @@ class Store:
         self._closed = threading.Event()
         threading.Thread(target=self._sweep_forever, daemon=True).start()
 
-    def new(self, stem: str) -> Entry:
+    def new(self, stem: str, job: Any = None) -> Entry:
         """An empty entry.
 
         Raises:
-            RestoreError: If the store is full.
+            Refused: If the store is full.
         """
-        if self.size() > self.limit:
-            raise RestoreError('The server holds as many pictures as it may: try again in some minutes.')
         key = secrets.token_urlsafe(16)
-        folder = self.folder / key
-        folder.mkdir(mode=0o700)
+        entry = Entry(key, self.folder / key, stem, job)
         with self._lock:
-            self._entries[key] = entry = Entry(key, folder, stem)
+            self._check_room(LEAST)
+            entry.folder.mkdir(mode=0o700)
+            self._entries[key] = entry
         return entry
+
+    @contextmanager
+    def writing(self, entry: Entry, most: int) -> Iterator[None]:
+        """Reserve room for at most ``most`` bytes of new files; afterwards the entry counts what it has.
+
+        Raises:
+            Refused: If the store has no room for them.
+        """
+        with self._lock:
+            self._check_room(most)
+            entry.room += most
+        try:
+            yield
+        finally:
+            with self._lock:
+                entry.room = LEAST + _bytes_in(entry.folder)
 
     @contextmanager
     def using(self, key: str) -> Iterator[Entry]:
         """An entry, which stays as long as it is used.
 
         Raises:
-            RestoreError: If there is none, or no more.
+            Refused: If there is none, or none any more.
         """
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None:
                 entry.users += 1
         if entry is None:
-            raise RestoreError(f'This picture is not here: one stays {self.keep / 60:.3g} minutes. Choose it again.')
+            raise Refused(404, f'This image is not here: one stays {self.keep / 60:.3g} minutes. Choose it again.')
         try:
             yield entry
         finally:
@@ -89,23 +112,23 @@ class Store:
                 entry.users -= 1
                 entry.used = time.monotonic()
 
+    def clear(self, entry: Entry) -> None:
+        """Remove the files of an entry, which stays."""
+        with self.writing(entry, 0):
+            for file in entry.folder.glob('*'):
+                file.unlink(missing_ok=True)
+
     def remove(self, key: str) -> None:
-        """An entry and its files, if it is there."""
+        """Remove an entry and its files, if it is there."""
         with self._lock:
             entry = self._entries.pop(key, None)
         if entry is not None:
             shutil.rmtree(entry.folder, ignore_errors=True)
 
     def size(self) -> int:
-        """Bytes of all files."""
-        total = 0
-        for parent, _, names in os.walk(self.folder):
-            for name in names:
-                try:
-                    total += os.lstat(os.path.join(parent, name)).st_size
-                except FileNotFoundError:  # it has been removed meanwhile
-                    continue
-        return total
+        """Bytes that all entries count."""
+        with self._lock:
+            return sum(entry.room for entry in self._entries.values())
 
     def sweep(self) -> None:
         """Remove what nobody has used for :attr:`keep` seconds."""
@@ -120,9 +143,24 @@ class Store:
         self._closed.set()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _check_room(self, more: int) -> None:
+        if more > self.limit:
+            raise Refused(507, 'The result is larger than all that the server may hold: choose a smaller image.')
+        if sum(entry.room for entry in self._entries.values()) + more > self.limit:
+            raise Refused(507, 'The server holds as many images as it may: try again in some minutes.')
+
     def _sweep_forever(self) -> None:
         while not self._closed.wait(min(30.0, self.keep / 4)):
             self.sweep()
+
+
+def _bytes_in(folder: Path) -> int:
+    """Bytes of the files of a folder, 0 if it has been removed."""
+    try:
+        with os.scandir(folder) as files:
+            return sum(file.stat(follow_symlinks=False).st_size for file in files)
+    except FileNotFoundError:
+        return 0
 
 
 def _sweep_orphans() -> None:

@@ -1,125 +1,139 @@
-"""One restoration: an upload of the store -> a result in the store."""
+"""One restoration: an upload of the store becomes a result in the store."""
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from glean_plus.inference.base import PictureRestorer
-from glean_plus.inference.errors import RestoreError
+import numpy as np
+
 from glean_plus.inference.image import Picture
 from glean_plus.inference.ood import Assessor
 from glean_plus.inference.read import read
 from glean_plus.inference.restorer import Restorer
 from glean_plus.inference.write import obstacle, write
+from glean_plus.web.errors import Refused
 from glean_plus.web.restorers import Choice, Restorers
-from glean_plus.web.store import Store
+from glean_plus.web.store import Entry, Store
 
-# Files of an entry. What is downloaded in another format is made of the result when it is asked for.
+# Files of an entry. Other formats are made from the result when they are asked for.
 UPLOAD, BEFORE, RESULT, HEAT = 'upload', 'before.png', 'result.png', 'heat.png'
 DOWNLOADS = ('.png', '.jpg', '.webp')
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the page shows.
+    """A restored image.
 
     Attributes:
-        key: Of the store's entry.
-        stem: Of the user's file.
-        model: That did it.
-        before, after: (H, W).
-        seconds: It took.
-        endings: Of the formats that can hold it.
-        lost: Why others cannot, a sentence each.
-        lr_psnr: How well it meets its input, in dB; None where that says nothing.
-        faces: How many were found; None where none were looked for.
-        report: What :class:`glean_plus.inference.ood.Failure` says, if it was asked for.
-        heat: Whether there is a heat map.
-        notes: What of the file was left out, or is not exact, a sentence each.
+        model: The model that restored it.
+        before: Width and height of the input.
+        after: Width and height of the result.
+        seconds: Time taken.
+        lr_psnr: PSNR between the input and the result shrunk to its size, in dB; None where it says nothing.
+        faces: Number of faces found; None where none were looked for.
+        report: Out-of-distribution scores and verdict, if they were asked for.
+        lost: Why some formats cannot hold the result, a sentence each.
+        notes: What of the input file was left out or is not exact, a sentence each.
+        files: Names of its files, each at ``/api/jobs/ID/NAME``: input, result in the formats that hold it, heat map.
     """
 
-    key: str
-    stem: str
     model: str
     before: tuple[int, int]
     after: tuple[int, int]
     seconds: float
-    endings: tuple[str, ...]
-    lost: tuple[str, ...] = ()
     lr_psnr: float | None = None
     faces: int | None = None
     report: dict[str, Any] = field(default_factory=dict)
-    heat: bool = False
+    lost: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
-def restore(store: Store, restorers: Restorers, key: str, choice: Choice, report: bool) -> Result:
+def restore(
+    store: Store, restorers: Restorers, upload: Entry, entry: Entry, choice: Choice, report: bool,
+    advance: Callable[[float], None],
+) -> Result:  # fmt: skip
     """Restore an upload.
 
     Args:
-        store: Has the upload, and takes the result.
-        restorers: Of the models.
-        key: Of the upload.
-        choice: What is to be done.
-        report: Look for signs of failure, too.
+        store: Reserves room for the result.
+        restorers: Restorers of the models.
+        upload: The image.
+        entry: Takes the result.
+        choice: Model and options.
+        report: Compute the out-of-distribution scores, too.
+        advance: Called with the share of rows done, from 0 to 1; what it raises ends the restoration.
 
     Raises:
-        RestoreError: If the picture or the options cannot be used, or the upload is not here any more.
-        WeightsError: If the model cannot be had.
+        RestoreError: If the image or the options cannot be used.
+        WeightsError: If the model's weights cannot be read.
     """
-    if report and choice.faces:
-        raise RestoreError('A report is of whole pictures that one model made: leave the report or the faces out.')
-    with store.using(key) as upload, restorers.of(choice) as restorer:
+    with restorers.of(choice) as restorer:
         start = time.perf_counter()
-        picture = read(upload.folder / UPLOAD)
-        entry = store.new(upload.stem)
-        try:
-            with store.using(entry.key):
-                return _restored(entry.folder, entry.key, upload.stem, picture, restorer, choice, report, start)
-        except BaseException:
-            store.remove(entry.key)
-            raise
+        image = read(upload.folder / UPLOAD)
+        assessor = Assessor(restorer) if report and isinstance(restorer, Restorer) else None
+        made = restorer.restoration([image], assess=assessor is not None)
+        height, width, channels = image.image.shape
+
+        def rows() -> Iterator[np.ndarray]:
+            done = 0
+            for part, *_ in made:
+                yield part
+                done += len(part)
+                advance(done / made.shape[0])
+
+        with store.writing(entry, _room(image, made.shape, assessor is not None)):
+            write(entry.folder / BEFORE, [image.image], (height, width, channels), made.kind, image.meta)
+            notes = write(entry.folder / RESULT, rows(), made.shape, made.kind, image.kept(made.shape[2]))
+            scores: dict[str, Any] = {}
+            if assessor is not None:
+                scores = assessor(image, *made.own_scores[0], heat_map=entry.folder / HEAT).content()
+        found = {ending: obstacle(ending, made.shape, made.kind) for ending in DOWNLOADS}
+        names = [BEFORE, *(f'result{ending}' for ending, why in found.items() if not why)]
+        names += [HEAT] if (entry.folder / HEAT).is_file() else []
+        score = made.scores[0]
+        return Result(
+            choice.model, (width, height), (made.shape[1], made.shape[0]), time.perf_counter() - start,
+            None if score is None or math.isinf(score) else score,
+            None if made.faces is None else len(made.faces[0]), scores,
+            tuple(f'{why}.' for why in found.values() if why),
+            tuple(f'{note[:1].upper()}{note[1:]}.' for note in (*image.notes, *notes)),
+            tuple(names),
+        )  # fmt: skip
 
 
-def _restored(
-    folder: Path, key: str, stem: str, picture: Picture, restorer: PictureRestorer, choice: Choice, report: bool,
-    start: float,
-) -> Result:  # fmt: skip
-    assessor = Assessor(restorer) if report and isinstance(restorer, Restorer) else None
-    made = restorer.restoration([picture], assess=assessor is not None)
-    height, width, channels = picture.image.shape
-    write(folder / BEFORE, [picture.image], (height, width, channels), made.kind, picture.meta)
-    notes = write(folder / RESULT, (part[0] for part in made), made.shape, made.kind, picture.kept(made.shape[2]))
-    failure: dict[str, Any] = {}
-    if assessor is not None:
-        failure = assessor(picture, *made.own_scores[0], heat_map=folder / HEAT).content()
-    score, faces = made.scores[0], None if made.faces is None else len(made.faces[0])
-    endings, lost = _formats(made.shape, made.kind)
-    return Result(
-        key, stem, choice.model, (height, width), made.shape[:2], time.perf_counter() - start, endings, lost,
-        None if score is None or score == float('inf') else score, faces, failure, (folder / HEAT).is_file(),
-        tuple(f'{note[:1].upper()}{note[1:]}.' for note in (*picture.notes, *notes)),
-    )  # fmt: skip
-
-
-def _formats(shape: tuple[int, int, int], kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Endings of the formats that can hold a result, and what keeps the others from it."""
-    found = {ending: obstacle(ending, shape, kind) for ending in DOWNLOADS}
-    return tuple(ending for ending in DOWNLOADS if not found[ending]), tuple(f'{why}.' for why in found.values() if why)
-
-
-def converted(folder: Path, ending: str) -> Path:
-    """The result in another format, made of the PNG once.
+def converted(store: Store, entry: Entry, ending: str) -> Path:
+    """The result in another format, made from the PNG once.
 
     Raises:
-        RestoreError: If the format cannot hold it.
+        RestoreError: If there is no result, the format cannot hold it, or the store has no room.
     """
-    target = folder / f'result{ending}'
-    if not target.is_file():
-        picture = read(folder / RESULT)
-        height, width, channels = picture.image.shape
-        write(target, [picture.image], (height, width, channels), picture.image.dtype.name, picture.meta)
+    target = entry.folder / f'result{ending}'
+    if target.is_file():
+        return target
+    if not (entry.folder / RESULT).is_file():
+        raise Refused(404, 'There is no such file.')
+    image = read(entry.folder / RESULT)
+    if why := obstacle(ending, image.image.shape, image.image.dtype.name):
+        raise Refused(404, why)
+    with store.writing(entry, _bytes(image, image.image.size)):
+        write(target, [image.image], image.image.shape, image.image.dtype.name, image.meta)
     return target
+
+
+def _room(image: Picture, shape: tuple[int, int, int], report: bool) -> int:
+    """Bytes that the input as PNG, the result and the heat map have at most."""
+    heat = 3 * shape[0] * shape[1] if report else 0
+    return _bytes(image, image.image.size) + _bytes(image, math.prod(shape)) + 2 * heat
+
+
+def _bytes(image: Picture, values: int) -> int:
+    """Bytes that a file of so many pixel values has at most, compressed or not, with the metadata of an image."""
+    meta = sum(len(part) for part in (image.meta.icc, image.meta.exif, image.meta.xmp) if part)
+    texts = sum(len(text.encode()) for text in image.meta.text.values())
+    return 2**16 + values * image.image.itemsize * 17 // 16 + 2 * (meta + texts)
