@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmagic.datasets import BasicImageDataset
-from mmagic.registry import DATASETS
+from glean_plus.registry import DATASETS
 from mmagic.structures import DataSample
 from mmengine.fileio import LocalBackend, list_from_file
 from mmengine.logging import print_log

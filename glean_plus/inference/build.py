@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from torch import Tensor
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 
 from glean_plus.inference.errors import RestoreError
 from glean_plus.weights.containers import read_torch

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 

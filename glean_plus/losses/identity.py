@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.pretrained.identity import arcface, similarity

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmagic.evaluation.metrics.metrics_utils import obtain_data
-from mmagic.registry import METRICS
+from glean_plus.registry import METRICS
 from mmengine.logging import print_log
 
 from glean_plus.metrics.base import WHY, PictureMetric, Unmeasurable, check_side

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmagic.registry import METRICS
+from glean_plus.registry import METRICS
 
 from glean_plus.metrics.base import PictureMetric, check_pair
 from glean_plus.pretrained.perceptual import LPIPS_SIDES, STLPIPS_SIDES, lpips, stlpips

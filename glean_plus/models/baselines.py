@@ -7,7 +7,7 @@ from typing import Any
 
 import torch.nn.functional as F
 from mmagic.models.utils import default_init_weights
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from mmagic.models.archs import PixelShufflePack
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.ops import LRELU_SLOPE

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mmagic.models.editors.esrgan.rrdb_net import RRDB
 from mmagic.models.utils import make_layer
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.checkpointing import again

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 

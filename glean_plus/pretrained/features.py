@@ -94,7 +94,7 @@ def vgg_features(vgg_type: str, layers: Sequence[str], weights: Weights | None =
 
 
 def _backbone(config: str, layers: tuple[str, ...], weights: Weights) -> Features:
-    from mmagic.registry import MODELS
+    from glean_plus.registry import MODELS
 
     config = json.loads(config)
     network = MODELS.build(config)

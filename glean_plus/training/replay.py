@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from mmagic.structures import DataSample
 from mmengine.config import Config
 from mmengine.device import get_device

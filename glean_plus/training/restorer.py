@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from mmagic.models.editors.srgan import SRGAN
 from mmagic.models.utils import set_requires_grad
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from mmagic.structures import DataSample
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmagic.registry import DATASETS
+from glean_plus.registry import DATASETS
 from mmengine.dataset import pseudo_collate
 
 from glean_plus.analysis.ablation.errors import InspectionError

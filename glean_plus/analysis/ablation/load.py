@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from torch import Tensor
 
 from glean_plus.analysis.ablation.errors import InspectionError

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmagic.models.editors.esrgan.rrdb_net import RRDBNet
 from mmagic.models.editors.glean import GLEANStyleGANv2
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.accel.speed import at_speed

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from torch import Tensor
 
 from glean_plus.analysis.inversion.errors import InversionError

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmagic.registry import METRICS
+from glean_plus.registry import METRICS
 
 from glean_plus.analysis.inversion.errors import InversionError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmagic.registry import TRANSFORMS
+from glean_plus.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
 from glean_plus.prepare.decode import read_picture

@@ -6,7 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmagic.registry import TRANSFORMS
+from glean_plus.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from mmengine.logging import print_log
 from torch import Tensor, nn
 

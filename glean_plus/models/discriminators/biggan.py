@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch.nn.functional as F
-from mmagic.registry import MODELS
+from glean_plus.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.banks.biggan import Conv, SelfAttention

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmagic.registry import HOOKS
+from glean_plus.registry import HOOKS
 from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size, is_distributed
 from mmengine.hooks import Hook
 from mmengine.runner import Runner

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmagic.registry import HOOKS
+from glean_plus.registry import HOOKS
 from mmengine.dist import all_reduce, get_rank, is_distributed
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
