@@ -1,4 +1,4 @@
-"""Where configs find classes by name: ``MODELS``, ``METRICS``, ``DATASETS``, ``DATA_SAMPLERS``, ``TRANSFORMS``, ``HOOKS``.
+"""Where configs find classes by name: ``MODELS``, ``METRICS``, ``DATASETS``, ``DATA_SAMPLERS``, ``TRANSFORMS``, ...
 
 Every module of this package registers itself here. The registries are children of MMEngine's, with the scope
 ``glean_plus``, and stand beside MMagic's, which have the scope ``mmagic``:
@@ -68,7 +68,7 @@ class Registry(MMEngineRegistry):
             self._module_dict = theirs._module_dict
 
 
-MODELS = Registry('MODELS', ('glean_plus.models', 'glean_plus.losses'))
+MODELS = Registry('MODELS', ('glean_plus.models',))
 METRICS, DATASETS, DATA_SAMPLERS, TRANSFORMS, HOOKS = OTHERS = [
     Registry(name) for name in ('METRICS', 'DATASETS', 'DATA_SAMPLERS', 'TRANSFORMS', 'HOOKS')
 ]

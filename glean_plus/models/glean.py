@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from glean_plus.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from glean_plus.models.banks import LatentBank, StyleGAN2Bank
+from glean_plus.models.banks import LatentBank
+from glean_plus.models.blocks import init_parts
 from glean_plus.models.checkpointing import again, repeatable
 from glean_plus.models.codes import LearnedCodes
-from glean_plus.models.decoder import GLEANDecoder
-
-if TYPE_CHECKING:
-    from glean_plus.accel import FoldedGLEAN, FoldedModel
+from glean_plus.registry import FOLDED, MODELS
 
 
 def _build(part: Mapping[str, Any] | nn.Module, **defaults: Any) -> nn.Module:
@@ -70,7 +66,7 @@ def check_any_size(model: Any, lq: Tensor, origin: tuple[int, int]) -> None:
 
 
 @MODELS.register_module()
-class GLEAN(BaseModule):
+class GLEAN(nn.Module):
     """Restores (N, C, in_size, in_size) to (N, C', out_size, out_size), both about -1 to 1.
 
     One class for both models; the config chooses the parts. With a bank that starts at 4, predicted codes and fusion it
@@ -196,7 +192,7 @@ class GLEAN(BaseModule):
 
     def init_weights(self) -> None:
         """Load the bank's pre-trained weights, if its config names any, and start learned codes at its mean codes."""
-        super().init_weights()
+        init_parts(self)
         if self.bank.pretrained is not None:
             codes = zip(self.bank.mean_codes(), self._given_dims(self.bank))
             self.codes.start_from([code[given:] for code, given in codes])
@@ -246,17 +242,14 @@ class GLEAN(BaseModule):
         noises = self.bank.continued_noises(size, corner)
         return self.decode(lq, features, self.retrieve(features, codes, noises=noises))
 
-    def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> FoldedGLEAN | FoldedModel:
+    def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> nn.Module:
         """This model for inference alone, as its weights are now: the same pictures in less time and memory.
 
         Args, errors and what can be folded: see :class:`glean_plus.accel.FoldedGLEAN`, which a ``StyleGAN2Bank``
         with a ``GLEANDecoder`` becomes, and :class:`glean_plus.accel.FoldedModel` for the others.
         """
-        from glean_plus.accel import FoldedGLEAN, FoldedModel  # they are made of this module's parts
-
-        if type(self.bank) is StyleGAN2Bank and type(self.decoder) is GLEANDecoder:
-            return FoldedGLEAN(self, dtype, compiled)
-        return FoldedModel(self, dtype, compiled)
+        folded: nn.Module = FOLDED.get('GLEAN')(self, dtype, compiled)
+        return folded
 
     def encode(self, lq: Tensor, label: Tensor | None = None) -> tuple[dict[int, Tensor], list[Tensor | None]]:
         """Features at each of the encoder's resolutions (Eq. 1), and the code of each layer (Eq. 2, or learned).

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from mmagic.evaluation.metrics.psnr import psnr
-from mmagic.evaluation.metrics.ssim import ssim
 
 from glean_plus.metrics import LRConsistency, NIQEMetric, STLPIPSMetric
 from glean_plus.metrics.niqe import BLOCK

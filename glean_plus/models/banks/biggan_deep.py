@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from glean_plus.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.banks.biggan import BigGANBase, ConditionalBatchNorm, Conv, upsample
 from glean_plus.models.banks.mmagic import BIGGAN_DEEP
+from glean_plus.registry import MODELS
 
 # A block works on this share of the channels that come in.
 BOTTLENECK = 4

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from glean_plus.registry import HOOKS
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 from torch import Tensor
 
+from glean_plus.registry import HOOKS
 from glean_plus.training.hooks.names import Place, Places, identity, own_name
 from glean_plus.utils.files import whole_or_not_at_all
 
