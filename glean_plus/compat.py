@@ -1,22 +1,22 @@
 """What is broken in which version of mmcv, mmengine, torch and MMagic, and how this package lives with it.
 
-Nothing else in the package knows about versions. :func:`install` runs when ``glean_plus`` is imported:
+Nothing else in the package knows about versions. :func:`install` runs when ``glean_plus`` is imported. It imports
+nothing: each library is made usable when it is imported itself, if it ever is.
 
+* **A stack that cannot work** is refused with the versions found and wanted: PyTorch and MMEngine at once, MMagic and
+  mmcv, which only training needs, when MMagic is imported.
 * **mmcv without compiled ops** (mmcv-lite, or a failed build): MMagic imports ``mmcv._ext`` at import time although
   the CPU paths of its StyleGAN2 modules never call it. A stand-in takes its place whose ops say so when *called*.
 * **mediapipe >= 0.10.30** has no ``solutions``: ``mmagic.apis`` imports all of controlnet_aux, whose detector of faces
   needs them at import time. A stand-in takes the detector's place and says so when *built*.
-* **MMagicInferencer** lists MMagic's own models. Once it is imported, it lists ours as well, see
-  :mod:`glean_plus.training.inferencer`.
+* **MMagicInferencer** lists MMagic's own models, and then ours as well, see :mod:`glean_plus.training.inferencer`.
 * **torch >= 2.6** loads checkpoints with ``weights_only=True`` and refuses the logs that mmengine 0.10 puts in them.
   Exactly those types are allowed; the safety stays on. Files that this package reads itself go through
   :mod:`glean_plus.weights.torch_files` instead, on every version.
 * **mmengine's ``--launcher pytorch`` and ``slurm``** select a CUDA device even where there is none. Without one,
   processes talk over gloo.
-* **A stack that cannot work** is refused with the versions found and wanted, in place of an assertion of MMagic's.
 * **MMEngine's configs** take a ``_base_`` of OpenMMLab's own packages alone, as ``mmagic::...``; here also of this one.
-* **Registration is lazy**: importing MMagic's models takes ten seconds, so this package only tells MMagic's registries
-  where its own modules are; the first look-up imports them.
+* **MMagic's registries** find our modules, see :mod:`glean_plus.registry`.
 * **Modules of this package that have moved** are found by their former paths, see :mod:`glean_plus.utils.moved`.
 """
 
@@ -35,42 +35,38 @@ import types
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from packaging.version import Version
 
 from glean_plus.utils import moved
 
 # Distribution -> lowest version that works, first version that does not (None: none known).
-WANTED: dict[str, tuple[str, str | None]] = {
-    'torch': ('2.1', None),
-    'mmengine': ('0.10', '1.0'),
-    'mmcv': ('2.0.0', '2.2.0'),
-    'mmagic': ('1.2.0', '1.3'),
-}
+Wanted = dict[str, tuple[str, Optional[str]]]
+CORE: Wanted = {'torch': ('2.1', None), 'mmengine': ('0.10', '1.0')}
+TRAINING: Wanted = {'mmcv': ('2.0.0', '2.2.0'), 'mmagic': ('1.2.0', '1.3')}
+WANTED: Wanted = CORE | TRAINING
 ADVICE = 'Install a set that is known to work: pip install -r requirements/default.txt (see the README).'
-MODULES = 'glean_plus.training.registration'
 
 
 class StackError(ImportError):
-    """The installed versions cannot work together."""
+    """The installed versions cannot work together, or one that is needed is not installed."""
 
 
 def install() -> None:
     """Make the installed stack usable; safe to call more than once.
 
     Raises:
-        StackError: Where it cannot be, naming each version found and wanted.
+        StackError: Where PyTorch or MMEngine cannot be, naming each version found and wanted.
     """
-    check_versions()
-    stand_in_for_mmcv_ops()
+    check_versions(CORE)
     stand_in_for_mediapipe_faces()
-    allow_mmengine_checkpoints()
-    allow_launchers_without_gpu()
-    find_own_base_configs()
-    register_lazily()
-    extend_inferencer()
     moved.install()
+    for name, then in AFTER_IMPORT.items():
+        if name in sys.modules:
+            then()
+    if not any(isinstance(finder, _AroundImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AroundImport())
 
 
 def _version(distribution: str) -> str | None:
@@ -95,18 +91,29 @@ def torch_at_least(wanted: str) -> bool:
     return _at_least(torch.__version__, wanted)
 
 
-def check_versions() -> None:
-    """See :func:`install`."""
+def check_versions(wanted: Wanted = WANTED) -> None:
+    """Raise StackError, with the versions found and wanted, unless all of ``wanted`` can work together."""
     problems = []
-    for distribution, (lowest, too_high) in WANTED.items():
+    for distribution, (lowest, too_high) in wanted.items():
         found = _version(distribution)
-        wanted = f'>= {lowest}' + (f' and < {too_high}' if too_high else '')
+        fitting = f'>= {lowest}' + (f' and < {too_high}' if too_high else '')
         if found is None:
-            problems.append(f'{distribution} is not installed; {wanted} is wanted')
+            problems.append(f'{distribution} is not installed; {fitting} is wanted')
         elif not _at_least(found, lowest) or (too_high and _at_least(found, too_high)):
-            problems.append(f'{distribution} {found} is installed; {wanted} is wanted')
+            problems.append(f'{distribution} {found} is installed; {fitting} is wanted')
     if problems:
         raise StackError('glean_plus cannot work here: ' + '; '.join(problems) + '. ' + ADVICE)
+
+
+def check_training_stack(what: str = '') -> None:
+    """Raise StackError, which begins with ``what`` it is for, unless MMagic and mmcv are installed and can work."""
+    missing = ' and '.join({'mmagic': 'MMagic'}.get(each, each) for each in ('mmagic', 'mmcv') if not _version(each))
+    if missing:
+        raise StackError(
+            f'{what}Training and testing need {missing}, which {"are" if " and " in missing else "is"} not installed: '
+            'pip install "glean_plus[train]" mmcv-lite==2.1.0, or, for a full mmcv, see the README.'
+        )
+    check_versions()
 
 
 class _MissingOps(types.ModuleType):
@@ -126,7 +133,7 @@ class _MissingOps(types.ModuleType):
 
 
 def stand_in_for_mmcv_ops() -> None:
-    """Give ``mmcv._ext`` a stand-in if mmcv has no compiled ops; a real one is left alone."""
+    """Give ``mmcv._ext`` a stand-in if mmcv, which is imported, has no compiled ops; a real one is left alone."""
     name = 'mmcv._ext'
     if name in sys.modules or importlib.util.find_spec(name) is not None:
         return
@@ -184,13 +191,17 @@ def allow_mmengine_checkpoints() -> None:
 
     ``getattr`` itself is not allowed; a function that knows one class and its few methods answers in its name.
     """
-    import torch
-
-    if not has_safe_globals():
+    if 'torch' in sys.modules and 'mmengine' not in sys.modules:
+        importlib.import_module('mmengine')  # comes back here
+        return
+    # MMEngine imports PyTorch halfway: the later of the two counts.
+    logs = sys.modules.get('mmengine.logging.history_buffer')
+    if 'torch' not in sys.modules or logs is None or not has_safe_globals():
         return
     import numpy as np
-    from mmengine.logging.history_buffer import HistoryBuffer
+    import torch
 
+    HistoryBuffer = logs.HistoryBuffer
     core = 'numpy._core' if _at_least(np.__version__, '2') else 'numpy.core'
     multiarray = importlib.import_module(f'{core}.multiarray')
     dtypes = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
@@ -204,8 +215,7 @@ def allow_mmengine_checkpoints() -> None:
 
 def allow_launchers_without_gpu() -> None:
     """Let mmengine start several processes, by PyTorch's launcher or SLURM's, on machines without any accelerator."""
-    from mmengine.dist import utils
-
+    utils = sys.modules['mmengine.dist.utils']
     with_gpu = {name: getattr(utils, f'_init_dist_{name}') for name in ('pytorch', 'slurm')}
     if any(hasattr(original, 'with_gpu') for original in with_gpu.values()):
         return
@@ -248,8 +258,7 @@ def find_own_base_configs() -> None:
 
     MMEngine knows the packages of a fixed list alone, and wants a folder in the name.
     """
-    from mmengine.config import Config
-
+    Config = sys.modules['mmengine.config.config'].Config
     elsewhere = Config._get_cfg_path
     if hasattr(elsewhere, 'elsewhere'):
         return
@@ -265,59 +274,52 @@ def find_own_base_configs() -> None:
     Config._get_cfg_path = staticmethod(find)
 
 
-def register_lazily() -> None:
-    """Tell MMagic's registries to import this package's modules on their first look-up.
+def join_registries() -> None:
+    """Let MMagic's registries and ours find the same, see :mod:`glean_plus.registry`."""
+    from glean_plus import registry
 
-    A registry that has looked things up already will not look again, so there the modules are imported at once.
-    """
-    from mmagic import registry
-    from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS
-
-    used = (
-        registry.MODELS, registry.METRICS, registry.HOOKS, registry.TRANSFORMS, registry.DATASETS,
-        registry.DATA_SAMPLERS, OPTIM_WRAPPERS, MODEL_WRAPPERS,
-    )  # fmt: skip
-    for each in used:
-        if MODULES not in each._locations:
-            each._locations.append(MODULES)
-    if any(each._imported for each in used):
-        importlib.import_module(MODULES)
+    registry.join(sys.modules['mmagic.registry'])
 
 
-class _AfterImport(importlib.abc.MetaPathFinder):
-    """Runs a function on a module right after it is imported."""
+def extend_inferencer() -> None:
+    """Let ``MMagicInferencer`` know our models."""
+    from glean_plus.training.inferencer import extend
 
-    def __init__(self, name: str, then: Callable[[types.ModuleType], None]) -> None:
-        self.name, self.then = name, then
+    extend(sys.modules['mmagic.apis.mmagic_inferencer'].MMagicInferencer)
+
+
+BEFORE_IMPORT: dict[str, Callable[[], None]] = {'mmagic': check_versions}
+AFTER_IMPORT: dict[str, Callable[[], None]] = {
+    'torch': allow_mmengine_checkpoints,
+    'mmengine.logging.history_buffer': allow_mmengine_checkpoints,
+    'mmcv': stand_in_for_mmcv_ops,
+    'mmengine.dist.utils': allow_launchers_without_gpu,
+    'mmengine.config.config': find_own_base_configs,
+    'mmagic.registry': join_registries,
+    'mmagic.apis.mmagic_inferencer': extend_inferencer,
+}
+
+
+class _AroundImport(importlib.abc.MetaPathFinder):
+    """Runs the functions of ``BEFORE_IMPORT`` and ``AFTER_IMPORT`` as the modules that they are about are run."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self.name:
+        before, after = BEFORE_IMPORT.get(fullname), AFTER_IMPORT.get(fullname)
+        if before is None and after is None:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
-        def execute_then(module: types.ModuleType) -> None:
+        def execute_between(module: types.ModuleType) -> None:
+            if before is not None:
+                before()
             execute(module)
-            self.then(module)
+            if after is not None:
+                after()
 
-        spec.loader.exec_module = execute_then
+        spec.loader.exec_module = execute_between  # type: ignore[method-assign]
         return spec
-
-
-def extend_inferencer() -> None:
-    """Let ``MMagicInferencer`` know our models as soon as it is imported, which takes seconds and is not done here."""
-
-    def extend(module: types.ModuleType) -> None:
-        from glean_plus.training.inferencer import extend as extend_class
-
-        extend_class(module.MMagicInferencer)
-
-    name = 'mmagic.apis.mmagic_inferencer'
-    if name in sys.modules:
-        extend(sys.modules[name])
-    elif not any(isinstance(finder, _AfterImport) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _AfterImport(name, extend))

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from glean_plus.models.baselines import BankFreeGLEAN
 from glean_plus.models.glean import GLEAN
+from glean_plus.registry import MODELS
 
 # Arguments of the banks that leave out what only a GAN's generator needs.
 GAN_ARGUMENTS = ('mapping', 'embedding', 'rgb')

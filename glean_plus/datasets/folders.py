@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from mmagic.datasets import BasicImageDataset
-from mmagic.registry import DATASETS
 from mmagic.structures import DataSample
 from mmengine.fileio import LocalBackend, list_from_file
 from mmengine.logging import print_log
@@ -19,6 +18,7 @@ from torch import Tensor
 from glean_plus.datasets.transforms.seeded import NumberedIndex
 from glean_plus.prepare.decode import PictureError
 from glean_plus.prepare.items import DataError
+from glean_plus.registry import DATASETS
 from glean_plus.utils.files import is_file
 from glean_plus.utils.random_state import random_states, set_random_states
 

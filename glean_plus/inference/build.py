@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmagic.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
     register_module_module_registration_hook,
@@ -23,7 +22,8 @@ from torch.nn.modules.module import (
 
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.source import Source
-from glean_plus.training.restorer import GLEANRestorer
+from glean_plus.models.loading import generator_states
+from glean_plus.registry import MODELS
 from glean_plus.weights import WeightsError
 from glean_plus.weights.errors import brief
 
@@ -79,28 +79,35 @@ def in_a_sentence(config: str) -> Iterator[None]:
         raise RestoreError(f'The config in {config} makes no network: {brief(text)}') from error
 
 
-def build(source: Source, state: Mapping[str, Tensor]) -> GLEANRestorer:
-    """The restorer of a config with the weights of a file, on the CPU.
+def build(source: Source, state: Mapping[str, Tensor]) -> nn.Module:
+    """The network of a config with the weights of a file, for inference, on the CPU.
 
     Args:
         source: The config, and the file for messages.
-        state: Tensors of the file, in any form that :class:`GLEANRestorer` takes. A discriminator is left out.
+        state: Tensors of the file, in any form that :func:`generator_states` takes. Where it has a moving average and
+            the config wants one, the network is that.
 
     Raises:
         RestoreError: If the config makes no network.
         WeightsError: If the weights are not those of the network.
     """
-    averaged = any(key.startswith('generator_ema.') for key in state)
-    model = dict(source.model) | dict(discriminator=None) | ({} if averaged else dict(ema=None))
-    kind = MODELS.get(str(model.get('type')))
-    if isinstance(kind, type) and not issubclass(kind, GLEANRestorer):
-        raise RestoreError(f'A GLEANRestorer can be run, but the model of the config is a {model.get("type")}.')
+    config, averaged = source.model['generator'], source.model.get('ema') is not None
     state = {key: value for key, value in state.items() if not key.startswith('discriminator.')}
     with in_a_sentence(source.config):
+        check_restorer(source.model.get('type'))
         parts = min(PARTS_A_TENSOR * len(state) + MORE_PARTS, MOST_PARTS)
         with torch.device('meta'), at_most(parts):
-            MODELS.build(model).complete_checkpoint(state, source=f'The checkpoint {source.checkpoint}')
-        state = {key: value for key, value in state.items() if not value.is_meta}
-        restorer = MODELS.build(model)
-        restorer.load_state_dict(state, strict=False)  # it checks the generator's tensors itself
-    return restorer
+            network = MODELS.build(config)
+        given, averages = generator_states(state, network, f'The checkpoint {source.checkpoint}', averaged)
+        network = MODELS.build(config)
+        network.load_state_dict(given | averages)
+    return network.eval().requires_grad_(False)
+
+
+def check_restorer(kind: Any) -> None:
+    """Raise RestoreError unless the type of a config's model is GLEANRestorer, or a user's class that is made of it."""
+    if str(kind).rpartition('.')[2] == 'GLEANRestorer':
+        return
+    registered = MODELS.get(str(kind))
+    if not getattr(registered, 'checks_checkpoints', False):
+        raise RestoreError(f'A GLEANRestorer can be run, but the model of the config is a {kind}.')

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glean_plus.analysis.ablation.load import pretrained_bank
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.banks.biggan import BigGANBase
 from glean_plus.models.banks.style import StyleBank
+from glean_plus.models.loading import pretrained_bank
 
 SAMPLES = 10_000  # of the mapping network
 

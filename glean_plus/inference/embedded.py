@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmagic.registry import MODELS
-
 from glean_plus.inference.errors import RestoreError
+from glean_plus.registry import MODELS
 from glean_plus.weights.containers import read_torch
 from glean_plus.weights.errors import brief, shown
 
-# Of a model in a checkpoint, what only training needs, and what is taken besides the networks here.
+# Of a model in a checkpoint, what only training needs.
 TRAINING = {'discriminator', 'pixel_loss', 'perceptual_loss', 'gan_loss', 'losses', 'train_cfg', 'init_cfg'}
-FOREIGN = ('DataPreprocessor',)
+# Parts that are of training, too, whose class is named and not built: its settings alone are read.
+NAMED = {'model': ['GLEANRestorer'], 'model.data_preprocessor': ['DataPreprocessor', 'ColorizationDataPreprocessor']}
 # Of any number in a network's config: layers, widths, sides and classes are all far less.
 LARGEST = 1 << 20
 OWN_CONFIG = 'If you trust it, give its config, and it second.'
@@ -25,7 +25,7 @@ OWN_CONFIG = 'If you trust it, give its config, and it second.'
 def embedded_model(file: Path) -> Mapping[str, Any] | None:
     """``model`` of the config that MMEngine puts into a checkpoint's meta; None where there is none.
 
-    Every type in it is the registered name of a class that has been imported.
+    Every type in it is the registered name of a class that has been imported, or one of ``NAMED``.
 
     Raises:
         RestoreError: If it is no literal, is made of other classes, or has a number that no network has.
@@ -42,6 +42,7 @@ def embedded_model(file: Path) -> Mapping[str, Any] | None:
     if not isinstance(model, Mapping):
         return {}
     model = {key: value for key, value in model.items() if key not in TRAINING}
+    MODELS.import_from_location()
     return {**_checked(model, 'model', str(file)), 'pixel_loss': dict(type='MSELoss')}  # MMagic asks for one
 
 
@@ -60,7 +61,7 @@ def _checked(value: Any, where: str, source: str) -> Any:
                 f'file. {OWN_CONFIG}'
             )
         kept = {key: _checked(each, f'{where}.{brief(key, 40)}', source) for key, each in value.items()}
-        return kept | ({'type': _registered(value['type'], source)} if 'type' in value else {})
+        return kept | ({'type': _registered(value['type'], where, source)} if 'type' in value else {})
     if isinstance(value, (list, tuple)):
         return type(value)(_checked(each, f'{where}[{i}]', source) for i, each in enumerate(value))
     if isinstance(value, (int, float)) and not abs(value) <= LARGEST:  # also of what is no number, nan
@@ -68,14 +69,16 @@ def _checked(value: Any, where: str, source: str) -> Any:
     return value
 
 
-def _registered(kind: Any, source: str) -> str:
+def _registered(kind: Any, where: str, source: str) -> str:
     """The registered name of a type, which MMEngine's newer configs give as the path of the class."""
     module, _, name = kind.rpartition('.') if isinstance(kind, str) else ('', '', '')
+    if name in NAMED.get(where, ()) and module.partition('.')[0] in ('', 'glean_plus', 'mmagic'):
+        return name
     known = MODELS.module_dict.get(name)
     # Nothing is imported: a module that is there already must have the very class under this name.
     there = vars(sys.modules[module]).get(name) if module in sys.modules else None
-    ours = name in FOREIGN or (known is not None and known.__module__.partition('.')[0] != 'mmagic')
-    if known is not None and ours and (not module or there is known):
+    ours = known is not None and known.__module__.partition('.')[0] != 'mmagic'
+    if ours and (not module or there is known):
         return name
     raise RestoreError(
         f'The config in {source} is made of a {_named(kind)}, which is none of the networks here, and is not imported '

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 
 import torch
-from mmagic.registry import MODELS
-from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from glean_plus.accel.compiler import CompilerError
@@ -20,7 +18,7 @@ from glean_plus.inference.source import Source
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.baselines import BankFreeGLEAN, ESRGANPlus
 from glean_plus.models.codes import PredictedCodes
-from glean_plus.training.ema import with_own_bank
+from glean_plus.registry import MODELS
 from glean_plus.utils.color import rgb_to_lab
 from glean_plus.utils.devices import DeviceError, usable_device
 from glean_plus.weights import read_state_dict
@@ -87,10 +85,8 @@ class Network:
         self.device, self.dtype = choose_device(device), PRECISIONS[self.precision]
         if self.precision == 'fp16' and self.device.type == 'cpu':
             raise RestoreError('fp16 is slow or missing on a CPU: take bf16, or a GPU.')
-        init_default_scope('mmagic')
         state = at_top(read_state_dict(source.checkpoint), 'generator')
-        model = build(source, state)
-        network = with_own_bank(model.tested).eval().requires_grad_(False)
+        network = build(source, state)
         with in_a_sentence(source.config):
             self._take_facts(source, network)
         if seed is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.losses.perceptual import CRITERIA, check_criterion
+from glean_plus.registry import MODELS
 from glean_plus.utils.imresize import matlab_resize
 
 

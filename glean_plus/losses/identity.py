@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.pretrained.identity import arcface, similarity
+from glean_plus.registry import MODELS
 
 
 @MODELS.register_module()

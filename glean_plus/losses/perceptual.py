@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.pretrained.features import IMAGENET_MEAN, IMAGENET_STD, backbone_features, vgg_features
 from glean_plus.pretrained.perceptual import lpips, stlpips
+from glean_plus.registry import MODELS
 from glean_plus.weights.cache import SharedNetwork
 
 CRITERIA = {'mse': nn.functional.mse_loss, 'l1': nn.functional.l1_loss}

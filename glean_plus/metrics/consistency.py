@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import torch
-from mmagic.registry import METRICS
 
 from glean_plus.metrics.base import MAX_PSNR, PictureMetric
+from glean_plus.registry import METRICS
 from glean_plus.utils.imresize import matlab_resize
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from mmagic.evaluation.metrics.metrics_utils import obtain_data
-from mmagic.registry import METRICS
 from mmengine.logging import print_log
 
 from glean_plus.metrics.base import WHY, PictureMetric, Unmeasurable, check_side
 from glean_plus.pretrained.inception import inception
 from glean_plus.pretrained.perceptual import STLPIPS_SIDES, stlpips_features
+from glean_plus.registry import METRICS
 from glean_plus.weights.errors import brief
 from glean_plus.weights.integrity import directory_damage
 

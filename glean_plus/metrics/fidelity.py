@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from mmagic.evaluation.metrics.psnr import psnr
 from mmagic.evaluation.metrics.ssim import ssim
-from mmagic.registry import METRICS
 from torch import Tensor
 
 from glean_plus.metrics.base import MAX_PSNR, PictureMetric, Unmeasurable, check_crop_border, check_pair, size
+from glean_plus.registry import METRICS
 
 WINDOW = 11  # pixels of SSIM's window
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmagic.registry import METRICS
 
 from glean_plus.metrics.base import PictureMetric
 from glean_plus.pretrained.identity import arcface, similarity
+from glean_plus.registry import METRICS
 
 
 @METRICS.register_module()

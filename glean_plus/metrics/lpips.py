@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmagic.registry import METRICS
 
 from glean_plus.metrics.base import PictureMetric, check_pair
 from glean_plus.pretrained.perceptual import LPIPS_SIDES, STLPIPS_SIDES, lpips, stlpips
+from glean_plus.registry import METRICS
 from glean_plus.weights.cache import SharedNetwork
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from mmagic.evaluation.metrics.metrics_utils import obtain_data
 from mmagic.evaluation.metrics.niqe import niqe
-from mmagic.registry import METRICS
 
 from glean_plus.metrics.base import PictureMetric, Unmeasurable, check_crop_border, size
+from glean_plus.registry import METRICS
 
 BLOCK = 96  # pixels
 

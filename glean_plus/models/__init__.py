@@ -1,5 +1,3 @@
-from typing import Any
-
 from glean_plus.models.banks import BigGANBank, BigGANDeepBank, LatentBank, StyleGAN1Bank, StyleGAN2Bank
 from glean_plus.models.baselines import BankFreeGLEAN, ESRGANPlus
 from glean_plus.models.codes import LearnedCodes, PredictedCodes
@@ -8,6 +6,7 @@ from glean_plus.models.discriminators import BigGANBankDiscriminator, StyleGAN2B
 from glean_plus.models.encoder import GLEANEncoder
 from glean_plus.models.glean import GLEAN
 from glean_plus.models.heads import ColorizationHead
+from glean_plus.utils.moved import attributes_of
 
 __all__ = [
     'BankFreeGLEAN', 'BigGANBank', 'BigGANBankDiscriminator', 'BigGANDeepBank', 'ColorizationHead', 'ESRGANPlus',
@@ -15,11 +14,4 @@ __all__ = [
     'StyleGAN2Bank', 'StyleGAN2BankDiscriminator',
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    """What has moved from here to :mod:`glean_plus.training`."""
-    if name in ('BigGANBankTrainer', 'ColorizationDataPreprocessor', 'GLEANRestorer', 'StyleGAN2BankTrainer'):
-        from glean_plus import training
-
-        return getattr(training, name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+__getattr__ = attributes_of(__name__)

@@ -6,17 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch.nn.functional as F
-from mmagic.models.utils import default_init_weights
-from mmagic.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from glean_plus.models.banks.stylegan2 import channel_table
+from glean_plus.models.blocks import INIT_SCALE, init_like_he, init_parts
 from glean_plus.models.encoder import RRDBTrunk
 from glean_plus.models.ops import LRELU_SLOPE
-
-# ESRGAN's: weights start at a tenth of He et al.'s, so that many residual blocks train.
-INIT_SCALE = 0.1
+from glean_plus.registry import MODELS
 
 
 def check_sizes(in_size: int, out_size: int) -> None:
@@ -80,7 +76,7 @@ class ESRGANPlus(RRDBTrunk):
         """Start as ESRGAN does; the dense blocks have done so when they were built."""
         for layer in self.children():
             if isinstance(layer, nn.Conv2d):
-                default_init_weights(layer, INIT_SCALE)
+                init_like_he(layer, INIT_SCALE)
 
     def forward(self, lq: Tensor) -> Tensor:
         feature = super().forward(lq)
@@ -91,7 +87,7 @@ class ESRGANPlus(RRDBTrunk):
 
 
 @MODELS.register_module()
-class BankFreeGLEAN(BaseModule):
+class BankFreeGLEAN(nn.Module):
     """GLEAN without its bank: f_0 = E_0(x), d_0 = D_0(f_0), d_i = D_i(d_{i-1}); what Eq. 1 and 4 leave of it.
 
     Trained like GLEAN it shows what the bank adds. The encoder's further stages, the codes and the fusions only feed
@@ -143,6 +139,10 @@ class BankFreeGLEAN(BaseModule):
                 'leave out its bank_resolutions, or set them to ().'
             )
         self.in_channels, self.out_channels = self.encoder.in_channels, self.decoder.out_channels
+
+    def init_weights(self) -> None:
+        """Let parts that have pre-trained weights or a start of their own take it."""
+        init_parts(self)
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', s H, s W), both about -1 to 1."""

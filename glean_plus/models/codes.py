@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import torch
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.encoder import conv_act
+from glean_plus.registry import MODELS
 
 
 @MODELS.register_module()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from mmagic.models.archs import PixelShufflePack
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 
+from glean_plus.models.blocks import PixelShuffleUp
 from glean_plus.models.ops import LRELU_SLOPE
+from glean_plus.registry import MODELS
 
 
 def enlarged(lq: Tensor, scale: int) -> Tensor:
@@ -68,7 +68,7 @@ class GLEANDecoder(nn.Module):
         while res < out_size:
             res *= 2
             out = max(1, round(channels[res] * width_ratio))
-            self.stages.append(PixelShufflePack(width, out, 2, upsample_kernel=3))
+            self.stages.append(PixelShuffleUp(width, out))
             self.stage_resolutions.append(res)
             width = out
             if bank_resolutions is None or res in bank_resolutions:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mmagic.models.editors.esrgan.rrdb_net import RRDB
-from mmagic.models.utils import make_layer
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 
+from glean_plus.models.blocks import RRDB
 from glean_plus.models.checkpointing import again
 from glean_plus.models.ops import LRELU_SLOPE
+from glean_plus.registry import MODELS
 
 
 class RRDBTrunk(nn.Module):
@@ -19,7 +18,7 @@ class RRDBTrunk(nn.Module):
     def __init__(self, in_channels: int, mid_channels: int, num_blocks: int, growth_channels: int) -> None:
         super().__init__()
         self.conv_first = nn.Conv2d(in_channels, mid_channels, 3, 1, 1)
-        self.body = make_layer(RRDB, num_blocks, mid_channels=mid_channels, growth_channels=growth_channels)
+        self.body = nn.Sequential(*(RRDB(mid_channels, growth_channels) for _ in range(num_blocks)))
         self.conv_body = nn.Conv2d(mid_channels, mid_channels, 3, 1, 1)
         self.recompute = False
 

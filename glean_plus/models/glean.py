@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from mmagic.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from glean_plus.models.banks import LatentBank
+from glean_plus.models.blocks import init_parts
 from glean_plus.models.checkpointing import again, repeatable
 from glean_plus.models.codes import LearnedCodes
-
-if TYPE_CHECKING:
-    from glean_plus.accel import FoldedGLEAN
+from glean_plus.registry import FOLDED, MODELS
 
 
 def _build(part: Mapping[str, Any] | nn.Module, **defaults: Any) -> nn.Module:
@@ -69,7 +66,7 @@ def check_any_size(model: Any, lq: Tensor, origin: tuple[int, int]) -> None:
 
 
 @MODELS.register_module()
-class GLEAN(BaseModule):
+class GLEAN(nn.Module):
     """Restores (N, C, in_size, in_size) to (N, C', out_size, out_size), both about -1 to 1.
 
     One class for both models; the config chooses the parts. With a bank that starts at 4, predicted codes and fusion it
@@ -195,7 +192,7 @@ class GLEAN(BaseModule):
 
     def init_weights(self) -> None:
         """Load the bank's pre-trained weights, if its config names any, and start learned codes at its mean codes."""
-        super().init_weights()
+        init_parts(self)
         if self.bank.pretrained is not None:
             codes = zip(self.bank.mean_codes(), self._given_dims(self.bank))
             self.codes.start_from([code[given:] for code, given in codes])
@@ -245,7 +242,7 @@ class GLEAN(BaseModule):
         noises = self.bank.continued_noises(size, corner)
         return self.decode(lq, features, self.retrieve(features, codes, noises=noises))
 
-    def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> FoldedGLEAN:
+    def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> nn.Module:
         """This model for inference alone, as its weights are now: the same images in less time.
 
         Args:
@@ -253,10 +250,8 @@ class GLEAN(BaseModule):
             compiled: With a kernel that this machine's C++ compiler builds, see
                 :class:`glean_plus.accel.kernel.CompiledGLEAN`.
         """
-        from glean_plus.accel.folded import FoldedGLEAN  # it is made of this module's parts
-        from glean_plus.accel.kernel import CompiledGLEAN
-
-        return CompiledGLEAN(self, dtype) if compiled else FoldedGLEAN(self, dtype)
+        folded: nn.Module = FOLDED.get('GLEAN')(self, dtype, compiled)
+        return folded
 
     def encode(self, lq: Tensor, label: Tensor | None = None) -> tuple[dict[int, Tensor], list[Tensor | None]]:
         """Features at each of the encoder's resolutions (Eq. 1), and the code of each layer (Eq. 2, or learned).

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.encoder import conv_act
+from glean_plus.registry import MODELS
 from glean_plus.utils.color import lab_to_rgb, to_lab_lightness
 from glean_plus.utils.precision import at_least_float32
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
+from glean_plus.registry import MODELS
 from glean_plus.weights import WeightsError, read_state_dict, select_prefix
 from glean_plus.weights.cache import SharedNetwork, Weights
 from glean_plus.weights.strict import load_strict, with_batch_counts
@@ -69,6 +69,8 @@ class Features(nn.Module):
 
 
 def _vgg(vgg_type: str, layers: tuple[str, ...], weights: Weights) -> Features:
+    import torchvision
+
     with torch.device('meta'):  # the classifier, most of it, is never needed
         trunk = torchvision.models.get_model(vgg_type, weights=None).features
     if missing := [layer for layer in layers if not (layer.isdecimal() and int(layer) < len(trunk))]:
@@ -89,13 +91,13 @@ def vgg_features(vgg_type: str, layers: Sequence[str], weights: Weights | None =
         weights: A torchvision state dict, whose classifier may be missing; None takes the published one.
     """
     if weights is None:
+        import torchvision
+
         weights = torchvision.models.get_model_weights(vgg_type).IMAGENET1K_V1.url
     return SharedNetwork(_vgg, vgg_type, tuple(layers), weights=weights)
 
 
 def _backbone(config: str, layers: tuple[str, ...], weights: Weights) -> Features:
-    from mmagic.registry import MODELS
-
     config = json.loads(config)
     network = MODELS.build(config)
     state = read_state_dict(weights)

@@ -10,10 +10,10 @@ import torch
 from mmagic.models.base_models import BaseGAN
 from mmagic.models.editors.biggan import BigGAN
 from mmagic.models.editors.stylegan2 import StyleGAN2
-from mmagic.registry import MODELS
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
+from glean_plus.registry import MODELS
 from glean_plus.training.augment import DiffAugment
 from glean_plus.training.distributed import unwrapped
 from glean_plus.training.labels import classes_of

@@ -23,17 +23,6 @@ def averaged_copy(model: nn.Module) -> nn.Module:
     return average.eval()
 
 
-def with_own_bank(average: nn.Module) -> nn.Module:
-    """The average for inference alone, where the bank that it shares is a part of it as of any other network.
-
-    The restorer that it is taken from is not to be trained or saved afterwards.
-    """
-    bank = average.__dict__.pop('bank', None)
-    if bank is not None:
-        average.bank = bank
-    return average
-
-
 def _pairs(average: nn.Module, model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
     current = model.state_dict()
     for key, value in average.state_dict().items():

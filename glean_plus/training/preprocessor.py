@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mmagic.models.data_preprocessors import DataPreprocessor
-from mmagic.registry import MODELS
 from torch import Tensor
 
+from glean_plus.registry import MODELS
 from glean_plus.utils.color import tint
 
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmagic.registry import MODELS
 from mmagic.structures import DataSample
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -16,6 +15,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.structures import LabelData, PixelData
 from torch import Tensor, nn
 
+from glean_plus.registry import MODELS
 from glean_plus.training.errors import TrainingError
 from glean_plus.training.hooks.numbers import guard_all, loss_terms
 from glean_plus.utils.random_state import set_random_states

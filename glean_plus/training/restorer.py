@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from mmagic.models.editors.srgan import SRGAN
 from mmagic.models.utils import set_requires_grad
-from mmagic.registry import MODELS
 from mmagic.structures import DataSample
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -18,13 +17,12 @@ from torch import Tensor, nn
 
 from glean_plus.accel.speed import arithmetic, at_speed, resolve, take_words
 from glean_plus.models.checkpointing import recompute
-from glean_plus.models.glean import GLEAN
+from glean_plus.models.loading import generator_states
+from glean_plus.registry import MODELS
 from glean_plus.training.baselines import build_references
 from glean_plus.training.distributed import unwrapped
 from glean_plus.training.ema import averaged_copy, update
 from glean_plus.training.labels import classes_of
-from glean_plus.weights import select_prefix
-from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
 from glean_plus.weights.prefixes import at_top
 from glean_plus.weights.strict import check
 
@@ -347,45 +345,25 @@ class GLEANRestorer(SRGAN):
             WeightsError: As when it is loaded.
         """
         own = {key[len(prefix):]: state.pop(key) for key in [*state] if key.startswith(prefix)}
-        state.update({prefix + key: value for key, value in at_top(own, 'generator').items()})
-        generator = unwrapped(self.generator)
-        start = f'{prefix}generator.'
-        given = select_prefix(state, start, source)
-        if isinstance(generator, GLEAN) and is_mmagic_glean(given):
-            given = self._convert_mmagic(state, start)
-            if any(key.startswith(f'{prefix}generator_ema.') for key in state):
-                self._convert_mmagic(state, f'{prefix}generator_ema.')
-        check(generator.state_dict(), given, source, "this config's generator")
+        own = at_top(own, 'generator')
+        given, averages = generator_states(own, unwrapped(self.generator), source, self.with_ema)
+        parts = dict(generator=given)
         if self.with_ema:
-            start = f'{prefix}generator_ema.'
-            names = self.generator_ema.state_dict().keys()
-            if isinstance(generator, GLEAN) and generator.bank.frozen:
-                for key in [key for key in state if key.startswith(f'{start}bank.')]:
-                    del state[key]  # MMagic keeps an average of the frozen bank, which is the bank
-            averages = {key[len(start):]: value for key, value in state.items() if key.startswith(start)}
-            if averages:
-                check(self.generator_ema.state_dict(), averages, source, "this config's moving average")
-            else:
-                state.update({start + name: given[name] for name in names})
+            parts['generator_ema'] = averages or {key: given[key] for key in self.generator_ema.state_dict()}
+            if not averages:
                 print_log('The checkpoint has no moving average; it starts at the generator.', logger='current')
+        own = {key: value for key, value in own.items() if key.partition('.')[0] not in parts}
+        own.update({f'{part}.{key}': value for part, tensors in parts.items() for key, value in tensors.items()})
         if self.discriminator is not None:
-            start = f'{prefix}discriminator.'
+            start = 'discriminator.'
             expected = unwrapped(self.discriminator).state_dict()
-            given = {key[len(start):]: value for key, value in state.items() if key.startswith(start)}
-            if given:
-                check(expected, given, source, "this config's discriminator")
+            critic = {key[len(start):]: value for key, value in own.items() if key.startswith(start)}
+            if critic:
+                check(expected, critic, source, "this config's discriminator")
             else:
-                state.update({start + key: value for key, value in expected.items()})
+                own.update({start + key: value for key, value in expected.items()})
                 print_log('The checkpoint has no discriminator; the one at hand stays.', logger='current')
-        state.setdefault(f'{prefix}step_counter', self.step_counter)
+        own.setdefault('step_counter', self.step_counter)
         if self.with_ema:
-            state.setdefault(f'{prefix}ema_updates', self.ema_updates)
-
-    @staticmethod
-    def _convert_mmagic(state: dict[str, Tensor], start: str) -> dict[str, Tensor]:
-        """Rename MMagic's GLEAN below ``start`` in place; returns it without ``start``."""
-        given, dropped = from_mmagic({key[len(start):]: state.pop(key) for key in [*state] if key.startswith(start)})
-        state.update({start + key: value for key, value in given.items()})
-        print_log(f'MMagic GLEAN checkpoint, {start}*: {len(given)} tensors taken, {len(dropped)} dropped: '
-                  f'{"; ".join(sorted(set(dropped.values())))}', logger='current')
-        return given
+            own.setdefault('ema_updates', self.ema_updates)
+        state.update({prefix + key: value for key, value in own.items()})

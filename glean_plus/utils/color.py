@@ -1,4 +1,4 @@
-"""sRGB and CIE Lab (D65, 2 degrees), by kornia, and colours brought into gamut at constant lightness.
+"""sRGB and CIE Lab (D65, 2 degrees), and colours brought into gamut at constant lightness.
 
 Both conversions run in single precision at least, also under autocast, and have finite gradients for any input.
 Lab is L, 0 to 100, and a, b, which sRGB's colours keep within -108 and 99.
@@ -8,27 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import kornia.color
 import torch
 from torch import Tensor
 
 from glean_plus.utils.precision import at_least_float32, full_precision
 
-WHITE = (0.95047, 1.0, 1.08883)  # XYZ, as kornia's
+WHITE = (0.95047, 1.0, 1.08883)  # XYZ
+# Linear RGB of the primaries of sRGB (ITU-R BT.709) to XYZ, and its inverse.
+TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
+FROM_XYZ = (
+    (3.2404813432005266, -1.5371515162713185, -0.4985363261688878),
+    (-0.9692549499965682, 1.8759900014898907, 0.0415559265582928),
+    (0.0556466391351772, -0.2040413383665112, 1.0573110696453443),
+)
+# IEC 61966-2-1: below these, sRGB is a straight line.
+SRGB_BELOW, SRGB_LINEAR_BELOW = 0.04045, 0.0031308
+# Of Y/Yn, below which CIE's cube root has a straight continuation, and its slope.
+LAB_BELOW, LAB_SLOPE = 0.008856, 7.787
 LINEAR_BELOW = 6 / 29  # of f, below which CIE's cube has a straight continuation
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
-    """sRGB (..., 3, H, W), 0 to 1 -> Lab. What is beyond 0 and 1 is clipped: kornia has no gradient (NaN) below 0."""
+    """sRGB (..., 3, H, W), 0 to 1 -> Lab. What is beyond 0 and 1 is clipped."""
     with full_precision(rgb.device):
-        return kornia.color.rgb_to_lab(at_least_float32(rgb).clamp(0, 1))
+        rgb = at_least_float32(rgb).clamp(0, 1)
+        linear = torch.where(rgb > SRGB_BELOW, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+        relative = _mix(TO_XYZ, linear) / linear.new_tensor(WHITE).view(3, 1, 1)
+        root = relative.clamp(min=LAB_BELOW) ** (1 / 3)  # the clamp keeps its gradient finite
+        f_x, f_y, f_z = torch.where(relative > LAB_BELOW, root, LAB_SLOPE * relative + 4 / 29).unbind(-3)
+        return torch.stack([116 * f_y - 16, 500 * (f_x - f_y), 200 * (f_y - f_z)], dim=-3)
+
+
+def _mix(matrix: Sequence[Sequence[float]], image: Tensor) -> Tensor:
+    """A 3x3 matrix times each pixel of (..., 3, H, W)."""
+    first, second, third = image.unbind(-3)
+    return torch.stack([a * first + b * second + c * third for a, b, c in matrix], dim=-3)
 
 
 def lab_to_rgb(lab: Tensor, into_gamut: bool = True) -> Tensor:
     """Lab (..., 3, H, W) -> sRGB.
-
-    Not kornia's own ``lab_to_rgb``: it sets negative Z to 0, where the gradient of b dies, and clips RGB, which changes
-    the lightness of colours outside the gamut.
 
     Args:
         lab: Any a and b; L is 0 to 100.
@@ -40,10 +58,11 @@ def lab_to_rgb(lab: Tensor, into_gamut: bool = True) -> Tensor:
         f_y = (lightness + 16) / 116
         f = torch.stack([f_y + a / 500, f_y, f_y - b / 200], dim=-3)
         xyz = torch.where(f > LINEAR_BELOW, f**3, 3 * LINEAR_BELOW**2 * (f - 4 / 29))
-        linear = kornia.color.xyz_to_rgb(xyz * xyz.new_tensor(WHITE).view(3, 1, 1))
+        linear = _mix(FROM_XYZ, xyz * xyz.new_tensor(WHITE).view(3, 1, 1))
         if into_gamut:
             linear = desaturate(linear, xyz[..., 1:2, :, :])
-        return kornia.color.linear_rgb_to_rgb(linear)
+        curve = 1.055 * linear.clamp(min=SRGB_LINEAR_BELOW) ** (1 / 2.4) - 0.055
+        return torch.where(linear > SRGB_LINEAR_BELOW, curve, 12.92 * linear)
 
 
 def desaturate(linear: Tensor, luminance: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ import importlib.machinery
 import sys
 import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 PACKAGE = 'glean_plus'
 # Modules below a former package that has no line of their own keep their names in the new one.
@@ -51,6 +52,25 @@ MOVED = {
     'study': 'analysis.study',
     'transforms': 'datasets.transforms',
 }
+
+# Names that were in a package's own namespace -> where they are now.
+MOVED_ATTRIBUTES = {
+    'models': dict.fromkeys(
+        ('BigGANBankTrainer', 'ColorizationDataPreprocessor', 'GLEANRestorer', 'StyleGAN2BankTrainer'), 'training'
+    ),
+}
+
+
+def attributes_of(package: str) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a package that finds what has moved out of it."""
+    moved = MOVED_ATTRIBUTES[package.partition('.')[2]]
+
+    def find(name: str) -> Any:
+        if name not in moved:
+            raise AttributeError(f'module {package!r} has no attribute {name!r}')
+        return getattr(importlib.import_module(f'{PACKAGE}.{moved[name]}'), name)
+
+    return find
 
 
 def present_name(name: str) -> str | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmagic.registry import DATASETS
 from mmengine.dataset import pseudo_collate
 
 from glean_plus.analysis.ablation.errors import InspectionError
@@ -17,6 +16,7 @@ from glean_plus.prepare.files import pictures_below
 from glean_plus.prepare.fit import fit_to
 from glean_plus.prepare.images import bad_scales, save, shrink
 from glean_plus.prepare.items import DataError
+from glean_plus.registry import DATASETS
 
 SETS = ('test', 'val')
 

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmagic.registry import MODELS
 from torch import Tensor
 
 from glean_plus.analysis.ablation.errors import InspectionError
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.glean import GLEAN
+from glean_plus.models.loading import pretrained_bank
+from glean_plus.registry import MODELS
 from glean_plus.training.restorer import GLEANRestorer
 from glean_plus.utils.devices import usable_device
-from glean_plus.weights import WeightsError, read_state_dict
-from glean_plus.weights.fetch import cached_path
-from glean_plus.weights.files import local_copy
+from glean_plus.weights import read_state_dict
 
 
 def load_restorer(model: Mapping[str, Any], checkpoint: str, device: str | torch.device = 'cpu') -> GLEANRestorer:
@@ -51,34 +50,3 @@ def load_restorer(model: Mapping[str, Any], checkpoint: str, device: str | torch
 def own_picture_bank(generator: Mapping[str, Any], device: str | torch.device = 'cpu') -> LatentBank | str:
     """The bank as :func:`pretrained_bank` gives it, with the layers that draw its own picture."""
     return pretrained_bank(generator, device, rgb=True)
-
-
-def pretrained_bank(
-    generator: Mapping[str, Any], device: str | torch.device = 'cpu', download: bool = True, **parts: Any
-) -> LatentBank | str:
-    """The bank of a generator's config as it was pre-trained.
-
-    Args:
-        generator: The config.
-        device: Where to have it.
-        download: Fetch it if it is not here.
-        **parts: Of the bank's arguments, those that differ, such as ``rgb=True``.
-
-    Returns:
-        The bank; or, where the config names no file, or one that is not there, a sentence about it.
-
-    Raises:
-        WeightsError: If there is a file, and it is another bank's.
-    """
-    bank: LatentBank = MODELS.build(dict(generator['bank']) | parts)
-    if bank.pretrained is None:
-        return 'the config names no file of the pre-trained bank: model.generator.bank.pretrained.checkpoint is not set'
-    checkpoint = str(bank.pretrained['checkpoint'])
-    if not download and checkpoint.startswith(('http://', 'https://')) and not cached_path(checkpoint).is_file():
-        return f'the pre-trained bank is not here: fetch {checkpoint} and put it at {cached_path(checkpoint)}'
-    try:
-        local_copy(checkpoint)
-    except WeightsError as error:
-        return f'the pre-trained bank is not there: {error}'
-    bank.init_weights()
-    return bank.freeze().to(device)

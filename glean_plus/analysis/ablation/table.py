@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmagic.registry import METRICS
 from torch import Tensor
 
 from glean_plus.analysis.ablation.switches import MODEL, Switch
+from glean_plus.registry import METRICS
 
 PSNR, CHANGE = 'PSNR', 'change'
 # --distance -> config of the metric.

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from mmagic.models.editors.esrgan.rrdb_net import RRDBNet
 from mmagic.models.editors.glean import GLEANStyleGANv2
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.accel.speed import at_speed
 from glean_plus.analysis.benchmark.training import build_step
+from glean_plus.registry import MODELS
 from glean_plus.weights.mmagic_glean import from_mmagic
 
 # Of noise and attention, which new weights leave at 0, so that their work would not show in a comparison of pictures.

@@ -11,11 +11,11 @@ from unittest import mock
 import torch
 import torchvision
 from mmagic.models.losses import perceptual_loss
-from mmagic.registry import MODELS
 from mmagic.structures import DataSample
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
+from glean_plus.registry import MODELS
 from glean_plus.weights.mmagic_glean import from_mmagic
 
 # What ``train_cfg`` is for each way of training.

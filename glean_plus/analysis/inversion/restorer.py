@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmagic.registry import MODELS
 from torch import Tensor
 
 from glean_plus.analysis.inversion.errors import InversionError
@@ -16,6 +15,7 @@ from glean_plus.analysis.inversion.settings import Settings
 from glean_plus.analysis.inversion.spaces import space_of
 from glean_plus.analysis.inversion.tasks import Colorization, SuperResolution, Task
 from glean_plus.models.banks import LatentBank
+from glean_plus.registry import MODELS
 from glean_plus.utils.devices import usable_device
 from glean_plus.weights import draws_bgr
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmagic.registry import METRICS
 
 from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.registry import METRICS
 
 
 class Scores:

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from mmagic.evaluation.metrics.psnr import psnr
-from mmagic.evaluation.metrics.ssim import ssim
 
-from glean_plus.metrics import LRConsistency, NIQEMetric, STLPIPSMetric
+from glean_plus.metrics import LRConsistency, NIQEMetric, PSNRMetric, SSIMMetric, STLPIPSMetric
 from glean_plus.metrics.directions import LOWER_IS_BETTER
 from glean_plus.metrics.niqe import BLOCK
 
@@ -49,6 +47,7 @@ class Scorer:
     """Measures results; networks are read once."""
 
     def __init__(self) -> None:
+        self.psnr, self.ssim = PSNRMetric(), SSIMMetric()
         self.perceptual = STLPIPSMetric('vgg', channel_order='rgb')
         self.naturalness = NIQEMetric(channel_order='rgb')
         self.consistency = LRConsistency()
@@ -60,8 +59,8 @@ class Scorer:
         """
         small, pred, truth = (image.transpose(2, 0, 1) for image in (lq, result, gt))
         return {
-            'PSNR': min(float(psnr(gt, result)), MOST_DB),
-            'SSIM': float(ssim(gt, result)),
+            'PSNR': min(self.psnr.process_image(truth, pred, None), MOST_DB),
+            'SSIM': self.ssim.process_image(truth, pred, None),
             'ST-LPIPS': self.perceptual.process_image(truth, pred, None),
             'NIQE': self._niqe(pred),
             'LR-PSNR': min(self.consistency.process_image(small, pred, None), MOST_DB),

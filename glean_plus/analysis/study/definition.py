@@ -244,9 +244,8 @@ def lower_is_better(study: Study, metric: Mapping[str, Any], key: str) -> bool:
     Raises:
         StudyError: If nobody says.
     """
-    from mmagic.registry import METRICS
-
     from glean_plus.metrics import directions
+    from glean_plus.registry import METRICS
 
     if key in study.better:
         return study.better[key] == 'lower'

@@ -21,8 +21,9 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
-from mmagic.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
+
+from glean_plus.registry import TRANSFORMS
 
 INTERPOLATIONS = {'bilinear': cv2.INTER_LINEAR, 'bicubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmagic.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
+from glean_plus.registry import TRANSFORMS
 from glean_plus.utils.color import rgb_to_lab
 
 # Type of a picture -> its white.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmagic.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
 from glean_plus.prepare.decode import read_picture
+from glean_plus.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()

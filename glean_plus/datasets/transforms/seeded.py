@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from mmagic.registry import DATA_SAMPLERS, TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import InfiniteSampler
+
+from glean_plus.registry import DATA_SAMPLERS, TRANSFORMS
 
 
 class NumberedIndex(int):

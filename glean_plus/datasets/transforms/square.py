@@ -6,8 +6,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmagic.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
+
+from glean_plus.registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from mmagic.registry import MODELS
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -23,6 +22,7 @@ from glean_plus.models.spectral_norm import (
     plain_weight,
     resolve_spectral_norm,
 )
+from glean_plus.registry import MODELS
 
 # Size of the pictures -> widths at 4, 8, ..., in units of base_channels.
 WIDTHS: dict[int, tuple[int, ...]] = {

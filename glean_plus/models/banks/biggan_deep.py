@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.banks.biggan import (
@@ -20,6 +19,7 @@ from glean_plus.models.banks.biggan import (
 )
 from glean_plus.models.banks.mmagic import BIGGAN_DEEP
 from glean_plus.models.folding import FoldedBank, FoldedLayer
+from glean_plus.registry import MODELS
 
 # A block works on this share of the channels that come in.
 BOTTLENECK = 4

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.banks.mmagic import STYLEGAN1, accepts_mmagic
@@ -22,6 +21,7 @@ from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBa
 from glean_plus.models.banks.stylegan2 import channel_table
 from glean_plus.models.folding import FoldedBank, FoldedConv, FoldedLayer
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedParameter, fir_filter, repeating_kernel
+from glean_plus.registry import MODELS
 from glean_plus.utils.precision import at_least_float32, full_precision
 
 # From this side on, up-sampling and convolution are one transposed convolution, as in the authors' code: below it, the

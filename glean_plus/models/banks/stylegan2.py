@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.banks.mmagic import STYLEGAN2, accepts_mmagic
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
 from glean_plus.models.folding import FoldedBank, FoldedConv, FoldedLayer
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedLinear, modulated_conv2d, upsample_fir
+from glean_plus.registry import MODELS
 from glean_plus.utils.precision import at_least_float32
 
 

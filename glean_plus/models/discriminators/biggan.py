@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch.nn.functional as F
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.banks.biggan import Conv, SelfAttention
 from glean_plus.models.spectral_norm import SpectralEmbedding, SpectralLinear
+from glean_plus.registry import MODELS
 from glean_plus.utils.precision import full_precision
 from glean_plus.weights import load_strict, read_pretrained
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmagic.registry import MODELS
 from torch import Tensor, nn
 
 from glean_plus.models.banks.stylegan2 import Bias, channel_table
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedLinear, EqualizedParameter, fir_filter
+from glean_plus.registry import MODELS
 from glean_plus.weights import load_strict, read_pretrained
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmagic.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
@@ -18,6 +17,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 
+from glean_plus.registry import HOOKS
 from glean_plus.training.distributed import unwrapped
 from glean_plus.training.errors import TrainingError
 from glean_plus.training.hooks.best import KEY, best_rules

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmagic.registry import HOOKS
 from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size, is_distributed
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
 from glean_plus.datasets import BROKEN, PictureDataset, Shapes, sizes, some
+from glean_plus.registry import HOOKS
 from glean_plus.training.distributed import unwrapped
 from glean_plus.training.errors import TrainingError, checked_limit
 from glean_plus.utils.random_state import random_states, set_random_states

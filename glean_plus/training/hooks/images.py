@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmagic.registry import HOOKS
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -16,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from glean_plus.prepare.images import save
+from glean_plus.registry import HOOKS
 from glean_plus.training.hooks.names import Place, Places, identity, own_name
 
 

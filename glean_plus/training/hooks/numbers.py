@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmagic.registry import HOOKS
 from mmengine.dist import all_reduce, get_rank, is_distributed
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -19,6 +18,7 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from glean_plus.registry import HOOKS
 from glean_plus.training.distributed import unwrapped
 from glean_plus.training.errors import TrainingError, checked_limit
 from glean_plus.utils.files import write_whole
