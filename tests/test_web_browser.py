@@ -190,6 +190,12 @@ def test_a_batch_is_restored_one_after_another(
         window.get_by_role('link', name='PNG', exact=True).click()
     download.value.save_as(tmp_path / 'got.png')
     expected = Restorer(model, device='cpu')(tmp_path / 'cup.png')
+    saved = []
+    window.on('download', lambda download: saved.append(download.suggested_filename))
+    window.get_by_role('button', name='All as PNG').click()
+    while len(saved) < 2:
+        window.wait_for_timeout(50)
+    assert saved == ['portrait_result.png', 'cup_result.png']
     window.get_by_role('button', name='Restore', exact=True).click()
     window.wait_for_selector('#message:has-text("All images are restored with these options.")')
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / 'got.png')), np.asarray(expected))

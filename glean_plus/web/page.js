@@ -46,6 +46,7 @@ function set(item, state, says) {
   Object.assign(item, {state, says});
   item.row.className = state;
   item.row.querySelector('small').textContent = says;
+  find('all').hidden = items.filter(({result}) => result).length < 2;
   if (item === shown) show(item);
 }
 
@@ -219,10 +220,7 @@ function showResult(item, result) {
     href: `${place}/${name}?save=true`, download: '',
     textContent: {'result.png': 'PNG', 'result.jpg': 'JPEG', 'result.webp': 'WebP'}[name],
   }));
-  find('downloads').replaceChildren(...links);
-  if (items.filter((each) => each.result).length > 1) {
-    find('downloads').append(make('button', {type: 'button', textContent: 'All as PNG', onclick: downloadAll}));
-  }
+  find('links').replaceChildren(...links);
 
   find('report').hidden = !result.report.verdict;
   if (!result.report.verdict) return;
@@ -232,13 +230,6 @@ function showResult(item, result) {
     make('td', {textContent: result.report.missing[name] ?? Number(result.report[name]).toPrecision(3)}))));
   find('heat').hidden = !result.files.includes('heat.png');
   if (!find('heat').hidden) find('heat').querySelector('img').src = `${place}/heat.png`;
-}
-
-async function downloadAll() {
-  for (const item of items.filter((each) => each.result)) {
-    make('a', {href: `api/jobs/${item.job}/result.png?save=true`, download: ''}).click();
-    await pause(300);  // browsers drop downloads that begin at the same time
-  }
 }
 
 function slide(value) {
@@ -269,6 +260,12 @@ document.addEventListener('drop', (event) => {
 document.addEventListener('paste', (event) => take(event.clipboardData?.files));
 find('slider').addEventListener('input', (event) => slide(event.target.value));
 find('fidelity').addEventListener('input', (event) => { find('fidelity-value').value = event.target.value; });
+find('all').addEventListener('click', async () => {
+  for (const item of items.filter(({result}) => result)) {
+    make('a', {href: `api/jobs/${item.job}/result.png?save=true`, download: ''}).click();
+    await pause(300);  // browsers drop downloads that begin at the same time
+  }
+});
 find('stop').addEventListener('click', () => stop(shown));
 find('model').addEventListener('change', () => {
   find('about').textContent = info.models.find((model) => model.name === find('model').value)?.about || '';
