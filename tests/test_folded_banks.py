@@ -219,9 +219,9 @@ def test_every_bank_by_the_kernel(
     wanted = copy.deepcopy(model).double()(inputs[0].double(), *inputs[1:])
     folded = model.fold(compiled=True)
     for _ in range(2):  # the second time, memory is not new
-        assert largest_share(folded(*inputs), wanted) < 1e-5
-    used = [part for part in folded.modules() if isinstance(part, (KernelConv, CompiledTrunk)) and part.plain is None]
-    assert any(isinstance(part, CompiledTrunk) for part in used) == color and used
+        assert largest_share(folded(*inputs), wanted) < 5e-5
+    for kind in (KernelConv, CompiledTrunk):
+        assert any(isinstance(part, kind) and part.plain is None for part in folded.modules())
     assert (folded.finish is not None) == (bank == 'StyleGAN2' and not color)
     assert psnr(model.fold(torch.bfloat16, compiled=True)(*inputs), wanted) > 33
 
