@@ -15,7 +15,7 @@ from glean_plus.cli.commands import COMMANDS, GROUPS, load, parser_of
 from glean_plus.cli.main import main
 from glean_plus.export import FORMATS
 from glean_plus.inference.network import PRECISIONS as DTYPES
-from glean_plus.utils import choices
+from glean_plus.utils import choices, tables
 from glean_plus.weights.convert import DTYPES as FILE_DTYPES
 from glean_plus.weights.publish import DATA, KINDS
 
@@ -138,3 +138,9 @@ def test_completion_without_its_package(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setitem(sys.modules, 'shtab', None)
     assert main(['--print-completion', 'bash']) == 2
     assert 'pip install "glean_plus[completion]"' in capsys.readouterr().err
+
+
+def test_tables() -> None:
+    rows = [('name', 'n'), ('a|b', '10'), ('longer one', '2')]
+    assert tables.markdown(rows) == ['| name | n |', '|---|---|', '| a\\|b | 10 |', '| longer one | 2 |']
+    assert tables.aligned(rows, ' | ') == ['name       | n', 'a|b        | 10', 'longer one | 2']
