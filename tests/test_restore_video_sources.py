@@ -21,8 +21,9 @@ SIDE = 64  # from which on x265 is taken
 def made(
     path: Path, codec: str = 'libx264', pixels: str = 'yuv420p', frames: int = 6, rate: int = 10, sound: str = '',
     times: Any = None, tags: tuple[int, int, int] = (2, 2, 2), opacity: bool = False, side: int = SIDE,
+    noise: int = 0,
 ) -> Path:  # fmt: skip
-    """Red on the left, blue in the upper half; frame i at ``times[i]`` milliseconds."""
+    """Red on the left, blue in the upper half; frame i at ``times[i]`` milliseconds; ``noise`` makes files large."""
     image = np.zeros((side, side + 16, 4), np.uint8)
     image[:, :side // 2 + 8, 0] = 200
     image[:side // 2, :, 2] = 180
@@ -36,7 +37,8 @@ def made(
             context.time_base = Fraction(1, 1000)
         audio = result.add_stream(sound, rate=48000) if sound else None
         for i in range(frames):
-            frame = av.VideoFrame.from_ndarray(image, 'rgba').reformat(
+            noisy = image + np.random.default_rng(i).integers(0, noise + 1, image.shape, np.uint8)
+            frame = av.VideoFrame.from_ndarray(noisy, 'rgba').reformat(
                 format=pixels, dst_colorspace=9 if tags[2] == 9 else None
             )
             frame.pts, frame.time_base = (i, Fraction(1, rate)) if times is None else (times[i], Fraction(1, 1000))
@@ -166,11 +168,17 @@ def test_whole_clips_are_not_called_cut(start: int, rate: int, ending: str, code
     assert clip.frames == 6 and times_of(target) == pytest.approx(times_of(source))
 
 
-@pytest.mark.parametrize('ending, codec', [('.mkv', 'libx264'), ('.flv', 'libx264')])
-def test_cut_clips_are(ending: str, codec: str, tmp_path: Path) -> None:
-    source = made(tmp_path / f'in{ending}', codec, frames=40, times=[1000 + 100 * i for i in range(40)])
+@pytest.mark.parametrize('ending, codec', [
+    ('.mkv', 'libx264'), ('.flv', 'libx264'), ('.wmv', 'wmv2'), ('.wmv', 'mpeg4'), ('.avi', 'mpeg4'), ('.avi', 'mjpeg'),
+])  # fmt: skip
+@pytest.mark.parametrize('left', [0.5, 0.7])
+def test_cut_clips_are(left: float, ending: str, codec: str, tmp_path: Path) -> None:
+    pixels = 'yuvj420p' if codec == 'mjpeg' else 'yuv420p'
+    start = 0 if ending == '.flv' else 1000
+    times = None if ending == '.avi' else [start + 100 * i for i in range(40)]
+    source = made(tmp_path / f'in{ending}', codec, pixels, frames=40, times=times, noise=50)
     data = source.read_bytes()
-    source.write_bytes(data[:len(data) * 2 // 3])
+    source.write_bytes(data[:int(len(data) * left)])
     with pytest.raises(RestoreError, match='it has been cut'):
         go(source, '.mp4')
 

@@ -85,7 +85,9 @@ def restore_video(
                 with av.open(file.name, 'w', format=container) as made:
                     return _Work(restorer, given, stream, made, target, crf, done).run()
     except av.FFmpegError as error:
-        raise RestoreError(f'it cannot be read, or its result not be written, as a video: {error.strerror}') from error
+        damage = ': it is damaged, or has been cut' if isinstance(error, av.InvalidDataError) else ''
+        why = f'{error.strerror}{damage}'
+        raise RestoreError(f'it cannot be read, or its result not be written, as a video: {why}') from error
 
 
 def frame_count(source: Path) -> int | None:
@@ -122,10 +124,11 @@ class _Work:
     def run(self) -> Clip:
         batch: list[tuple[av.VideoFrame, Picture]] = []
         early = []  # sound before the first frame, whose size the result must know first
-        for packet in self.parts(self._packets()):
+        packets = self.parts(self._packets())
+        for packet in packets:
             if packet.stream is not self.stream:
                 early.append(packet)
-            for frame in self._decoded(packet):
+            for frame in self._decoded(packet, packets):
                 if self.writer is None:
                     self._begin(frame)
                 picture = Picture(self.reader(frame))
@@ -153,10 +156,16 @@ class _Work:
             if packet.stream_index in kept:
                 yield packet
 
-    def _decoded(self, packet: av.Packet) -> list[av.VideoFrame]:
+    def _decoded(self, packet: av.Packet, others: Iterable[av.Packet]) -> list[av.VideoFrame]:
         if packet.stream is not self.stream:
             return []
-        return self.decoder.decode(packet if packet.size else None)
+        try:
+            return self.decoder.decode(packet if packet.size else None)
+        except ValueError:  # of FFmpeg, such as half a frame at the end of what has been cut
+            for _ in others:
+                pass
+            self._check_whole()
+            raise
 
     def _begin(self, frame: av.VideoFrame) -> None:
         """The streams of the result; all before the first packet."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +21,11 @@ TICK = Fraction(1, 1000)
 FROM_ZERO = ('matroska', 'flv', 'asf')
 # A video that ends so many seconds before its own length has been cut.
 CUT = 0.5
+# ASF's File Properties Object: its GUID, and behind it 24 bytes, then the file's size, its date, the number of packets,
+# the length and how long sending takes (100 ns), the preroll within both (ms), and flags, of which the lowest says that
+# none of this counts. It stands in the header, which begins the file.
+ASF_PROPERTIES = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
+ASF_FIELDS, ASF_AT, ASF_HEADER = struct.Struct('<6QI'), 16 + 8 + 16, 1 << 16
 
 
 def tick(base: Fraction) -> int:
@@ -162,8 +169,23 @@ class Length:
     def missing(self, given: av.container.InputContainer) -> tuple[float, float]:
         """Seconds that are missing, and declared."""
         start, length = (given.start_time or 0) / 1e6, (given.duration or 0) / 1e6
+        if given.format.name == 'avi':  # FFmpeg shortens the length of a file that has been cut, but not this count
+            length = max([length, *(float(each.frames * each.time_base) for each in given.streams.video)])
         if any(name in FROM_ZERO for name in given.format.name.split(',')):
             # Of ASF, FFmpeg gives each stream the length of the file, and adds the latest start.
             lengths = [float(each.duration * each.time_base) for each in given.streams if each.duration]
             start, length = 0.0, min([length, *lengths])
+        if given.format.name == 'asf' and not length:
+            length = asf_length(Path(given.name), given.size)
         return start + length - self.end, length
+
+
+def asf_length(path: Path, size: int) -> float:
+    """Seconds that an ASF file declares, of which FFmpeg says none if it is shorter than it declares; 0 of others."""
+    with open(path, 'rb') as file:
+        header = file.read(ASF_HEADER)
+    at = header.find(ASF_PROPERTIES)
+    if at < 0 or at + ASF_AT + ASF_FIELDS.size > len(header):
+        return 0.0
+    whole, _, _, length, _, preroll, flags = ASF_FIELDS.unpack_from(header, at + ASF_AT)
+    return 0.0 if flags & 1 or whole <= size else max(0.0, length / 1e7 - preroll / 1e3)
