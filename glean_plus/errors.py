@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from glean_plus.utils.text import printable
+
 
 class GleanError(Exception):
     """An input, a file or a setting is wrong; the message says which, and what to do.
 
-    It can be printed and logged anywhere: what UTF-8 cannot write of a file's or a caller's text is escaped.
+    It can be printed and logged anywhere: what a terminal obeys or UTF-8 cannot write of a file's or a caller's text is
+    escaped. Line breaks stay.
     """
 
     def __str__(self) -> str:
-        return super().__str__().encode('utf-8', 'backslashreplace').decode()
+        return '\n'.join(map(printable, super().__str__().split('\n')))
 
 
 class MissingPackageError(GleanError, ImportError):

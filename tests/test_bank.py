@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -164,6 +166,21 @@ def test_default_channels_are_the_published_ones() -> None:
 def test_bad_sizes_are_named(given: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         StyleGAN2Bank(**given)
+
+
+@pytest.mark.parametrize('styles, options, named', [
+    (torch.zeros(2, 7), {}, r'style .* \(N, 8\), but has \(2, 7\)'),
+    (torch.zeros(8), {}, r'\(N, 8\), but has \(8,\)'),
+    ([torch.zeros(2, 8), torch.zeros(2, 9)], {}, r'\(N, 8\), but has \(2, 9\)'),
+    ([torch.zeros(2, 8)] * 3, {}, 'There are 3 styles'),
+    (torch.zeros(2, 7), dict(input_is_latent=True), r'code .* \(N, 8\) or \(N, 6, 8\), but has \(2, 7\)'),
+    (torch.zeros(2, 5, 8), dict(input_is_latent=True), r'\(N, 6, 8\), but has \(2, 5, 8\)'),
+    (lambda shape: torch.zeros(3, 4), dict(num_batches=3), r'\(N, 8\), but has \(3, 4\)'),
+])  # fmt: skip
+def test_styles_of_another_width_are_named(styles: Any, options: dict, named: str) -> None:
+    bank = StyleGAN2Bank(16, style_channels=8, channels=SMALL)
+    with pytest.raises(ValueError, match=named):
+        bank(styles, **options)
 
 
 def test_part_of_a_bank_says_what_it_cannot_do() -> None:

@@ -269,6 +269,10 @@ def test_what_a_bank_cannot_do_is_said() -> None:
         bank.class_embedding(torch.tensor([0, 5, -1]))
     with pytest.raises(ValueError, match=r'\(N, 12\), but has \(2, 7\)'):
         bank(torch.randn(2, 7), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r'embedding .* \(2, \d+\), but has \(2, 3\)'):
+        bank(torch.randn(2, 12), torch.zeros(2, 3), use_outside_embedding=True)
+    with pytest.raises(ValueError, match=r'classes of this noise must have the shape \(2,\), but has \(3,\)'):
+        bank(torch.randn(2, 12), torch.tensor([0, 1, 0]))
     with pytest.raises(ValueError, match='num_batches'):
         bank(None, torch.tensor([0]))
     part = small('BigGANBank', start_res=8, embedding=False)

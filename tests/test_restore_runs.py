@@ -28,6 +28,7 @@ from glean_plus.inference import folder as restore_folder
 from glean_plus.utils.files import sweep, whole_or_not_at_all
 from glean_plus.utils.locks import Locked, hold, holder
 from glean_plus.utils.text import printable
+from glean_plus.weights.errors import WeightsError, brief
 
 from conftest import ROOT, fork
 from small_restorers import generator_config, photo
@@ -75,6 +76,8 @@ def test_every_name_is_restored_under_its_own(restore: Callable[..., int], capsy
 def test_text_of_strangers_is_printable() -> None:
     text = 'a\x1b[31m\n\r\t\x07\u202e\u2028\x9b\udcff\ue000 é 😀'
     assert printable(text) == r'a\x1b[31m\n\r\t\x07\u202e\u2028\x9b\xff\ue000 é 😀'
+    assert brief('a  b\n\x1b[2J\u202e\ud800') == r'a b \x1b[2J\u202e\ud800'
+    assert str(WeightsError('a\x1b[2J\ud800\nb\x9b')) == 'a\\x1b[2J\\ud800\nb\\x9b'
 
 
 @pytest.mark.parametrize('call', [

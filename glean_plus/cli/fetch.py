@@ -28,8 +28,9 @@ def run(args: argparse.Namespace) -> None:
 
     for name in args.names:
         if name not in CATALOGUE:
-            close = difflib.get_close_matches(name, CATALOGUE) or CATALOGUE
-            raise UsageError(f'there is no {name!r} in the catalogue; did you mean {" or ".join(close)}?')
+            close = difflib.get_close_matches(name.lower(), CATALOGUE)
+            hint = f'did you mean {" or ".join(close)}?' if close else '--list lists what there is'
+            raise UsageError(f'there is no {name!r} in the catalogue; {hint}')
     for name in args.names:
         card = CATALOGUE[name]
         path = fetch(card, args.cache)

@@ -21,7 +21,7 @@ from torch.nn.modules.module import (
 )
 
 from glean_plus.inference.errors import RestoreError
-from glean_plus.inference.source import Source
+from glean_plus.inference.source import Source, other_config
 from glean_plus.models.loading import generator_states
 from glean_plus.registry import MODELS
 from glean_plus.weights import WeightsError
@@ -98,7 +98,12 @@ def build(source: Source, state: Mapping[str, Tensor]) -> nn.Module:
         parts = min(PARTS_A_TENSOR * len(state) + MORE_PARTS, MOST_PARTS)
         with torch.device('meta'), at_most(parts):
             network = MODELS.build(config)
-        given, averages = generator_states(state, network, f'The checkpoint {source.checkpoint}', averaged)
+        try:
+            given, averages = generator_states(state, network, f'The checkpoint {source.checkpoint}', averaged)
+        except WeightsError as error:
+            if hint := other_config(source):
+                raise WeightsError(f'{error} {hint}') from error
+            raise
         network = MODELS.build(config)
         network.load_state_dict(given | averages)
     return network.eval().requires_grad_(False)

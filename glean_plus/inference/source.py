@@ -21,7 +21,7 @@ from glean_plus.weights.fetch import cached_path
 from glean_plus.weights.listing import state
 from glean_plus.weights.resources import ConfigError, config_file, config_of, data_folder, own_config
 
-__all__ = ['PathLike', 'Source', 'available', 'find', 'is_here', 'listing', 'literal']
+__all__ = ['PathLike', 'Source', 'available', 'find', 'is_here', 'listing', 'literal', 'other_config']
 
 PathLike = Union[str, 'os.PathLike[str]']
 
@@ -107,6 +107,18 @@ def listing() -> str:
         data, licence = (textwrap.shorten(text, 44, placeholder=' ...') for text in (card.data, card.licence))
         rows.append((name, state(card, 'a download'), data, licence))
     return '\n'.join(aligned(rows))
+
+
+def other_config(source: Source) -> str:
+    """Where weights that do not fit their config say which one is theirs: a sentence on what to do; else empty."""
+    file, own = source.checkpoint, source.card and (source.card.config or source.card.name)
+    if own and Path(source.config).stem != own:
+        return f'{file.name} is of the config {own}: take that, or give the file alone.'
+    try:
+        carried = source.config != str(file) and embedded_model(file) is not None
+    except (RestoreError, WeightsError):  # the file is refused for another reason
+        return ''
+    return f'{file.name} carries its own config: give the file alone.' if carried else ''
 
 
 def is_here(card: Card) -> bool:

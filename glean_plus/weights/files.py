@@ -60,7 +60,10 @@ def select_prefix(state: Mapping[str, Tensor], prefix: str, source: str) -> dict
     if not chosen:
         tops = Counter(key.split('.')[0] for key in state)
         listing = brief(', '.join(f'{name} ({count})' for name, count in tops.most_common(8)))
-        raise WeightsError(f'{source} has no key that starts with "{start}"; its keys start with: {listing}.')
+        raise WeightsError(
+            f'{source} has no key that starts with "{start}"; its keys start with: {listing}. Take another file, or '
+            'give the prefix of its network.'
+        )
     return chosen
 
 

@@ -536,7 +536,10 @@ class BigGANBase(LatentBank):
             label = label((num_batches,))
         noise, label = noise.to(self.noise2feat.bias), label.to(self.noise2feat.bias.device)
         embedding = label if use_outside_embedding else self.class_embedding(label.flatten())
-
+        if embedding.shape != (len(noise), self.shared_dim):
+            what = 'embedding' if use_outside_embedding else 'classes'
+            expected = (len(noise), self.shared_dim) if use_outside_embedding else (len(noise),)
+            raise ValueError(f'The {what} of this noise must have the shape {expected}, but has {tuple(label.shape)}.')
         codes = self.codes(noise, embedding)
         first, *others = self.resolutions
         feature = self.step(first, codes)

@@ -251,6 +251,7 @@ class StyleBank(StyleSampling, LatentBank):
             mix = self.default_style_mode == 'mix' and random.random() < self.mix_prob
             styles = [draw((num_batches, self.noise_size)).to(self._constant()) for _ in range(1 + mix)]
 
+        self._check_styles(styles, input_is_latent)
         noise_batch = None if input_is_latent else styles
         if not input_is_latent:
             self._need('style_mapping', 'pictures from noise', 'mapping=True')
@@ -260,6 +261,20 @@ class StyleBank(StyleSampling, LatentBank):
             styles = [centre + truncation * (style - centre) for style in styles]
         latent, inject_index = self._spread(styles, inject_index)
         return Drawn(latent, inject_index, noise_batch)
+
+    def _check_styles(self, styles: Sequence[Tensor], input_is_latent: bool) -> None:
+        """Raise ValueError if styles are not one or two tensors of the widths that this bank takes."""
+        if len(styles) not in (1, 2):
+            raise ValueError(f'There are {len(styles)} styles: give one tensor, or two to mix.')
+        width, what = (self.style_channels, 'code') if input_is_latent else (self.noise_size, 'style')
+        shapes = [f'(N, {width})']
+        if input_is_latent and len(styles) == 1:
+            shapes.append(f'(N, {self.num_latents}, {width})')
+        for style in styles:
+            inner = tuple(style.shape[1:])
+            if inner != (width,) and (len(shapes) == 1 or inner != (self.num_latents, width)):
+                given = f'has {tuple(style.shape)}'
+                raise ValueError(f'A {what} of this bank must have the shape {" or ".join(shapes)}, but {given}.')
 
     def _spread(self, styles: Sequence[Tensor], inject_index: int | None) -> tuple[Tensor, int]:
         """One or two styles to W+ codes (N, num_latents, style_channels)."""
