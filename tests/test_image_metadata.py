@@ -271,7 +271,8 @@ def test_a_wrong_checksum_in_what_the_pixels_need(name: bytes, tmp_path: Path) -
 def test_damage_behind_the_pixels(tmp_path: Path) -> None:
     whole = with_chunks()
     pixels = whole[:-12]
-    for data in (pixels, pixels + b'\0\0\0\1????x', whole + b'more', pixels + chunk(b'tEXt', b'k\0t')[:-3]):
+    cut_text = pixels + chunk(b'tEXt', b'k\0t')[:-3]
+    for data in (pixels, whole[:-1] + b'\0', pixels + b'\0\0\0\1????x', whole + b'more', cut_text):
         (tmp_path / 'x.png').write_bytes(data)
         np.testing.assert_array_equal(read(tmp_path / 'x.png').image, decode(whole))
 
@@ -283,7 +284,7 @@ def segment(marker: int, content: bytes) -> bytes:
 @pytest.mark.parametrize('content', [
     segment(0xE2, b'MPF\0' + b'MM\0*' + bytes(20)), segment(0xE2, b'MPF\0II*\0\x08\0\0\0\x02\0' + b'\xff' * 30),
     segment(0xE1, b'Exif\0\0'), segment(0xED, b'Photoshop 3.0\0008BIM\4\4\xff'), segment(0xEE, b'Adobe'),
-    segment(0xE2, b'ICC_PROFILE\0\1\2abc'), segment(0xE1, b'http://ns.adobe.com/xap/1.0/\0\xff\xfe<'),
+    segment(0xE0, b'JFIF'), segment(0xE0, b''), segment(0xE2, b'ICC_PROFILE\0\1\2abc'), segment(0xE1, b'http://ns.adobe.com/xap/1.0/\0\xff\xfe<'),
 ])  # fmt: skip
 def test_damage_beside_the_pixels_of_a_jpeg(content: bytes, tmp_path: Path) -> None:
     whole = save(tmp_path / 'x.jpg', quality=95).read_bytes()
@@ -293,7 +294,16 @@ def test_damage_beside_the_pixels_of_a_jpeg(content: bytes, tmp_path: Path) -> N
     np.testing.assert_array_equal(decode((tmp_path / 'x.jpg').read_bytes()), expected)
 
 
+def test_a_profile_of_which_parts_are_missing_is_named(tmp_path: Path) -> None:
+    whole = save(tmp_path / 'x.jpg', quality=95).read_bytes()
+    (tmp_path / 'x.jpg').write_bytes(whole[:2] + segment(0xE2, b'ICC_PROFILE\0\1\2abc') + whole[2:])
+    found = read(tmp_path / 'x.jpg')
+    assert found.meta.icc is None and found.notes == ('its colour profile is incomplete: left out',)
+
+
 @pytest.mark.parametrize('data, words', [
+    (lambda: float_tiff(1, 'b'), 'TIFF of 8-bit signed integers'),
+    (lambda: float_tiff(3, 'b'), 'TIFF of 8-bit signed integers'),
     (lambda: float_tiff(3, 'f'), 'TIFF of 32-bit floats'), (lambda: float_tiff(1, 'd'), 'TIFF of 64-bit floats'),
     (lambda: float_tiff(3, 'i'), 'TIFF of 32-bit signed integers'), (lambda: b'II*\0', 'TIFF that is broken'),
     (lambda: b'\xff\xd8\xff\xe0' + bytes(9), 'JPEG whose header is broken'),

@@ -176,7 +176,7 @@ def test_cut_clips_are(left: float, ending: str, codec: str, tmp_path: Path) -> 
     pixels = 'yuvj420p' if codec == 'mjpeg' else 'yuv420p'
     start = 0 if ending == '.flv' else 1000
     times = None if ending == '.avi' else [start + 100 * i for i in range(40)]
-    source = made(tmp_path / f'in{ending}', codec, pixels, frames=40, times=times, noise=50)
+    source = made(tmp_path / f'in{ending}', codec, pixels, frames=40, times=times, noise=250)
     data = source.read_bytes()
     source.write_bytes(data[:int(len(data) * left)])
     with pytest.raises(RestoreError, match='it has been cut'):

@@ -49,8 +49,12 @@ CALLS = {
     'restore in.png out.png --model bad.safetensors': ('bad.safetensors is no readable safetensors file',),
     'restore in.png out.png --model W/stylegan2_twemoji_64px.safetensors': ('which config', 'A bank alone'),
     f'restore in.png out.png --model {NAME}.py': ('has no weights', 'give its checkpoint'),
-    f'restore in.png out.png --model {NAME} --checkpoint W/lightglean_twemoji_8x.safetensors': ('does not fit', '121', 'lightglean_twemoji_8x: take that'),
-    f'restore in.png out.png --model {NAME} --checkpoint W/stylegan2_twemoji_64px.safetensors': ('"generator."', 'another file'),
+    f'restore in.png out.png --model {NAME} --checkpoint W/lightglean_twemoji_8x.safetensors': (
+        'does not fit', '121', 'lightglean_twemoji_8x: take that',
+    ),
+    f'restore in.png out.png --model {NAME} --checkpoint W/stylegan2_twemoji_64px.safetensors': (
+        '"generator."', 'another file',
+    ),
     f'restore in.png out.png --model {NAME} --checkpoint nowhere.pth': ('no weight file nowhere.pth',),
     'restore in.png out.png --model other.py --checkpoint W/lightglean_twemoji_8x.safetensors': ('other.py', 'in_size'),
     'restore in.png out.png --model syntax.py --checkpoint W/lightglean_twemoji_8x.safetensors': ('syntax.py', 'was'),

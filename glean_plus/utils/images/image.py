@@ -33,7 +33,7 @@ PNM = re.compile(rb'P[56]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^
 # Of gray PNGs of few bits: how PIL unpacks them, and what it makes of 1.
 FEW_BITS = {'1': 255, 'L;2': 85, 'L;4': 17}
 SCAN, END, TEM, RESTARTS = 0xDA, 0xD9, 0x01, range(0xD0, 0xD9)  # markers of JPEG
-APPLICATION, ADOBE, COMMENT = range(0xE1, 0xF0), 0xEE, 0xFE
+APPLICATION, ADOBE, COMMENT = range(0xE0, 0xF0), 0xEE, 0xFE
 ADOBE_SIZE = 16  # bytes of its segment
 
 
@@ -155,9 +155,11 @@ def _load(data: bytes, several: bool, deep: bool) -> Loaded:
 
 
 def _beyond_pil(image: Image.Image, size: int) -> bool:
-    """Whether PIL would cut a TIFF to 8 bits, or mixes it up: one plane for each channel, mostly."""
+    """Whether PIL would cut a TIFF to 8 bits, or mixes it up: one plane for each channel, mostly, or signed numbers."""
     tags = image.tag_v2
     if image.mode in ('I', 'F') or (size == 16 and image.mode != 'CMYK'):
+        return True
+    if not {*tags.get(tiff.FORMAT, ())} <= {*tiff.UNSIGNED}:
         return True
     if tags.get(tiff.PLANES) != 2 or tags.get(tiff.PHOTOMETRIC) not in tiff.COLOURS:
         return False
@@ -228,6 +230,8 @@ def from_pil(image: Image.Image) -> Loaded:
     info = dict(image.info)
     info.setdefault('xmp', wrong)
     array, notes = _pixels(image)
+    if image.format in ('JPEG', 'MPO') and 'icc_profile' in image.info and not image.info['icc_profile']:
+        notes.append('its colour profile is incomplete: left out')
     if isinstance(level, (int, tuple)):
         array = _transparent(array, tuple(scale * each for each in ([level] if isinstance(level, int) else level)))
     if image.mode == 'CMYK':

@@ -101,6 +101,9 @@ def read_png(data: bytes) -> PngFile:
                 parts.append(chunk.file)
             seen.add(kind)
             continue
+        if chunk.whole and not chunk.sound and kind == b'IEND' and b'IDAT' in seen:
+            png.notes.append('its end (IEND) is damaged (wrong checksum)')
+            break
         if chunk.whole and not chunk.sound:
             raise ImageFileError(f'it is a PNG that is damaged: the checksum of {kind.decode()} at byte {chunk.at} '
                                  'is wrong')  # fmt: skip
@@ -162,7 +165,7 @@ def _read_metadata(png: PngFile, ancillary: list[Chunk]) -> None:
         content = bytes(chunk.content)
         try:
             if kind == 'iCCP' and png.icc is None:
-                png.icc = _inflated(content.split(b'\0', 1)[1])
+                png.icc = _inflated(content.partition(b'\0')[2])
             elif kind == 'eXIf' and png.exif is None:
                 png.exif = content
             elif kind == 'pHYs':
