@@ -56,6 +56,8 @@ class Registry(MMEngineRegistry):
             getattr(importlib.import_module('mmagic.registry'), self.variable).import_from_location()
         return super().get(key)
 
+    _module_dict: dict[str, Any]
+
     def share_table(self, theirs: MMEngineRegistry) -> None:
         """Move what is registered here to another registry, whose table both use from now on.
 

@@ -98,7 +98,8 @@ class Block:
         images, height, width = g.shape[0], g.shape[1] - 2, g.shape[2] - 2
         between = padded(workspace, name, images, 2 * height, 2 * width, self.channels, like=g)
         noises = [noise[top:top + 2 * height] for noise in steering.noises]
-        (in_1, out_1), (in_2, out_2) = steering.scales or [(None, None)] * 2
+        none: list[tuple[Tensor | None, Tensor | None]] = [(None, None)] * 2
+        (in_1, out_1), (in_2, out_2) = steering.scales or none
         first, second = self.convs
         first(g, inside(between), workspace, Epilogue(out_1, noises[0], LRELU_SLOPE, in_2), in_1)
         clear(between)

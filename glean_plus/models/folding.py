@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -178,11 +179,11 @@ class FoldedBank(nn.Module):
         feature: Tensor | None,
         codes: Sequence[Tensor | None],
         noises: Sequence[Tensor] | None = None,
-    ) -> Tensor | None:
-        layers = self.layers[str(resolution)]
-        for number, (layer, code) in enumerate(zip(layers, codes)):
-            feature = layer(feature, code, layer.noise if noises is None else noises[number])
-        return feature
+    ) -> Tensor:
+        result: Any = feature  # None only before a first layer that starts from its code
+        for number, (layer, code) in enumerate(zip(self.layers[str(resolution)], codes)):
+            result = layer(result, code, layer.noise if noises is None else noises[number])
+        return result
 
     def tiled_noises(self, size: tuple[int, int], corner: tuple[int, int]) -> dict[int, list[Tensor]]:
         """The noise maps for an image of another size, as :meth:`LatentBank.continued_noises` gives them."""

@@ -413,7 +413,8 @@ class BigGANBase(LatentBank):
         layers: dict[int, list[FoldedLayer]] = {}
         if self.start_res == 4:
             weight = weight_of(self.noise2feat).roll(roll, 1)
-            layers[4] = [FoldedStart(*map(self._channels_last, (weight, self.noise2feat.bias)), dtype, codes[0])]
+            weight, bias = map(self._channels_last, (weight, self.noise2feat.bias))
+            layers[4] = [FoldedStart(weight, bias, dtype, codes[0])]
         for res in self.resolutions:
             if res > 4:
                 names = self.names_of(res)

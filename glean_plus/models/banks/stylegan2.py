@@ -244,7 +244,7 @@ class StyleGAN2Bank(StyleBank):
         return feature
 
     def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
-        layers = {}
+        layers: dict[int, list[FoldedLayer]] = {}
         for res in self.resolutions:
             layers[res] = []
             for index in self.layers_of(res):
