@@ -210,7 +210,7 @@ GRAY_PROFILE = SRGB[:16] + b'GRAY' + SRGB[20:]
     (b'no profile', 'broken'), (SRGB[:200], 'broken'),
     (SRGB[:16] + b'CMYK' + SRGB[20:], 'is for CMYK, the image is RGB'),
     (GRAY_PROFILE, 'is for GRAY, the image is RGB'),
-])  # fmt: skip
+], ids=['none', 'cut', 'CMYK', 'gray'])  # fmt: skip
 def test_a_profile_that_cannot_belong_to_the_image(profile: bytes, words: str, ending: str, tmp_path: Path) -> None:
     found = read(save(tmp_path / f'x{ending}', icc_profile=profile, quality=95))
     assert found.meta.icc is None and len(found.notes) == 1 and words in found.notes[0]
