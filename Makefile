@@ -81,7 +81,7 @@ lint: setup
 # Do the tests find small faults in the banks, fusion, folding and weights? About an hour on two cores.
 mutants: setup
 	$(BIN)/pip install -q cosmic-ray==8.7.0
-	$(BIN)/python -W ignore tests/mutants.py --number 300 --jobs 2 --out work_dirs/mutants
+	$(BIN)/python -W ignore tests/helpers/mutants.py --number 300 --jobs 2 --out work_dirs/mutants
 
 wheel: setup
 	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .

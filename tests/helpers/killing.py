@@ -49,7 +49,7 @@ def write_data(root: Path, number: int = 8) -> Path:
 
 def small_config(data: Path, work_dir: Path, iters: int = ITERS, **options: Any) -> Config:
     """GLEAN with discriminator, average and flips, on the hooks and the loop of the configs."""
-    config = Config.fromfile(Path(__file__).parents[1] / 'configs' / '_base_' / 'glean.py')
+    config = Config.fromfile(Path(__file__).parents[2] / 'configs' / '_base_' / 'glean.py')
     model = dict(config.model, generator=generator_config(light=False), discriminator=DISCRIMINATOR,
                  perceptual_loss=None, data_preprocessor=PREPROCESSOR)  # fmt: skip
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -178,5 +178,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    sys.path.insert(0, str(Path(__file__).parent))
+    sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     main()

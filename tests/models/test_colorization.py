@@ -282,7 +282,7 @@ def test_every_gray_level_is_shown_as_itself() -> None:
 
 @pytest.mark.parametrize('name', COLOR)
 def test_config_takes_lightness_of_colour_pictures(name: str) -> None:
-    """tests/test_every_config.py builds and runs it."""
+    """tests/configs/test_every_config.py builds and runs it."""
     config = Config.fromfile(CONFIGS / f'{name}.py')
     generator = config.model.generator
     assert generator.encoder.in_channels == 1 and generator.decoder.type == 'ColorizationHead'
@@ -346,7 +346,7 @@ def photographs(tmp_path: Path) -> Path:
     return root
 
 
-# Colours and lightness; that each config trains and tests is shown in tests/test_every_config.py.
+# Colours and lightness; that each config trains and tests is shown in tests/configs/test_every_config.py.
 @pytest.mark.parametrize('name', ['glean_imagenet_color', 'lightglean_twemoji_color'])
 def test_config_trains_and_colours_real_photographs(name: str, photographs: Path, tmp_path: Path) -> None:
     config = scaled_down(name, photographs, tmp_path / 'work')

@@ -1,6 +1,6 @@
 """The configs of super-resolution: which there are, their schedule and their checkpoints.
 
-tests/test_every_config.py builds and runs them all.
+tests/configs/test_every_config.py builds and runs them all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from conftest import CONFIGS, ROOT
 
 BASELINES = sorted(path.stem for kind in ('esrganplus', 'bankfree') for path in CONFIGS.glob(f'{kind}_*.py'))
 GLEANS = sorted(path.stem for path in CONFIGS.glob('*glean_*.py'))
-# tests/test_degradation.py and tests/test_colorization.py have the others.
+# tests/datasets/test_degradation.py and tests/models/test_colorization.py have the others.
 RESTORERS = [name for name in GLEANS if not name.endswith('color') and 'blind' not in name]
 PUBLISHED = [name for name in RESTORERS if not {'twemoji', 'mine', 'photo'} & {*name.split('_')}]
 FACES = [f'{model}_face_{scale}x' for model in ('glean', 'lightglean') for scale in (8, 16, 32, 64)]

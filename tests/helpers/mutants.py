@@ -1,7 +1,7 @@
 """Do the tests find small faults? A random sample of mutants of the package's heart: banks, fusion, folding, weights.
 
     pip install cosmic-ray
-    python tests/mutants.py --number 300 --jobs 2 --out work_dirs/mutants
+    python tests/helpers/mutants.py --number 300 --jobs 2 --out work_dirs/mutants
 
 A mutant differs from the package in one place (cosmic-ray's operators) and has a process and a copy of the package of
 its own. First the tests run on the package as it is, with coverage, which tells which of them come by a line and how
@@ -38,24 +38,24 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 from coverage import Coverage, CoverageData
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # Part -> its files, and the tests that are to find a fault in them, the quickest first.
 PARTS = {
     'banks': (
         ['models/banks/*.py'],
-        ['test_bank', 'test_bank_biggan', 'test_bank_stylegan1', 'test_folded_banks', 'test_formats'],
+        ['models/test_stylegan2_bank', 'models/test_biggan_bank', 'models/test_stylegan1_bank', 'accel/test_folded_banks', 'weights/test_formats'],
     ),
     'fusion': (
         [f'models/{name}.py' for name in ('glean', 'codes', 'encoder', 'decoder', 'ops', 'heads')],
-        ['test_bank', 'test_glean', 'test_colorization', 'test_folded', 'test_multiclass'],
+        ['models/test_stylegan2_bank', 'models/test_glean', 'models/test_colorization', 'accel/test_folded', 'models/test_multiclass'],
     ),
     'folding': (
         ['inference/*.py'],
-        ['test_work_sizes', 'test_folded', 'test_folded_banks', 'test_compiled', 'test_trained'],
+        ['accel/test_work_sizes', 'accel/test_folded', 'accel/test_folded_banks', 'accel/test_compiled', 'accel/test_compiled_training'],
     ),
     'weights': (
         ['weights/**/*.py'],
-        ['test_plain', 'test_weights', 'test_formats', 'test_fetch', 'test_trust_hostile'],
+        ['weights/test_torch_files', 'weights/test_weights', 'weights/test_formats', 'weights/test_fetch', 'weights/test_hostile_files'],
     ),
 }  # fmt: skip
 # Too slow for each of hundreds; what they see at this size others see at a smaller one.

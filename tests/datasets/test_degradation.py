@@ -209,7 +209,7 @@ def test_any_size_becomes_the_input_s(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize('name', BLIND)
 def test_config_has_the_sizes_and_metrics_of_section_5_5(name: str) -> None:
-    """tests/test_every_config.py builds and runs it."""
+    """tests/configs/test_every_config.py builds and runs it."""
     config = Config.fromfile(CONFIGS / f'{name}.py')
     generator = config.model.generator
     assert generator.bank.out_size == 4 * generator.in_size == (1024 if '1024' in name else 512)

@@ -48,7 +48,7 @@ def test_each_feature_beside_other_tools_has_its_test() -> None:
         if row[5].strip() == '-':
             assert not row[6].strip(), row
             continue
-        (name,) = re.findall(r'`(test_\w+\.py(?:::test_\w+)?)`', row[6])
+        (name,) = re.findall(r'`(\w+/test_\w+\.py(?:::test_\w+)?)`', row[6])
         module, _, function = name.partition('::')
         path = ROOT / 'tests' / module
         assert path.is_file(), name

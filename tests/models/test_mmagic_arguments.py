@@ -12,7 +12,7 @@ from mmagic.models.editors.biggan import BigGANDeepGenerator, BigGANGenerator
 from mmagic.models.editors.stylegan1 import StyleGAN1Generator
 from mmagic.models.editors.stylegan2 import StyleGAN2Generator
 from mmagic.registry import MODELS
-from test_bank_biggan import trained
+from test_biggan_bank import trained
 from torch import nn
 
 from glean_plus.models import BigGANBank, BigGANDeepBank, StyleGAN1Bank, StyleGAN2Bank
