@@ -29,7 +29,7 @@ train_dataloader = dict(
             dict(type='PackInputs'),
         ]))
 
-# 16,000 iterations of 32 pictures: 512,000 seen.
+# 16,000 iterations of 32 images: 512,000 seen.
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=16_000)
 # The discriminator learns faster, in place of more steps of it.
 adam = dict(type='Adam', betas=(0.0, 0.999), eps=1e-6)

@@ -1,6 +1,6 @@
 # Blind restoration of faces (section 5.5): FFHQ -> LFW "A" and CelebA, to 512 px.
 #
-# Ours, where the paper is silent: the degraded picture, 64 to 512 px, is resized to 128 px. At the median r of 4.5 it
+# Ours, where the paper is silent: the degraded image, 64 to 512 px, is resized to 128 px. At the median r of 4.5 it
 # has 114 px a side, and GLEAN's input must be smaller than its output. The bank is GFPGAN's StyleGAN2 of FFHQ, 512 px,
 # in BasicSR's form (MMagic has published none of this size): put the file there, from
 # https://github.com/TencentARC/GFPGAN/releases/tag/v0.1.0. The discriminator starts from nothing.
@@ -23,7 +23,7 @@ eq11 = [
     dict(type='BlindNoise', limits=(0, 25)),
     dict(type='BlindJPEG', limits=(5, 50)),
 ]
-# Drawn anew each time a picture is seen, and the same for any number of workers.
+# Drawn again each time an image is seen, and the same for any number of workers.
 degrade_anew = dict(type='SeededTransforms', seed=0, transforms=[_base_.flip, _base_.copy_gt] + eq11)
 degrade_alike = dict(type='SeededTransforms', seed=0, fixed=True, transforms=[_base_.copy_gt] + eq11)
 gt_size = dict(type='SquareResize', key='gt', size=out_size)
@@ -45,7 +45,7 @@ val_dataloader = dict(
         ann_file='meta_info_CelebAHQ_val100_GT.txt',
         pipeline=[_base_.load_gt, gt_size, degrade_alike, img_size, _base_.pack]))
 
-# Real photographs: no truth, any size, in folders of any depth.
+# Real photographs: no ground truth, any size, in folders of any depth.
 real = dict(
     type='PictureDataset',
     data_prefix=dict(img=''),

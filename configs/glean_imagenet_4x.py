@@ -39,5 +39,5 @@ held_out = dict(
     data_prefix=dict(img='BIx4_down'),
     ann_file='meta_info_ImageNet_val_GT.txt')
 test_dataloader = dict(dataset=held_out)
-# 100 of the about 49,000 pictures, which are sorted by class.
+# 100 of the about 49,000 images, which are sorted by class.
 val_dataloader = dict(dataset=dict(**held_out, indices=list(range(0, 48_000, 480))))

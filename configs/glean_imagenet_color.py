@@ -30,5 +30,5 @@ held_out = dict(
     ann_file='meta_info_ImageNet_val_GT.txt',
     pipeline=[_base_.load, square, _base_.lightness, _base_.pack])
 test_dataloader = dict(dataset=held_out)
-# 100 of the about 49,000 pictures, which are sorted by class.
+# 100 of the about 49,000 images, which are sorted by class.
 val_dataloader = dict(dataset=dict(**held_out, indices=list(range(0, 48_000, 480))))

@@ -1,5 +1,5 @@
 # Twemoji's people, 4x: 16 -> 64, on the small bank that was trained here. Everything is small: 2 RRDBs, 128 channels at
-# most, 16,000 pictures seen, and the perceptual loss that needs no download. In so short a training the paper's weight
+# most, 16,000 images seen, and the perceptual loss that needs no download. In so short a training the paper's weight
 # of the GAN loss, 1e-2, would drown the pixels: the discriminator comes from the bank's training and is far ahead.
 _base_ = './_base_/glean.py'
 
@@ -60,5 +60,5 @@ optim_wrapper = dict(
     discriminator=dict(type='BF16OptimWrapper', optimizer=dict(lr=4e-4)))
 param_scheduler = dict(T_max=1000, end=1000)
 default_hooks = dict(checkpoint=dict(interval=500))
-# The people are sorted: pictures next to each other are one gesture in several skins.
+# The people are sorted: images next to each other are one gesture in several skins.
 custom_hooks = [dict(type='PictureHook', compare=list(range(0, 235, 30)))]

@@ -1,13 +1,13 @@
 # Blind restoration of Twemoji's people, degraded by Eq. 11, to 64 px, on the small bank that was trained here.
 #
-# The paper's ranges are for pictures of 512 px and more. Here sigma, which is in pixels, is 64 / 512 of it, and r ends
-# at 4, where 16 px remain, not 8: a block of JPEG. Noise and JPEG are the paper's. The degraded picture, 16 to 64 px,
+# The paper's ranges are for images of 512 px and more. Here sigma, which is in pixels, is 64 / 512 of it, and r ends
+# at 4, where 16 px remain, not 8: a block of JPEG. Noise and JPEG are the paper's. The degraded image, 16 to 64 px,
 # is resized to 32: at the median r of 2.5 it has 26.
 _base_ = ['./glean_twemoji_4x.py', './_base_/blind.py']
 
 in_size, out_size = 32, 64
 
-# To beat: bicubic, and filters with the best of a few settings on 100 training pictures (median 3 or 5; bilateral side
+# To beat: bicubic, and filters with the best of a few settings on 100 training images (median 3 or 5; bilateral side
 # 5 or 7, sigma_color 0.05 to 0.5, sigma_space 0.7 to 2.5).
 filters = dict(bicubic=True, median=3, bilateral=dict(side=7, sigma_color=0.2, sigma_space=2.5))
 model = dict(generator=dict(in_size=in_size), test_cfg=filters)

@@ -53,5 +53,5 @@ optim_wrapper = dict(
     discriminator=dict(type='BF16OptimWrapper', optimizer=dict(lr=4e-4)))
 param_scheduler = dict(T_max=1000, end=1000)
 default_hooks = dict(checkpoint=dict(interval=500))
-# Pictures next to each other are one emoji's variants.
+# Images next to each other are one emoji's variants.
 custom_hooks = [dict(type='PictureHook', compare=list(range(0, 369, 45)), references=['mean'])]

@@ -32,5 +32,5 @@ val_dataloader = dict(dataset=dict(ann_file='meta_info_Twemoji_all_test.txt'))
 test_dataloader = val_dataloader
 
 optim_wrapper = dict(generator=dict(optimizer=dict(lr=5e-4), paramwise_cfg=_base_.slow_codes))
-# Pictures next to each other are one emoji's variants.
+# Images next to each other are one emoji's variants.
 custom_hooks = [dict(type='PictureHook', compare=list(range(0, 369, 45)))]

@@ -34,7 +34,7 @@ train_dataloader = dict(
             dict(type='PackInputs'),
         ]))
 
-# 16,000 iterations of 32 pictures: 512,000 seen.
+# 16,000 iterations of 32 images: 512,000 seen.
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=16_000)
 adam = dict(type='BF16OptimWrapper', optimizer=dict(type='Adam', lr=2e-3, betas=(0.0, 0.99)))
 optim_wrapper = dict(constructor='MultiOptimWrapperConstructor', generator=adam, discriminator=adam)

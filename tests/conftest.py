@@ -127,7 +127,7 @@ def restore(light_checkpoint: Path) -> Callable[..., int]:
 
 
 def draw_emoji(root: Path, sides: dict[str, slice], every_group: bool = False) -> Path:
-    """Some pictures of each side, of the people groups or of all, as `prepare_twemoji` draws and lists them.
+    """Some images of each side, of the people groups or of all, as `prepare_twemoji` draws and lists them.
 
     Of all groups, both lists are there.
     """
@@ -152,7 +152,7 @@ def draw_emoji(root: Path, sides: dict[str, slice], every_group: bool = False) -
 
 @pytest.fixture(scope='session')
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve training and four test pictures of the real set, in its layout."""
+    """Twelve training and four test images of the real set, in its layout."""
     sides = {'train': slice(None, 12 * 53, 53), 'test': slice(None, 4 * 53, 53)}
     return draw_emoji(tmp_path_factory.mktemp('twemoji'), sides)
 

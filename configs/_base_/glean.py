@@ -63,5 +63,5 @@ val_dataloader = dict(
     dataset=dict(type='PictureDataset', data_prefix=dict(gt='GT'), pipeline=test_pipeline, test_mode=True))
 test_dataloader = val_dataloader
 
-# `mim test` writes the predictions, and a picture that compares the first few with input, bicubic and truth.
+# `mim test` writes the predictions, and an image that compares the first few with input, bicubic and ground truth.
 custom_hooks = [dict(type='PictureHook', compare=[0, 1, 2, 3, 4, 5, 6, 7])]

@@ -1,4 +1,4 @@
-# Colorization (section 5.4, appendix A): L of Lab in, RGB out, losses on RGB. The data need colour pictures only, whose
+# Colorization (section 5.4, appendix A): L of Lab in, RGB out, losses on RGB. The data need colour images only, whose
 # L is the input; gray photographs can stand in their place in a test.
 _base_ = './glean.py'
 

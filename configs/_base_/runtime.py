@@ -7,7 +7,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='WholeCheckpointHook', interval=5000, by_epoch=False, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    # Pictures that are broken: others stand in for them, and the one after `limit` ends the training.
+    # Images that are broken: others stand in for them, and the one after `limit` ends the training.
     data=dict(type='DataHook', limit=10),
     # NaN or Inf in losses or gradients: such a step is not taken, and the one after `limit` ends the training.
     numbers=dict(type='NumbersHook', limit=10))

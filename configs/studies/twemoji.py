@@ -1,6 +1,6 @@
 # What the studies of Twemoji have in common. A row differs from the others in its generator alone: `same` is checked.
 title = 'Twemoji, people'
-# 9,600 pictures.
+# 9,600 images.
 budget = dict(iters=600)
 seeds = [0, 1, 2]
 
@@ -10,7 +10,7 @@ metrics = [
     # The training loss has the other trunk, alex.
     dict(type='STLPIPSMetric', net='vgg'),
     dict(type='LRConsistency'),
-    # Few pictures, so the distance without bias; named for its features, as it is no KID.
+    # Few images, so the distance without bias; named for its features, as it is no KID.
     dict(type='KIDMetric', features='stlpips-vgg'),
 ]
 
@@ -29,5 +29,5 @@ cfg_options = dict(param_scheduler=[
 # The same model with a bank that knows nothing: what the prior is worth.
 reference = 'GLEAN, random bank'
 
-# Skin tones and genders of one emoji are no independent pictures.
+# Skin tones and genders of one emoji are no independent images.
 groups = dict(file='../../tools/splits/twemoji.csv', picture='name', group='base')

@@ -40,7 +40,7 @@ rows = {
     # A fifth of GLEAN's parameters (21 %), the paper's relation.
     'LightGLEAN from 16, 1 RRDB': dict(
         config=_light, cfg_options={'model.generator.bank.start_res': 16, 'model.generator.encoder.num_rrdbs': 1}),
-    # The same with a hidden layer before the picture, as GLEAN has it, and with a decoder half as wide as GLEAN's.
+    # The same with a hidden layer before the image, as GLEAN has it, and with a decoder half as wide as GLEAN's.
     'LightGLEAN from 16, 1 RRDB, hidden layer': dict(config=_light, cfg_options=_hidden),
     'LightGLEAN from 16, 1 RRDB, hidden layer, half': dict(
         config=_light, cfg_options={**_hidden, 'model.generator.decoder.width_ratio': 0.5}),

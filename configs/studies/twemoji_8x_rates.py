@@ -1,6 +1,6 @@
 # At which learning rate is each best? In so few iterations it decides as much as the network does. GLEAN against a
 # LightGLEAN of a fifth of its parameters: trunk of 48 channels, bank from 16, decoder half as wide with GLEAN's hidden
-# layer before the picture. The random banks show what the prior is worth at the best rate that no seed diverges at.
+# layer before the image. The random banks show what the prior is worth at the best rate that no seed diverges at.
 _base_ = './twemoji.py'
 
 title = 'Twemoji, people, 8x: learning rates'

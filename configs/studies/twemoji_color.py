@@ -8,7 +8,7 @@ _light = '../lightglean_twemoji_color.py'
 # Frozen and random.
 _random = {'model.generator.bank.pretrained': None}
 
-# The input is the lightness of the truth, at its size: nothing to shrink to.
+# The input is the lightness of the ground truth, at its size: nothing to shrink to.
 metrics = [metric for metric in _base_.metrics if metric['type'] != 'LRConsistency']
 
 rows = {

@@ -1,4 +1,4 @@
-# The paper's claim for pictures of many classes: what is a BigGAN bank of all groups worth?
+# The paper's claim for images of many classes: what is a BigGAN bank of all groups worth?
 _base_ = './twemoji.py'
 
 title = 'Twemoji, all groups, 4x: 16 -> 64'
@@ -8,7 +8,7 @@ _light = '../lightglean_twemoji_multiclass_4x.py'
 # Frozen and random.
 _random = {'model.generator.bank.pretrained': None}
 
-# No curves: 369 pictures take a minute each time.
+# No curves: 369 images take a minute each time.
 val_points = 0
 
 rows = {

@@ -1,4 +1,4 @@
-"""What the signs of failure are on pictures of a model's kind and on others, and bounds between them."""
+"""What the signs of failure are on images of a model's kind and on others, and bounds between them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from glean_plus.version import __version__
 from glean_plus.weights.fetch import sha256
 
 PHOTOGRAPHS = ('astronaut', 'chelsea', 'coffee', 'rocket')  # scikit-image's, in its package
-SHARE = 0.95  # of known pictures that a bound leaves alone
+SHARE = 0.95  # of known images that a bound leaves alone
 TELLS = 0.7  # area under the curve from which on a figure counts
 BLOCK = 10  # of neighbours, which may be alike: they make the bounds, or check them, together
 LEAST = 4 * BLOCK
@@ -33,7 +33,7 @@ Figures = Mapping[str, Any]
 
 
 def others(known: Sequence[Picture], in_size: int, count: int, seed: int = 0) -> dict[str, list[Picture]]:
-    """Pictures that no model of one class knows, ``count`` of each kind: photographs, noise, and the known, upside
+    """Images that no model of one class knows, ``count`` of each kind: photographs, noise, and the known, upside
     down. The first two are of the model's size."""
     random = np.random.default_rng(seed)
     photographs = [part for name in PHOTOGRAPHS for part in _parts(name, in_size)]
@@ -61,7 +61,7 @@ def _parts(name: str, size: int) -> Iterator[Picture]:
 
 
 def pictures_of(folder: Path, names: Path | None = None) -> list[Picture]:
-    """Pictures of a folder, or those of a list, the first word of each line.
+    """Images of a folder, or those of a list, the first word of each line.
 
     Raises:
         RestoreError: If one cannot be read, or there are too few.
@@ -74,11 +74,11 @@ def pictures_of(folder: Path, names: Path | None = None) -> list[Picture]:
         raise RestoreError(f'There is no folder {folder}.')
     files = [folder / name for name in (read_names(names) if names else pictures_below(folder)[0])]
     if len(files) < LEAST:
-        raise RestoreError(f'{LEAST} pictures tell what is usual, or more, but in {folder} there are {len(files)}.')
+        raise RestoreError(f'{LEAST} images tell what is usual, or more, but in {folder} there are {len(files)}.')
     try:
         return [read(path) for path in files]
     except RestoreError as error:
-        raise RestoreError(f'A picture of {folder} cannot be read: {error}') from error
+        raise RestoreError(f'An image of {folder} cannot be read: {error}') from error
 
 
 def area(known: np.ndarray, other: np.ndarray, side: str) -> float:
@@ -91,9 +91,9 @@ def area(known: np.ndarray, other: np.ndarray, side: str) -> float:
 def calibrate(
     restorer: Restorer, known: Sequence[Picture], sets: Mapping[str, Sequence[Picture]], draws: int
 ) -> dict[str, Any]:
-    """Figures of known pictures and of others -> bounds, and how well they tell them apart, as the file has them.
+    """Figures of known images and of others -> bounds, and how well they tell them apart, as the file has them.
 
-    The bounds come of half of the known pictures; how many of the known are beyond them, of the other half.
+    The bounds come of half of the known images; how many of the known are beyond them, of the other half.
     """
     assessor = Assessor(restorer, draws, bounds=Bounds())
     measured = {

@@ -1,4 +1,4 @@
-"""Parameters and FLOPs of a generator, in the paper's accounting and in truth (paper Tables 1 and 5)."""
+"""Parameters and FLOPs of a generator, in the paper's accounting and in ground truth (paper Tables 1 and 5)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GAN_ARGUMENTS = ('mapping', 'embedding', 'rgb')
 
 @dataclass(frozen=True)
 class Complexity:
-    """Parameters by part, in units, and FLOPs of one picture.
+    """Parameters by part, in units, and FLOPs of one image.
 
     The parts are encoder, generator and decoder of a GLEAN, encoder and decoder of one without a bank, and of any other
     network the generator, which is all of it.
@@ -99,7 +99,7 @@ def _hook(add: Callable[[int], None]) -> Callable[[nn.Module, tuple[Tensor, ...]
 
 
 def complexity(generator: Mapping[str, Any]) -> Complexity:
-    """Count one picture through a generator; nothing is allocated.
+    """Count one image through a generator; nothing is allocated.
 
     Args:
         generator: The generator of a config: GLEAN, or a network with ``in_size``, ``out_size`` and ``in_channels``.

@@ -65,7 +65,7 @@ def add_bgr(parser: argparse.ArgumentParser) -> None:
 def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
     """Config, work directory, overrides and launcher: MMagic's names and meanings."""
     parser.add_argument('config', help='config, path or name')
-    parser.add_argument('--work-dir', help='folder for logs, checkpoints and pictures (default: work_dirs/CONFIG)')
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and images (default: work_dirs/CONFIG)')
     add_overrides(parser, 'override keys of the config, e.g. train_cfg.max_iters=20')
     parser.add_argument('--verbose', action='store_true',
                         help='show all that the log file has: environment, config, hooks, notes of libraries')

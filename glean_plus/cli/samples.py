@@ -50,4 +50,4 @@ def run(args: argparse.Namespace) -> None:
         )  # fmt: skip
     except ClassesError as error:
         raise UsageError(f'--classes: {error}') from error
-    print(f'{args.out}: {count} pictures of {size} px')
+    print(f'{args.out}: {count} images of {size} px')

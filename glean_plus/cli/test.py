@@ -1,4 +1,4 @@
-"""Test a checkpoint: metrics, predictions and a comparison picture.
+"""Test a checkpoint: metrics, predictions and a comparison image.
 
     mim test glean_plus lightglean_twemoji_4x.py --checkpoint X.pth --work-dir work_dirs/test
 """

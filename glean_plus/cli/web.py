@@ -1,4 +1,4 @@
-"""A web page: upload a picture, restore it, compare before and after, download."""
+"""A web page: upload an image, restore it, compare before and after, download."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from glean_plus.utils.files import is_file
 from glean_plus.utils.random_state import random_states, set_random_states
 
 SHOWN = 5  # of the files that an error names
-TRIES = 100  # pictures that are looked at for one that can stand in
+TRIES = 100  # images that are looked at for one that can stand in
 BROKEN = 'broken'  # key of a sample's metainfo
 
 Shapes = dict[str, tuple[int, ...]]
@@ -36,7 +36,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def shapes_of(sample: Mapping[str, Any]) -> Shapes:
-    """(C, H, W) of the input ``img`` and the truth ``gt`` of a sample, of those that it has."""
+    """(C, H, W) of the input ``img`` and the ground truth ``gt`` of a sample, of those that it has."""
     found = dict(img=sample.get('inputs'), gt=getattr(sample.get('data_samples'), 'gt_img', None))
     return {key: tuple(value.shape) for key, value in found.items() if isinstance(value, Tensor)}
 
@@ -51,11 +51,11 @@ def sizes(shapes: Shapes) -> str:
 class PictureDataset(BasicImageDataset):
     """MMagic's ``BasicImageDataset``, of local files that may be broken.
 
-    What shows without reading pictures is refused when the data set is built: a list or folder that does not exist or
-    is empty, a picture without its file, a file without its partner, a folder named like a picture.
+    What shows without reading images is refused when the data set is built: a list or folder that does not exist or
+    is empty, an image without its file, a file without its partner, a folder named like an image.
 
-    A picture that ``LoadPicture`` cannot read, or whose sample has another size than the first one's, is broken. In
-    training another picture, chosen by the index alone, stands in for it, and the sample's metainfo has ``broken``,
+    An image that ``LoadPicture`` cannot read, or whose sample has another size than the first one's, is broken. In
+    training another image, chosen by the index alone, stands in for it, and the sample's metainfo has ``broken``,
     texts that say what and why, for :class:`~glean_plus.training.DataHook` to count. With ``test_mode=True``, for
     validation and tests, samples may differ in size, and a broken image is an error, which names those after it, too.
 
@@ -63,7 +63,7 @@ class PictureDataset(BasicImageDataset):
         **kwargs: As ``BasicImageDataset``: ``data_root``, ``data_prefix``, ``ann_file``, ``pipeline`` and so on.
 
     Raises:
-        DataError: See above; the message names files and says what to do. When indexed, too: on a broken picture with
+        DataError: See above; the message names files and says what to do. When indexed, too: on a broken image with
             ``test_mode``, else if none can be found to stand in.
     """
 
@@ -116,12 +116,12 @@ class PictureDataset(BasicImageDataset):
         return sample
 
     def _sample(self, index: int) -> Any:
-        """For training: of the picture, or of another one that stands in for it."""
+        """For training: of the image, or of another one that stands in for it."""
         broken: list[str] = []
         for each in self._candidates(index):
             try:
                 sample = self.prepare_data(each)
-                if sample is None:  # a transform's word for another picture
+                if sample is None:  # a transform's word for another image
                     continue
                 self._compare(sample, each)
             except PictureError as error:
@@ -130,7 +130,7 @@ class PictureDataset(BasicImageDataset):
             if isinstance(sample.get('data_samples'), DataSample):
                 sample['data_samples'].set_metainfo({BROKEN: broken})  # even none: a batch has the same keys
             return sample
-        raise DataError(f'No picture of {self.place} that was tried can be taken: {some(broken)}. Prepare them anew.')
+        raise DataError(f'No image of {self.place} that was tried can be taken: {some(broken)}. Prepare them again.')
 
     def _candidates(self, index: int) -> Iterator[int]:
         """The index, and those that stand in for it."""
@@ -145,11 +145,11 @@ class PictureDataset(BasicImageDataset):
             raise PictureError('size', expected, self.name(index))
 
     def name(self, index: int) -> str:
-        """The picture's file, of two the truth."""
+        """The picture's file, of two the ground truth."""
         info = self.get_data_info(index)
         return info.get('gt_path') or info[f'{self.search_key}_path']
 
-    # ---- what can be known without reading pictures
+    # ---- what can be known without reading images
 
     @property
     def place(self) -> str:
@@ -161,7 +161,7 @@ class PictureDataset(BasicImageDataset):
             return super().load_data_list()
         if self.use_ann_file and not os.path.isfile(self.ann_file):
             raise DataError(
-                f'There is no list {self.ann_file}: `prepare_data` writes it with the pictures; ann_file has its name, '
+                f'There is no list {self.ann_file}: `prepare_data` writes it with the images; ann_file has its name, '
                 'and data_root says where.'
             )
         for key, folder in self.data_prefix.items():
@@ -172,9 +172,9 @@ class PictureDataset(BasicImageDataset):
         try:
             pictures: list[dict[str, Any]] = super().load_data_list()
         except UnicodeDecodeError as error:
-            raise DataError(f'{self.ann_file} is no list of pictures: it is no text in UTF-8.') from error
+            raise DataError(f'{self.ann_file} is no list of images: it is no text in UTF-8.') from error
         if not pictures:
-            raise DataError(f'There is no picture in {self.place}: prepare the data anew, or name another place.')
+            raise DataError(f'There is no image in {self.place}: prepare the data again, or name another place.')
         self._refuse_lost(pictures)
         return pictures
 
@@ -199,7 +199,7 @@ class PictureDataset(BasicImageDataset):
             raise DataError(f'{self.place}: {some(list(dict.fromkeys(lost)))}. So {way}.')
 
     def _strays(self, folder: str) -> Iterator[str]:
-        """Everything in a folder that is named like a picture."""
+        """Everything in a folder that is named like an image."""
         for parent, folders, names in os.walk(folder):
             for name in sorted([*folders, *names]):
                 if name.endswith(self.img_suffix or '') and not name.startswith('.'):
@@ -229,9 +229,9 @@ def what_it_is(path: str) -> str:
 
 @DATASETS.register_module()
 class LabeledImageDataset(PictureDataset):
-    """A :class:`PictureDataset` with the class of each picture as ``gt_label``.
+    """A :class:`PictureDataset` with the class of each image as ``gt_label``.
 
-    MMagic's ``BasicConditionalDataset`` has classes and one folder, so no pairs of input and truth.
+    MMagic's ``BasicConditionalDataset`` has classes and one folder, so no pairs of input and ground truth.
 
     Args:
         ann_file: Lines ``PATH CLASS``, as ``BasicConditionalDataset`` reads; PATH is below each folder of
@@ -247,7 +247,7 @@ class LabeledImageDataset(PictureDataset):
 
     def __init__(self, ann_file: str, num_classes: int, **kwargs: Any) -> None:
         if not ann_file:
-            raise ValueError(f'{type(self).__name__} needs `ann_file`, which gives the class of each picture.')
+            raise ValueError(f'{type(self).__name__} needs `ann_file`, which gives the class of each image.')
         self.num_classes = num_classes
         super().__init__(ann_file=ann_file, **kwargs)
 

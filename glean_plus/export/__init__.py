@@ -1,4 +1,4 @@
-"""Trained models as files that restore pictures without this package: ONNX, PyTorch programs, TorchScript.
+"""Trained models as files that restore images without this package: ONNX, PyTorch programs, TorchScript.
 
 `graph` is what is written: the network without checks, its constants resolved into plain `layers`, with normalisation
 and colour around it. `formats` write and open files, `check` holds them to the model, `export` does it all.

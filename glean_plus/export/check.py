@@ -1,4 +1,4 @@
-"""An exported file against the model: the same pictures through both."""
+"""An exported file against the model: the same images through both."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Measured:
     """How far a file's results are from the model's.
 
     Attributes:
-        picture: ``random``, or ``smooth`` with some noise.
+        image: ``random``, or ``smooth`` with some noise.
         height, width: Of the input.
-        batch: Pictures in the call.
+        batch: Images in the call.
         difference: The largest of a sample, as a share of the range of the model's result.
     """
 
@@ -39,7 +39,7 @@ class Measured:
 
 
 def expected(network: Network, pictures: Tensor, labels: Tensor | None) -> Tensor:
-    """What the model itself makes of pictures (N, 3, H, W), 0 to 1: as ``Restorer`` does, before levels are rounded."""
+    """What the model itself makes of images (N, 3, H, W), 0 to 1: as ``Restorer`` does, before levels are rounded."""
     if labels is not None:
         network.label = labels
     result = network(pictures)
@@ -49,7 +49,7 @@ def expected(network: Network, pictures: Tensor, labels: Tensor | None) -> Tenso
 
 
 def compare(network: Network, run: Run, shape: Shape, each_label: bool) -> list[Measured]:
-    """Run a file on random and on smooth pictures, at three sizes and two batches where these are free.
+    """Run a file on random and on smooth images, at three sizes and two batches where these are free.
 
     Args:
         network: The model.
@@ -77,7 +77,7 @@ def compare(network: Network, run: Run, shape: Shape, each_label: bool) -> list[
     worst = max(found, key=lambda each: math.inf if math.isnan(each.difference) else each.difference)
     if not worst.difference <= BOUND:
         raise ExportError(
-            f'The file differs from the model by {worst.difference:.2g} of the range on a {worst.picture} picture of '
+            f'The file differs from the model by {worst.difference:.2g} of the range on a {worst.picture} image of '
             f'{worst.height}x{worst.width}, more than {BOUND:g}: nothing is written.'
         )
     return found
@@ -93,9 +93,9 @@ def sizes(network: Network, shape: Shape) -> list[tuple[int, int]]:
 
 
 def pictures(batch: int, height: int, width: int) -> Iterator[tuple[str, Tensor]]:
-    """Name and pictures (N, 3, H, W), 0 to 1: independent samples, and waves with a little noise, as photographs have.
+    """Name and images (N, 3, H, W), 0 to 1: independent samples, and waves with a little noise, as photographs have.
 
-    Same sizes, same pictures.
+    Same sizes, same images.
     """
     generator = np.random.default_rng(0)
     random = generator.random((batch, 3, height, width), dtype=np.float32)

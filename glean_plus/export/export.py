@@ -1,4 +1,4 @@
-"""A trained model -> a file that restores pictures without this package."""
+"""A trained model -> a file that restores images without this package."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def export(
         out: The file; its ending says the format.
         dynamic: Take any height and width that are multiples of the network's ``multiple`` (LightGLEAN).
         size: Height and width of the input; the model's own if None. Others are for networks that take any.
-        batch: Pictures at a time; None for any number.
-        label: Class of all pictures, which is then no input.
+        batch: Images at a time; None for any number.
+        label: Class of all images, which is then no input.
         opset: Of ONNX.
         overwrite: Replace a file that is there.
 
@@ -123,7 +123,7 @@ def _shape(network: Network, dynamic: bool, size: tuple[int, int] | None, batch:
     if not network.any_size:
         raise ExportError(
             f'This model is bound to inputs of {own[0]}x{own[1]}: its codes are predicted, or its bank starts at 4, '
-            'attends to the whole map or normalises over it. Export it without dynamic and size; larger pictures go '
+            'attends to the whole map or normalises over it. Export it without dynamic and size; larger images go '
             'through it in tiles.'
         )
     if dynamic:

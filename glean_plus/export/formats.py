@@ -18,7 +18,7 @@ from glean_plus.compat import torch_at_least
 from glean_plus.export.errors import ExportError
 from glean_plus.export.graph import Served, Shape
 
-# Pictures, and where each has its own class these -> results.
+# Images, and where each has its own class these -> results.
 Run = Callable[[Tensor, Optional[Tensor]], Tensor]
 # Of an export's facts in a TorchScript or PyTorch program.
 FACTS = 'glean_plus.json'
@@ -29,9 +29,9 @@ class Graph:
     """What is written.
 
     Attributes:
-        served: Pictures in, pictures out.
-        inputs: An example: pictures, and their classes where these are an input.
-        shape: Of the pictures.
+        served: Images in, images out.
+        inputs: An example: images, and their classes where these are an input.
+        shape: Of the images.
         multiple: Of free heights and widths.
         scale: How much larger results are.
         facts: What the file says of itself.

@@ -1,4 +1,4 @@
-"""What is exported: the network of a model as a graph, and around it pictures in, pictures out."""
+"""What is exported: the network of a model as a graph, and around it images in, images out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Shape:
     """What inputs an exported file takes.
 
     Attributes:
-        batch: Pictures at a time, None for any number.
+        batch: Images at a time, None for any number.
         height, width: Of the input, None for any multiple of the network's ``multiple``.
     """
 
@@ -44,7 +44,7 @@ class PlainGLEAN(nn.Module):
     Args:
         model: In evaluation mode.
         shape: Of the inputs.
-        label: Class of all pictures; None if each has its own, or there are none.
+        label: Class of all images; None if each has its own, or there are none.
 
     Raises:
         TypeError: If its bank is none of ours.
@@ -93,14 +93,14 @@ class PlainGLEAN(nn.Module):
 
 
 class Served(nn.Module):
-    """Pictures (N, 3, H, W), RGB, 0 to 1 -> results (N, 3, s H, s W), RGB, 0 to 1, clamped.
+    """Images (N, 3, H, W), RGB, 0 to 1 -> results (N, 3, s H, s W), RGB, 0 to 1, clamped.
 
     A colorizing network takes the lightness of its input, so that may be gray or in colour, and keeps it.
 
     Args:
         network: The model, on a CPU, in float32 and not folded.
-        shape: Of the pictures.
-        label: Class of all pictures; None if it is given with each, or there are none.
+        shape: Of the images.
+        label: Class of all images; None if it is given with each, or there are none.
 
     Raises:
         ExportError: If the network cannot be exported.
@@ -117,7 +117,7 @@ class Served(nn.Module):
         self.bgr, self.colorizes, self.gray = network.bgr, network.colorizes, network.gray
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """See the class; ``label``: class of each picture, (N,), int64."""
+        """See the class; ``label``: class of each image, (N,), int64."""
         if self.colorizes:
             inputs = rgb_to_lab(image)[:, :1] / 50 - 1
         elif self.gray:  # each channel by itself

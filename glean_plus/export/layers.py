@@ -1,6 +1,6 @@
 """The conditioned layers of banks with what is constant of them resolved: convolutions, scales and shifts of buffers.
 
-Each is called as the layer that it stands for. Where the code is the same for all pictures, it is in the weights, and
+Each is called as the layer that it stands for. Where the code is the same for all images, it is in the weights, and
 the code of a call is not looked at.
 """
 
@@ -22,11 +22,11 @@ def _each(fir: Tensor, channels: int) -> Tensor:
 
 
 class PlainStyleConv(nn.Module):
-    """StyleGAN2's ``StyleConv``: a convolution, or with a code for each picture, one between two scales.
+    """StyleGAN2's ``StyleConv``: a convolution, or with a code for each image, one between two scales.
 
     Args:
         layer: The module.
-        code: The code (1, style_channels) of all pictures, or None if each has its own.
+        code: The code (1, style_channels) of all images, or None if each has its own.
     """
 
     def __init__(self, layer: StyleConv, code: Tensor | None) -> None:
@@ -117,7 +117,7 @@ class PlainAdaIN(nn.Module):
 
     Args:
         layer: The module.
-        code: The code (1, style_channels) of all pictures, or None if each has its own.
+        code: The code (1, style_channels) of all images, or None if each has its own.
     """
 
     def __init__(self, layer: AdaIN, code: Tensor | None) -> None:
@@ -137,7 +137,7 @@ class PlainAdaIN(nn.Module):
 
 
 class PlainNorm(nn.Module):
-    """BigGAN's ``ConditionalBatchNorm`` of a code that all pictures share: a scale and a shift, and the ReLU.
+    """BigGAN's ``ConditionalBatchNorm`` of a code that all images share: a scale and a shift, and the ReLU.
 
     Args:
         layer: The module, its spectral normalisation resolved.
@@ -160,7 +160,7 @@ def resolve(bank: LatentBank, codes: list[Tensor | None]) -> None:
 
     Args:
         bank: One of ours.
-        codes: The code (1, code_dims[k]) of each layer that all pictures share; None where each has its own.
+        codes: The code (1, code_dims[k]) of each layer that all images share; None where each has its own.
 
     Raises:
         TypeError: If the bank is another one.

@@ -1,4 +1,4 @@
-"""Arrays, tensors and PIL's pictures <-> pictures in memory."""
+"""Arrays, tensors and PIL's images <-> images in memory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.image import Picture
 from glean_plus.inference.read import from_pil
 
-# Results (H, W, K) in their pictures' type, and these pictures -> what the caller gets.
+# Results (H, W, K) in their pictures' type, and these images -> what the caller gets.
 Back = Callable[[Sequence[tuple[np.ndarray, Picture]]], Any]
 
 
 def accept(given: Any) -> tuple[list[Picture], Back]:
-    """What a caller gives, but for paths and lists -> pictures, and what turns their results into the same kind.
+    """What a caller gives, but for paths and lists -> images, and what turns their results into the same kind.
 
     Raises:
-        RestoreError: If it is no picture.
+        RestoreError: If it is no image.
     """
     if isinstance(given, Image.Image):
         return [from_pil(given)], lambda results: to_pil(*results[0])
@@ -33,7 +33,7 @@ def accept(given: Any) -> tuple[list[Picture], Back]:
         return [Picture(kept)], lambda results: _flattened(results[0][0], flat)
     if isinstance(given, Tensor):
         return _accept_tensor(given)
-    raise RestoreError(f'A picture is a path, an array, a PIL image or a tensor, not a {type(given).__name__}.')
+    raise RestoreError(f'An image is a path, an array, a PIL image or a tensor, not a {type(given).__name__}.')
 
 
 def _flattened(result: np.ndarray, flat: bool) -> np.ndarray:
@@ -59,7 +59,7 @@ def _accept_tensor(given: Tensor) -> tuple[list[Picture], Back]:
 
 
 def to_pil(result: np.ndarray, picture: Picture) -> Image.Image | np.ndarray:
-    """Levels as PIL's picture, with the profile and EXIF data; 16 bits in colour, which PIL lacks, stay an array."""
+    """Levels as PIL's image, with the profile and EXIF data; 16 bits in colour, which PIL lacks, stay an array."""
     if result.dtype != np.uint8 and result.shape[2] > 1:
         return result
     image = Image.fromarray(result[..., 0] if result.shape[2] == 1 else result)

@@ -1,4 +1,4 @@
-"""Where tiles lie along one side of a picture, and how much each counts where they overlap."""
+"""Where tiles lie along one side of an image, and how much each counts where they overlap."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Axis:
 
     Attributes:
         size: Pixels of the side.
-        tile: Pixels of a tile; the last may reach beyond the side, where the picture is mirrored.
+        tile: Pixels of a tile; the last may reach beyond the side, where the image is mirrored.
         starts: Where each begins, ascending.
         windows: (tiles, scale * tile), the share of each in each pixel of the result; they sum to 1.
     """

@@ -1,4 +1,4 @@
-"""How pictures are handed to whatever restores them, and results handed back."""
+"""How images are handed to whatever restores them, and results handed back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOG = logging.getLogger('glean_plus.inference')
 
 
 class Restored(Protocol):
-    """Pictures of one size and kind being restored: iterate over it for rows of the results, from the top.
+    """Images of one size and kind being restored: iterate over it for rows of the results, from the top.
 
     Attributes:
         restorer: Who does it.
@@ -33,7 +33,7 @@ class Restored(Protocol):
             nothing.
         own_scores: The same of each result before any projection, and how many dB that is above bicubic, where asked
             for.
-        faces: Those of each picture, once all rows have come; None where none are looked for.
+        faces: Those of each image, once all rows have come; None where none are looked for.
         crops: Of each of them as it was cut out and as it was restored, where these are kept.
     """
 
@@ -50,7 +50,7 @@ class Restored(Protocol):
 
 
 class PictureRestorer(ABC):
-    """Pictures of any size and kind in, the same out, :attr:`scale` times as large.
+    """Images of any size and kind in, the same out, :attr:`scale` times as large.
 
     Attributes:
         keep_crops: Restorations keep the faces, to be written beside the results.
@@ -65,11 +65,11 @@ class PictureRestorer(ABC):
 
     @abstractmethod
     def at_once(self, picture: Picture) -> int:
-        """How many pictures like this one are restored together."""
+        """How many images like this one are restored together."""
 
     @abstractmethod
     def restoration(self, pictures: Sequence[Picture], assess: bool = False) -> Restored:
-        """Restore pictures of one size and kind, row by row; ``assess`` fills ``own_scores``."""
+        """Restore images of one size and kind, row by row; ``assess`` fills ``own_scores``."""
 
     @abstractmethod
     def run_facts(self) -> dict[str, Any]:
@@ -89,10 +89,10 @@ class PictureRestorer(ABC):
 
         Returns:
             The same, ``scale`` times as large; of a path a PIL image, or, with 16 bits in colour, an array. Gray
-            pictures stay gray but in colorization. Of a list, a list.
+            images stay gray but in colorization. Of a list, a list.
 
         Raises:
-            RestoreError: If one is no picture, or cannot be restored.
+            RestoreError: If one is no image, or cannot be restored.
         """
         several = isinstance(given, (list, tuple))
         accepted = [self.accept(each) for each in (given if several else [given])]
@@ -105,23 +105,23 @@ class PictureRestorer(ABC):
         """The call of MMagic's ``MMagicInferencer``: (result, None); the result is written to ``result_out_dir``, too.
 
         Args:
-            img: As for a call of the restorer; to be written, one picture.
+            img: As for a call of the restorer; to be written, one image.
             result_out_dir: File; nothing is written if it is empty. What the picture's file says is kept, and floats
                 are written in 8 bits.
 
         Raises:
-            RestoreError: As a call does; if several pictures are to be written, or the file cannot hold the result.
+            RestoreError: As a call does; if several images are to be written, or the file cannot hold the result.
         """
         if not str(result_out_dir):
             return self(img), None
         from glean_plus.inference.write import write
 
         if isinstance(img, (list, tuple)):
-            raise RestoreError(f'One picture is written to {result_out_dir}, not a list: give them one by one.')
+            raise RestoreError(f'One image is written to {result_out_dir}, not a list: give them one by one.')
         (picture, *more), back = self.accept(img)
         if more:
             count = 1 + len(more)
-            raise RestoreError(f'One picture is written to {result_out_dir}, not {count}: give them one by one.')
+            raise RestoreError(f'One image is written to {result_out_dir}, not {count}: give them one by one.')
         (result,) = self.restore([picture])
         image = in_file(result)
         height, width, channels = image.shape
@@ -133,7 +133,7 @@ class PictureRestorer(ABC):
 
     @staticmethod
     def accept(given: Any) -> tuple[list[Picture], Back]:
-        """What a call is given, but for lists -> pictures, and what turns their results into the same kind."""
+        """What a call is given, but for lists -> images, and what turns their results into the same kind."""
         if isinstance(given, (str, os.PathLike)):
             try:
                 picture = read(Path(given))
@@ -145,7 +145,7 @@ class PictureRestorer(ABC):
         return accept(given)
 
     def restore(self, pictures: Sequence[Picture]) -> list[np.ndarray]:
-        """Levels (s H, s W, K') of each picture, of its type; those of one size and kind are restored together."""
+        """Levels (s H, s W, K') of each image, of its type; those of one size and kind are restored together."""
         results: dict[int, np.ndarray] = {}
         kinds: dict[Any, list[int]] = {}
         for index, picture in enumerate(pictures):

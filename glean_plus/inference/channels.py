@@ -1,4 +1,4 @@
-"""The channels of a picture, and how a network that knows RGB alone, or gray, restores each."""
+"""The channels of an image, and how a network that knows RGB alone, or gray, restores each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from glean_plus.inference.network import Network
 
-# Of luma (ITU-R BT.601), by which a gray picture is made of a result in colour.
+# Of luma (ITU-R BT.601), by which a gray image is made of a result in colour.
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -23,7 +23,7 @@ class Codes:
     alpha: list[Tensor | None] | None = None
 
     def of(self, pictures: Sequence[int]) -> Codes:
-        """Those of these pictures, in their order."""
+        """Those of these images, in their order."""
         return Codes(*(
             None if codes is None else [None if code is None else code[list(pictures)] for code in codes]
             for codes in (self.colour, self.alpha)
@@ -32,7 +32,7 @@ class Codes:
 
 @dataclass(frozen=True)
 class Layers:
-    """What the channels of a picture are.
+    """What the channels of an image are.
 
     Attributes:
         gray: One channel of colour, not three.
@@ -53,13 +53,13 @@ class Layers:
         return torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1) / self.white
 
     def codes(self, network: Network, pictures: Tensor) -> Codes:
-        """Of whole pictures (N, K, in_size, in_size)."""
+        """Of whole images (N, K, in_size, in_size)."""
         colour = network.codes(self._inputs(network, pictures[:, :self.colours]))
         alpha = network.codes(self._inputs(network, pictures[:, self.colours:])) if self.alpha else None
         return Codes(colour, alpha)
 
     def restore(self, network: Network, tiles: Tensor, codes: Codes, origin: tuple[int, int]) -> Tensor:
-        """(N, K, h, w), 0 to 1 -> (N, K', s h, s w): a gray picture stays gray, alpha is restored as one.
+        """(N, K, h, w), 0 to 1 -> (N, K', s h, s w): a gray image stays gray, alpha is restored as one.
 
         Of a colorizing network K' is a and b of Lab, and the alpha as it was.
         """
@@ -74,7 +74,7 @@ class Layers:
         return torch.cat([result, alpha], dim=1)
 
     def _restored_alpha(self, network: Network, alpha: Tensor, codes: Codes, origin: tuple[int, int]) -> Tensor:
-        """As a gray picture; a tile of one opacity throughout, as most are, keeps it."""
+        """As a gray image; a tile of one opacity throughout, as most are, keeps it."""
         scale = network.scale
         result = alpha[..., :1, :1].repeat(1, 1, scale * alpha.shape[2], scale * alpha.shape[3])
         varied = [i for i, each in enumerate(alpha) if each.min() != each.max()]

@@ -19,7 +19,7 @@ SAMPLES = 10_000  # of the mapping network
 
 @dataclass(frozen=True)
 class CodeStatistics:
-    """Mean and standard deviation of each layer's codes, (dim,) each, over what the bank draws pictures from."""
+    """Mean and standard deviation of each layer's codes, (dim,) each, over what the bank draws images from."""
 
     means: Sequence[Tensor]
     spreads: Sequence[Tensor]

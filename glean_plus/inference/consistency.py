@@ -1,4 +1,4 @@
-"""Results that shrink to their input: a projection and a score, on strips of any picture."""
+"""Results that shrink to their input: a projection and a score, on strips of any image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLOCK, REACH = 32, 4
 
 
 class Pyramid:
-    """MATLAB's bicubic by a whole factor, down and up, as convolutions: for pictures whose matrices would be huge.
+    """MATLAB's bicubic by a whole factor, down and up, as convolutions: for images whose matrices would be huge.
 
     Args:
         scale: The factor.

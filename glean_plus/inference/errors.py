@@ -1,4 +1,4 @@
-"""What goes wrong with a picture, a model or a call, in a sentence for its user."""
+"""What goes wrong with an image, a model or a call, in a sentence for its user."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from glean_plus.errors import GleanError
 
 
 class RestoreError(GleanError, ValueError):
-    """A model, option or picture that cannot be used; the message says why and what to do."""
+    """A model, option or image that cannot be used; the message says why and what to do."""

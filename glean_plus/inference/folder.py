@@ -29,13 +29,13 @@ from glean_plus.utils.text import printable
 
 @dataclass
 class Record:
-    """How it went with a picture, or a video.
+    """How it went with an image, or a video.
 
     Attributes:
         input, output: Its files.
         state: ``restored``, ``there`` already, or ``failed``.
         size, result_size: Height and width.
-        seconds: It took; of pictures that were restored together, each one's share.
+        seconds: It took; of images that were restored together, each one's share.
         lr_psnr: How well the result, shrunk, meets its input, in dB; None in colorization, and where it is exact.
         error: Why it failed.
         failure: Its :class:`glean_plus.inference.ood.Failure`, where a report is asked for.
@@ -82,16 +82,16 @@ def restore_files(
     Args:
         restorer: Who does it.
         jobs: Which files.
-        compare: Write a picture of each input, enlarged, beside its result.
-        assessor: Writes a report on each result, and a heat map. Without one, a line says whether the first pictures
+        compare: Write an image of each input, enlarged, beside its result.
+        assessor: Writes a report on each result, and a heat map. Without one, a line says whether the first images
             look unlike what the model was made for, if that is known.
-        overwrite: Restore everything anew, and replace results of another run.
+        overwrite: Restore everything again, and replace results of another run.
         crf: Quality of videos, as :func:`glean_plus.inference.video.restore_video` takes it; None for its default.
         command: The command line, for the manifest.
-        say: Is given a line about each picture that fails or is judged, and about what is passed over.
+        say: Is given a line about each image that fails or is judged, and about what is passed over.
 
     Returns:
-        A record of each picture, and the content of the manifest.
+        A record of each image, and the content of the manifest.
 
     Raises:
         RestoreError: If there are results of another run, or of none, another process restores to the same place, two
@@ -174,7 +174,7 @@ def _video_quality(jobs: Jobs, crf: int | None, pictures_only: bool) -> int | No
         return None
     if pictures_only:
         raise RestoreError(
-            f'Side by side, reports and saved faces are for pictures, but {first} is a video: leave these options, or '
+            f'Side by side, reports and saved faces are for images, but {first} is a video: leave these options, or '
             'the videos, out.'
         )
     crf = CRF if crf is None else crf
@@ -259,7 +259,7 @@ class _Run:
         self.bar.update()
 
     def _restore_group(self, group: Group) -> None:
-        """Restore pictures together; if that fails, one by one, so that only the one that fails is lost."""
+        """Restore images together; if that fails, one by one, so that only the one that fails is lost."""
         start = time.perf_counter()
         watched = self.watch is not None and self.watch.wants
         pictures = [picture for _, picture in group]
@@ -285,7 +285,7 @@ class _Run:
                 ]
         except _PlaceGone:
             raise
-        except Exception as error:  # whatever it is, it is named, and the other pictures have their turn
+        except Exception as error:  # whatever it is, it is named, and the other images have their turn
             self._check_place()
             if len(group) > 1:
                 for each in group:
@@ -323,7 +323,7 @@ class _Run:
         with tqdm(total=frame_count(job.source), unit='frame', desc=name, leave=False) as frames:
             try:
                 clip = restore_video(self.restorer, job.source, job.target, crf, frames.update)
-            except Exception as error:  # as for pictures
+            except Exception as error:  # as for images
                 self._check_place()
                 self._failed(job, error)
                 return

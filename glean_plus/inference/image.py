@@ -1,4 +1,4 @@
-"""A picture in memory: levels, what its channels are, and what a file says beside them."""
+"""An image in memory: levels, what its channels are, and what a file says beside them."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Picture:
         shape, kind = self.image.shape, self.image.dtype.name
         if len(shape) != 3 or not 1 <= shape[2] <= 4 or kind not in WHITES:
             raise RestoreError(
-                f'A picture is (H, W) or (H, W, 1 to 4) of {", ".join(WHITES)}, but this is {shape} of {kind}.'
+                f'An image is (H, W) or (H, W, 1 to 4) of {", ".join(WHITES)}, but this is {shape} of {kind}.'
             )
         if not self.image.size:
-            raise RestoreError(f'The picture has no pixels: {shape}.')
+            raise RestoreError(f'The image has no pixels: {shape}.')
         if self.image.dtype.kind == 'f':
             low, high = float(self.image.min()), float(self.image.max())  # NaN, if there is one
             if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
-                raise RestoreError(f'Levels of a picture of floats are 0 to 1, but these are {low:g} to {high:g}.')
+                raise RestoreError(f'Levels of an image of floats are 0 to 1, but these are {low:g} to {high:g}.')
 
     @property
     def layers(self) -> Layers:
@@ -59,7 +59,7 @@ class Picture:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Pictures of the same kind can be restored together."""
+        """Images of the same kind can be restored together."""
         return (*self.image.shape, self.image.dtype.name)
 
     def opaque(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which pictures and videos are restored, and where to."""
+"""Which images and videos are restored, and where to."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ FACE_LIST = 'faces.json'  # in a folder of faces, written last
 
 @dataclass(frozen=True)
 class Job:
-    """A picture, or a video.
+    """An image, or a video.
 
     Attributes:
         source: Its file.
         target: That of the result.
-        compare: That of the picture which shows both.
+        compare: That of the image which shows both.
         report: That of the report on it; its heat map is beside it.
         faces: Folder of its faces.
     """
@@ -78,7 +78,7 @@ class Jobs:
     """What a call asks for.
 
     Attributes:
-        jobs: The pictures and videos.
+        jobs: The images and videos.
         refused: Files that are not taken, and why.
         out: File of the single result, or folder of the results.
         single: Which of them it is.
@@ -93,7 +93,7 @@ class Jobs:
 
 
 def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
-    """The pictures and videos of a file, of a folder and those below it, or of a pattern such as ``photos/*.jpg``.
+    """The images and videos of a file, of a folder and those below it, or of a pattern such as ``photos/*.jpg``.
 
     Results are in the folders of their inputs, below ``out``; of two inputs that differ in their ending alone, results
     keep it in their name. A video's result keeps its ending, or gets ``.mkv`` where that cannot be written.
@@ -142,7 +142,7 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         raise RestoreError(f'Results in {out} itself would be inputs of the next run: choose another folder for them.')
     names = [name for name in names if inside not in (base / name).resolve().parents or inside == base.resolve()]
     if not names and not refused:
-        raise RestoreError(f'There are no pictures and no videos in {given}.')
+        raise RestoreError(f'There are no images and no videos in {given}.')
     jobs = [_inside(_checked(job), inside) for job in _named(base, names, out, ending or '.png')]
     names_found = Path(given).name if glob.has_magic(given) else ''
     if inside == base.resolve() and any(fnmatch.fnmatch(job.target.name, names_found) for job in jobs):

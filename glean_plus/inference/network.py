@@ -1,4 +1,4 @@
-"""The network of a source, ready for pictures: built, loaded, on its device, in its precision."""
+"""The network of a source, ready for images: built, loaded, on its device, in its precision."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def choose_device(name: str) -> torch.device:
 
 
 class Network:
-    """Pictures (N, C, H, W), 0 to 1 -> results (N, C', s H, s W), about 0 to 1, for inputs that fit.
+    """Images (N, C, H, W), 0 to 1 -> results (N, C', s H, s W), about 0 to 1, for inputs that fit.
 
     Args:
         source: Where it comes from.
@@ -50,16 +50,16 @@ class Network:
         precision: ``fp32``, ``bf16`` or ``fp16``, of the arithmetic.
         speed: See :func:`glean_plus.accel.speed.at_speed`.
         seed: Of noise maps in place of the bank's own; None keeps these.
-        label: Class of the pictures, for a model built with ``given_class``.
+        label: Class of the images, for a model built with ``given_class``.
         bank_factor: See :func:`glean_plus.inference.fidelity.enlarge_bank_features`; not for colorization.
 
     Attributes:
         speed: How it is run; what ``auto`` stands for.
         in_size, scale: Nominal side of the input, and how much larger the result is.
         colorizes: The input is L of Lab, and the results are a and b.
-        gray: It takes and gives one channel; those of a colour picture go through it one by one.
+        gray: It takes and gives one channel; those of a colour image go through it one by one.
         any_size: It takes sides that are multiples of ``multiple``; otherwise ``in_size`` alone.
-        predicts_codes: Its codes depend on the picture, see :meth:`codes`.
+        predicts_codes: Its codes depend on the image, see :meth:`codes`.
         has_bank, has_noise: It has a bank, and that adds noise maps, see :meth:`redrawn`.
         bytes_per_pixel: Memory of the activations for each pixel of the input.
 
@@ -162,12 +162,12 @@ class Network:
                 raise RestoreError('This model takes no label: leave it out.')
             return None
         if label is None or not 0 <= label < classes:
-            raise RestoreError(f'This model needs the class of the pictures as label, 0 to {classes - 1}, not {label}.')
+            raise RestoreError(f'This model needs the class of the images as label, 0 to {classes - 1}, not {label}.')
         return torch.tensor([label], device=self.device)
 
     @torch.no_grad()
     def codes(self, whole: Tensor) -> list[Tensor | None] | None:
-        """Codes of pictures (N, C, in_size, in_size), 0 to 1, for their tiles; None where there are none to share.
+        """Codes of images (N, C, in_size, in_size), 0 to 1, for their tiles; None where there are none to share.
 
         Of a gray network they are (N, C, dim), one of each channel.
         """
@@ -190,9 +190,9 @@ class Network:
         """Restore.
 
         Args:
-            pictures: (N, 3, H, W), RGB, 0 to 1, on any device; for a gray network (N, C, H, W).
+            images: (N, 3, H, W), RGB, 0 to 1, on any device; for a gray network (N, C, H, W).
             codes: In place of those that the model would predict.
-            origin: Where the pictures begin in the one that they are parts of, for a model of any size.
+            origin: Where the images begin in the one that they are parts of, for a model of any size.
 
         Returns:
             (N, C, s H, s W), float32, on the network's device, not clamped; of a colorizing network a and b of Lab,

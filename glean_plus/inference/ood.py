@@ -1,4 +1,4 @@
-"""Signs that a model is at a loss with a picture: figures, and what they are on pictures of its kind."""
+"""Signs that a model is at a loss with an image: figures, and what they are on images of its kind."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Failure:
         figures: Of :data:`FIGURES`; None where there is no such thing.
         missing: Why.
         verdict: A line for people.
-        unlike: Whether a figure is out of the bounds of the model's kind of picture; None if no bounds are known.
+        unlike: Whether a figure is out of the bounds of the model's kind of image; None if no bounds are known.
     """
 
     figures: dict[str, float | None]
@@ -57,7 +57,7 @@ class Failure:
 
 
 class Assessor:
-    """Makes a :class:`Failure` of each picture of a restorer.
+    """Makes a :class:`Failure` of each image of a restorer.
 
     Args:
         restorer: Whose results are judged.
@@ -98,9 +98,9 @@ class Assessor:
         """Judge.
 
         Args:
-            picture: That has been restored.
+            image: That has been restored.
             lr_psnr, lr_gain: Of its result, as its :class:`Restoration` has them.
-            heat_map: File, .png, for a picture of the spread: black where the draws agree, over red to yellow; not
+            heat_map: File, .png, for an image of the spread: black where the draws agree, over red to yellow; not
                 written where the model has no noise.
         """
         figures: dict[str, float | None] = dict.fromkeys(FIGURES)
@@ -121,7 +121,7 @@ class Assessor:
         unlike, verdict = judged(figures, self.bounds.figures)
         side = max(picture.image.shape[:2])
         if unlike is not None and not self.bounds.side / 2 <= side <= 2 * self.bounds.side:
-            verdict += f'; but its bounds are of pictures of {self.bounds.side} px, and this has {side}'
+            verdict += f'; but its bounds are of images of {self.bounds.side} px, and this has {side}'
         return Failure(figures, missing, verdict, unlike)
 
     def _code_distance(self, picture: Picture, statistics: CodeStatistics) -> float:
@@ -133,7 +133,7 @@ class Assessor:
         return float(statistics.distance(codes).mean())
 
     def _spread(self, picture: Picture, heat_map: Path | None) -> float:
-        """Mean deviation over the draws; they go through the picture in step, so that none is held whole."""
+        """Mean deviation over the draws; they go through the image in step, so that none is held whole."""
         height, width = (self.restorer.scale * side for side in picture.image.shape[:2])
         deviations = self._deviations(picture)
         total = 0.0
@@ -165,7 +165,7 @@ class Assessor:
 
 
 def assess(restorer: Restorer, given: Any, assessor: Assessor | None = None) -> Failure:
-    """Restore one picture, of any kind that a restorer takes, and judge its result, which is thrown away."""
+    """Restore one image, of any kind that a restorer takes, and judge its result, which is thrown away."""
     picture = given if isinstance(given, Picture) else restorer.accept(given)[0][0]
     made = Restoration(restorer, [picture], assess=True)
     for _ in made:

@@ -1,4 +1,4 @@
-"""PNG, written row by row: a picture that does not fit into memory can be written."""
+"""PNG, written row by row: an image that does not fit into memory can be written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PngWriter:
 
     Args:
         file: Open for writing.
-        height, width, channels: Of the picture: 1 gray, 3 RGB, one more with opacity.
+        height, width, channels: Of the image: 1 gray, 3 RGB, one more with opacity.
         deep: 16 bits.
         meta: What is written beside the levels.
     """
@@ -75,7 +75,7 @@ class PngWriter:
             ValueError: If rows are missing.
         """
         if self.rows_left:
-            raise ValueError(f'The picture lacks {self.rows_left} rows.')
+            raise ValueError(f'The image lacks {self.rows_left} rows.')
         self._data(self._compress.flush())
         self._chunk(b'IEND', b'')
 

@@ -15,10 +15,10 @@ from glean_plus.utils.images.image import from_pil as loaded_from_pil
 
 
 def read(path: Path) -> Picture:
-    """A picture file.
+    """An image file.
 
     EXIF's orientation is applied. Palettes become RGB, CMYK becomes sRGB by its profile. Of a telephone's file of
-    several pictures (MPO) the first is taken. Damage beside the pixel values is noted in the picture.
+    several images (MPO) the first is taken. Damage beside the pixel values is noted in the image.
 
     Raises:
         RestoreError: If it is none, is cut short, is animated or has pages, or has levels that are not understood.
@@ -42,7 +42,7 @@ def read(path: Path) -> Picture:
 
 
 def from_pil(image: Image.Image) -> Picture:
-    """A picture of PIL's, of any mode but floats and 32-bit numbers.
+    """An image of PIL's, of any mode but floats and 32-bit numbers.
 
     Raises:
         RestoreError: On one of those, an animation, or broken data.

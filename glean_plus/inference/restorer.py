@@ -1,4 +1,4 @@
-"""Pictures in, pictures out."""
+"""Images in, images out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from glean_plus.weights.fetch import sha256
 
 
 class Restorer(PictureRestorer):
-    """A trained model for pictures of any size and kind.
+    """A trained model for images of any size and kind.
 
         from glean_plus import Restorer
         Restorer('lightglean_twemoji_4x')('in.png').save('out.png')
@@ -36,7 +36,7 @@ class Restorer(PictureRestorer):
         checkpoint: Path or URL of the weights of a config.
         mode: How other sizes than the model's are restored. ``direct``: in one go, where a model is made of
             convolutions (LightGLEAN). ``tiles``: in tiles of the model's size that overlap and are blended; codes that
-            depend on the picture are those of the whole. ``fit``: the whole picture is brought to the model's size, and
+            depend on the image are those of the whole. ``fit``: the whole image is brought to the model's size, and
             the result back; in colorization, its colours alone. None takes what measures best: direct where it can be,
             else tiles; fit for colorization.
         device: ``auto``, or a device of PyTorch's, as ``cpu``, ``cuda:1`` or ``mps``.
@@ -44,13 +44,13 @@ class Restorer(PictureRestorer):
         speed: ``exact``: the network as it was trained; ``folded``, ``compiled`` or ``openvino``: the same up to
             rounding in less time; ``auto``: the fastest of them that works here. See
             :func:`glean_plus.accel.speed.at_speed`.
-        batch: Tiles, or pictures of one size, at a time.
-        max_memory: About what a picture may take beside itself and the model, as ``'4G'``: bounds the batch, and beyond
+        batch: Tiles, or images of one size, at a time.
+        max_memory: About what an image may take beside itself and the model, as ``'4G'``: bounds the batch, and beyond
             it a direct pass is made in parts.
         seed: Of noise maps in place of the model's own; None keeps those.
         consistent: Steps of a projection that brings the result to what shrinks to its input by bicubic (5 do); 0 for
             none. For inputs that were made so: of others it brings back noise and blocks.
-        label: Class of the pictures, for a model that is given one.
+        label: Class of the images, for a model that is given one.
         fidelity: From 0, more of the bank than in training: sharper, and further from the input; through 0.5, the
             model's own result; to 1, what shrinks to its input, as ``consistent`` makes it. None is the model's own.
 
@@ -106,7 +106,7 @@ class Restorer(PictureRestorer):
         return scale
 
     def at_once(self, picture: Picture) -> int:
-        """How many pictures like this one are restored together: a batch, or what the memory holds of the results."""
+        """How many images like this one are restored together: a batch, or what the memory holds of the results."""
         height, width = picture.image.shape[:2]
         size = tiling.BYTES * self.scale**2 * height * width
         return max(1, min(self.limits.batch, self.limits.memory // 4 // size))
@@ -132,11 +132,11 @@ class Restorer(PictureRestorer):
 
 
 class Restoration:
-    """Pictures of one size and kind being restored: iterate over it for rows of the results, from the top.
+    """Images of one size and kind being restored: iterate over it for rows of the results, from the top.
 
     Args:
         restorer: Who does it.
-        pictures: One or more.
+        images: One or more.
         assess: Fill :attr:`own_scores`.
 
     Attributes:
@@ -166,7 +166,7 @@ class Restoration:
         if restorer.network.colorizes:
             yield from self._coloured(rows, [picture.image for picture in self.pictures], layers)
             return
-        # One stream of rows becomes one for each picture; they are read in step.
+        # One stream of rows becomes one for each image; they are read in step.
         queues: list[list[Tensor]] = [[] for _ in images]
 
         def of(index: int) -> Iterator[Tensor]:

@@ -1,4 +1,4 @@
-"""What figures of a result are usual for a model's kind of picture, and what is beyond that."""
+"""What figures of a result are usual for a model's kind of image, and what is beyond that."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Bound:
     """Beyond which a figure is unusual.
 
     Attributes:
-        side: ``low`` or ``high``, where unusual pictures are.
-        value: 95 of 100 pictures of the model's kind are not beyond it.
-        used: Whether the verdict counts it: it tells at least one other kind of picture from the model's own.
+        side: ``low`` or ``high``, where unusual images are.
+        value: 95 of 100 images of the model's kind are not beyond it.
+        used: Whether the verdict counts it: it tells at least one other kind of image from the model's own.
     """
 
     side: str
@@ -32,11 +32,11 @@ class Bound:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is usual of a model's kind of picture.
+    """What is usual of a model's kind of image.
 
     Attributes:
         figures: A bound of each figure.
-        side: Longer side of those pictures, a median.
+        side: Longer side of those images, a median.
     """
 
     figures: Mapping[str, Bound] = field(default_factory=dict)
@@ -66,18 +66,18 @@ def read_bounds(checkpoint: Path) -> Bounds:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RestoreError(
-            f'{path} holds no bounds ({brief(error)}): remove it, or make it anew by `calibrate`.'
+            f'{path} holds no bounds ({brief(error)}): remove it, or make it again by `calibrate`.'
         ) from error
     if weights != sha256(checkpoint):
-        raise RestoreError(f'{path} is of other weights than {checkpoint}: remove it, or make it anew by `calibrate`.')
+        raise RestoreError(f'{path} is of other weights than {checkpoint}: remove it, or make it again by `calibrate`.')
     return bounds
 
 
 def judged(figures: Mapping[str, float | None], bounds: Mapping[str, Bound]) -> tuple[bool | None, str]:
-    """Whether a picture is unlike those of the bounds, and a line that says so."""
+    """Whether an image is unlike those of the bounds, and a line that says so."""
     counted = {name: bound for name, bound in bounds.items() if bound.used and figures.get(name) is not None}
     if not counted:
-        return None, 'no bounds are known for these weights: make them of pictures of its kind, `glean-plus calibrate`'
+        return None, 'no bounds are known for these weights: make them of images of its kind, `glean-plus calibrate`'
     beyond = [
         f'{name} {figures[name]:.3g}, {"below" if bound.side == "low" else "above"} {bound.value:.3g}'
         for name, bound in counted.items() if bound.beyond(figures[name])

@@ -1,4 +1,4 @@
-"""Pictures of any size through a network: in one go, in tiles, or fitted into the network's own size."""
+"""Images of any size through a network: in one go, in tiles, or fitted into the network's own size."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Limits:
 
     Attributes:
         batch: Tiles in a call of the network.
-        memory: Bytes: half for the network's activations, the rest for rows of the picture and of the result.
+        memory: Bytes: half for the network's activations, the rest for rows of the image and of the result.
     """
 
     batch: int
@@ -51,7 +51,7 @@ class Limits:
 
 
 def default_mode(network: Network) -> str:
-    """What does best on held-out pictures: see the README."""
+    """What does best on held-out images: see the README."""
     if network.colorizes:
         return 'fit'
     return 'direct' if network.any_size else 'tiles'
@@ -79,7 +79,7 @@ def pixels_at_once(network: Network, limits: Limits) -> int:
 
 
 def axes(network: Network, mode: str, height: int, width: int, limits: Limits) -> tuple[Axis, Axis]:
-    """Tiles of a picture, along its height and its width.
+    """Tiles of an image, along its height and its width.
 
     Raises:
         RestoreError: If the memory is too small for a single tile, or for the rows of the result that a row of tiles
@@ -89,7 +89,7 @@ def axes(network: Network, mode: str, height: int, width: int, limits: Limits) -
     need = 4 * BYTES * network.scale**2 * min(rows.tile, height) * columns.reach
     if need > limits.memory:
         raise RestoreError(
-            f'A picture {width} pixels wide needs {math.ceil(need / 2**20)} MB: raise the memory, now '
+            f'An image {width} pixels wide needs {math.ceil(need / 2**20)} MB: raise the memory, now '
             f'{limits.memory >> 20} MB.'
         )
     return rows, columns
@@ -105,7 +105,7 @@ def _axes(network: Network, mode: str, height: int, width: int, limits: Limits) 
     rows, columns = (whole(side, multiple, size, scale) for side in (height, width))
     if rows.tile * columns.tile <= pixels:
         return rows, columns
-    # Parts lower than wide: the rows of the result that are held are as high as a part, and as wide as the picture.
+    # Parts lower than wide: the rows of the result that are held are as high as a part, and as wide as the image.
     held = int(limits.memory / 8 / (BYTES * scale**2 * columns.tile))
     tile_height = min(rows.tile, max(int(math.sqrt(pixels)), pixels // columns.tile), max(held, size))
     tile_width = min(columns.tile, pixels // tile_height)
@@ -120,7 +120,7 @@ def _axes(network: Network, mode: str, height: int, width: int, limits: Limits) 
 def strips(
     network: Network, images: Sequence[np.ndarray], layers: Layers, mode: str, limits: Limits
 ) -> Iterator[Tensor]:
-    """Restore pictures of one size and kind together.
+    """Restore images of one size and kind together.
 
     Args:
         network: What restores them.
@@ -140,7 +140,7 @@ def strips(
     scale = network.scale
     codes = _shared_codes(network, images, layers, rows, columns)
     per_call = max(1, min(limits.batch, int(limits.activations / (network.bytes_per_pixel * rows.tile * columns.tile))))
-    held = scale * min(rows.tile, height)  # rows of the result; what is beyond the picture is not kept
+    held = scale * min(rows.tile, height)  # rows of the result; what is beyond the image is not kept
     buffer = torch.zeros(0)
     piece_rows = limits.rows(scale * width, PIECE * scale)
     places = [(image, column) for column in range(len(columns.starts)) for image in range(len(images))]
@@ -184,9 +184,9 @@ def _chunks(places: Sequence[tuple[int, int]], count: int, alone: bool) -> Itera
 def _shared_codes(
     network: Network, images: Sequence[np.ndarray], layers: Layers, rows: Axis, columns: Axis
 ) -> Codes:
-    """Codes of the whole pictures for all their tiles, where there are several and codes are predicted.
+    """Codes of the whole images for all their tiles, where there are several and codes are predicted.
 
-    They keep a picture of one piece. On held-out emoji a tile's own codes measure the same, or up to 0.4 dB better
+    They keep an image of one piece. On held-out emoji a tile's own codes measure the same, or up to 0.4 dB better
     where a tile looks like a whole emoji.
     """
     if not network.predicts_codes or len(rows.starts) * len(columns.starts) == 1:
@@ -204,7 +204,7 @@ def shrunk(image: np.ndarray, size: tuple[int, int], layers: Layers, rows: int =
 
 
 def _fitted(network: Network, images: Sequence[np.ndarray], layers: Layers, limits: Limits) -> Iterator[Tensor]:
-    """The whole picture, brought to the network's size and padded by its mirror image, and the result brought back."""
+    """The whole image, brought to the network's size and padded by its mirror image, and the result brought back."""
     height, width = images[0].shape[:2]
     size, scale = network.in_size, network.scale
     small = [max(1, round(side * size / max(height, width))) for side in (height, width)]

@@ -1,4 +1,4 @@
-"""A look at the first pictures of a run: are they what the model was made for?"""
+"""A look at the first images of a run: are they what the model was made for?"""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from glean_plus.inference.image import Picture
 from glean_plus.inference.restorer import Restorer
 from glean_plus.inference.thresholds import Bounds, judged, read_bounds
 
-FIRST = 8  # pictures, which cost a bicubic enlargement more each
+FIRST = 8  # images, which cost a bicubic enlargement more each
 
 
 class Watch:
-    """Counts which of the first pictures of a run are out of the bounds of the model's kind.
+    """Counts which of the first images of a run are out of the bounds of the model's kind.
 
     Args:
         restorer: Of the run.
@@ -44,7 +44,7 @@ class Watch:
 
     @property
     def wants(self) -> bool:
-        """Whether more pictures are looked at."""
+        """Whether more images are looked at."""
         return self.seen < FIRST
 
     def add(self, source: Path, picture: Picture, lr_psnr: float, lr_gain: float) -> None:
@@ -62,6 +62,6 @@ class Watch:
         if 2 * len(self.unlike) <= self.seen:
             return ''
         source, why = self.unlike[0]
-        which = source if self.seen == 1 else f'{len(self.unlike)} of the first {self.seen} pictures, such as {source},'
+        which = source if self.seen == 1 else f'{len(self.unlike)} of the first {self.seen} images, such as {source},'
         look = 'looks' if self.seen == 1 else 'look'
         return f'{which} {look} {why}; --report says more of each'

@@ -48,9 +48,9 @@ def check_ending(ending: str) -> None:
 
 
 def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], kind: str, meta: Meta) -> list[str]:
-    """Write a picture from its rows, through a temporary file beside it.
+    """Write an image from its rows, through a temporary file beside it.
 
-    A PNG is written as the rows come; the other formats take the whole picture.
+    A PNG is written as the rows come; the other formats take the whole image.
 
     Args:
         path: Its ending says the format.
@@ -63,7 +63,7 @@ def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], k
         What of ``meta`` the format has no room for, a note each.
 
     Raises:
-        RestoreError: If the format cannot hold such a picture.
+        RestoreError: If the format cannot hold such an image.
     """
     ending = path.suffix.lower()
     check_ending(ending)
@@ -87,7 +87,7 @@ def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], k
 
 
 def obstacle(ending: str, shape: tuple[int, int, int], kind: str) -> str | None:
-    """What keeps such a picture from a format, for people; None if nothing does."""
+    """What keeps such an image from a format, for people; None if nothing does."""
     name, opacity, longest = FORMATS[ending]
     if kind == 'uint16' and name != 'PNG':
         return 'TIFF is written with 8 bits here' if name == 'TIFF' else f'{name} has no 16 bits'

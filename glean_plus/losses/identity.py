@@ -11,10 +11,10 @@ from glean_plus.registry import MODELS
 
 @MODELS.register_module()
 class IdentityLoss(nn.Module):
-    """1 - cosine of the ArcFace embeddings of prediction and truth, 0 to 2.
+    """1 - cosine of the ArcFace embeddings of prediction and ground truth, 0 to 2.
 
     Args:
-        crop: ``ffhq`` for pictures aligned as FFHQ and CelebA-HQ, ``none`` for bare faces.
+        crop: ``ffhq`` for images aligned as FFHQ and CelebA-HQ, ``none`` for bare faces.
         weights: State dict of IR-SE50; None is a download of 175 MB.
         loss_weight: Factor of the mean.
 

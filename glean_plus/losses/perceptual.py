@@ -27,7 +27,7 @@ class FeatureLoss(nn.Module):
     Args:
         network: :class:`glean_plus.pretrained.features.Features`, which is shared and frozen.
         layer_weights: Weight of each of its layers.
-        norm_img: Bring pictures from [-1, 1] to [0, 1] first. MMagic's GLEAN configs do not, though the normalisation
+        norm_img: Bring images from [-1, 1] to [0, 1] first. MMagic's GLEAN configs do not, though the normalisation
             that follows means [0, 1]; False is its number, and so ours.
         use_input_norm: Normalise with ImageNet's mean and deviation.
         criterion: ``mse`` (the paper's) or ``l1``.
@@ -119,7 +119,7 @@ class VGGFeatureLoss(FeatureLoss):
 class BackboneFeatureLoss(FeatureLoss):
     """The same on any backbone of a registry, mmpretrain's above all, with its published weights.
 
-    mmpretrain's ImageNet classifiers want what :data:`IMAGENET_MEAN` and :data:`IMAGENET_STD` give, pictures 0 to 1:
+    mmpretrain's ImageNet classifiers want what :data:`IMAGENET_MEAN` and :data:`IMAGENET_STD` give, images 0 to 1:
     ``norm_img`` is True here.
 
     Args:
@@ -152,7 +152,7 @@ class BackboneFeatureLoss(FeatureLoss):
 
 
 class _LearnedDistance(nn.Module):
-    """Mean of a network's distance between prediction and truth."""
+    """Mean of a network's distance between prediction and ground truth."""
 
     def __init__(self, network: SharedNetwork, loss_weight: float) -> None:
         super().__init__()

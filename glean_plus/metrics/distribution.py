@@ -1,4 +1,4 @@
-"""FID and KID: distances between the features of two sets of pictures."""
+"""FID and KID: distances between the features of two sets of images."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     )
 
 
-# What pictures are compared by, beside Inception: they need no download, and their distances have another name.
+# What images are compared by, beside Inception: they need no download, and their distances have another name.
 OFFLINE_FEATURES = {'stlpips-alex': 'alex', 'stlpips-vgg': 'vgg'}
 
 
 class _DistributionMetric(PictureMetric):
-    """Collects features of the predictions, and of the truths unless a reference is given."""
+    """Collects features of the predictions, and of the ground truths unless a reference is given."""
 
     #: What a reference file must have.
     needed: tuple[str, ...]
@@ -139,12 +139,12 @@ class _DistributionMetric(PictureMetric):
 class FIDMetric(_DistributionMetric):
     """FID (Heusel et al., 2017) of the predictions of a restoration test; lower is better. Key ``FID``.
 
-    MMagic's FID draws its own pictures from a generator's noise and so cannot judge a restorer. The network, its
-    weights and the resize are pytorch-fid's. Biased by the number of pictures: compare equal numbers only.
+    MMagic's FID draws its own images from a generator's noise and so cannot judge a restorer. The network, its
+    weights and the resize are pytorch-fid's. Biased by the number of images: compare equal numbers only.
 
     Args:
         weights: Path or URL of pytorch-fid's Inception; None is a download of 91 MB.
-        reference: .npz with ``mu`` and ``sigma``, as pytorch-fid writes; None takes the truths of the test.
+        reference: .npz with ``mu`` and ``sigma``, as pytorch-fid writes; None takes the ground truths of the test.
         features: ``inception``; or ``stlpips-alex``, ``stlpips-vgg``, ST-LPIPS' trunk, scaled as
             :class:`STLPIPSFeatures` says, which needs no download. The distance then is no FID, and its key is
             ``FID-ST-LPIPS-alex`` or ``FID-ST-LPIPS-vgg``.
@@ -152,7 +152,7 @@ class FIDMetric(_DistributionMetric):
 
     Raises:
         ValueError: If the reference is missing or another, or the features are unknown or given weights.
-        WeightsError: At the first picture, if the weights cannot be had or do not fit.
+        WeightsError: At the first image, if the weights cannot be had or do not fit.
     """
 
     needed = ('mu', 'sigma')
@@ -180,16 +180,16 @@ class KIDMetric(_DistributionMetric):
 
     Args:
         weights: As :class:`FIDMetric`.
-        reference: .npz with ``features`` (N, 2048); None takes the truths of the test.
+        reference: .npz with ``features`` (N, 2048); None takes the ground truths of the test.
         features: As :class:`FIDMetric`; the key then is ``KID-ST-LPIPS-alex`` or ``KID-ST-LPIPS-vgg``.
         subsets: How many.
-        subset_size: Pictures in each; all of them, once, if there are no more.
+        subset_size: Images in each; all of them, once, if there are no more.
         seed: Of the choice.
         **kwargs: As :class:`PictureMetric`.
 
     Raises:
         ValueError: If a number is too small, or as :class:`FIDMetric`.
-        WeightsError: At the first picture, if the weights cannot be had or do not fit.
+        WeightsError: At the first image, if the weights cannot be had or do not fit.
     """
 
     needed = ('features',)

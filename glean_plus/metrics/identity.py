@@ -13,19 +13,19 @@ from glean_plus.registry import METRICS
 
 @METRICS.register_module()
 class IdentitySimilarity(PictureMetric):
-    """Cosine of the ArcFace embeddings of prediction and truth, -1 to 1 (paper Tables 3 and 7); higher is better.
+    """Cosine of the ArcFace embeddings of prediction and ground truth, -1 to 1 (paper Tables 3, 7); higher is better.
 
     The paper names neither network nor crop; these are pixel2style2pixel's, so that the numbers compare among
     themselves and not with the paper's. Key ``ID``.
 
     Args:
-        crop: ``ffhq`` for pictures aligned as FFHQ and CelebA-HQ, ``none`` for bare faces.
+        crop: ``ffhq`` for images aligned as FFHQ and CelebA-HQ, ``none`` for bare faces.
         weights: State dict of IR-SE50; None is a download of 175 MB.
-        **kwargs: As :class:`PictureMetric`. ``gt_key='input'`` compares with the input, where there is no truth.
+        **kwargs: As :class:`PictureMetric`. ``gt_key='input'`` compares with the input, where there is no ground truth.
 
     Raises:
         ValueError: On another crop.
-        WeightsError: At the first picture, if the weights cannot be had or do not fit.
+        WeightsError: At the first image, if the weights cannot be had or do not fit.
     """
 
     def __init__(self, crop: str = 'ffhq', weights: str | None = None, **kwargs: Any) -> None:

@@ -13,7 +13,7 @@ from glean_plus.weights.cache import SharedNetwork
 
 
 class _PerceptualMetric(PictureMetric):
-    """Mean distance of prediction and truth. The network is built when the first picture comes."""
+    """Mean distance of prediction and ground truth. The network is built when the first image comes."""
 
     def __init__(self, metric: str, network: SharedNetwork, smallest: int, **kwargs: Any) -> None:
         super().__init__(metric, **kwargs)
@@ -37,7 +37,7 @@ class LPIPSMetric(_PerceptualMetric):
 
     Raises:
         ValueError: On another trunk.
-        WeightsError: At the first picture, if the trunk cannot be had or does not fit.
+        WeightsError: At the first image, if the trunk cannot be had or does not fit.
     """
 
     def __init__(self, net: str = 'alex', weights: str | None = None, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Naturalness without a truth."""
+"""Naturalness without a ground truth."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ BLOCK = 96  # pixels
 class NIQEMetric(PictureMetric):
     """NIQE (Mittal et al., 2013) of the prediction alone; lower is better. Key ``NIQE``.
 
-    MMagic's function, which gives its authors' numbers, in a metric that fits: MMagic's own takes the pictures of a
-    test, (C, H, W), for (H, W, C), never looks at its ``key``, wants a truth that it does not use, and by default
-    measures another gray than the published Y of YCbCr. An image without two blocks of 96 x 96 pixels that have
+    MMagic's function, which gives its authors' numbers, in a metric that fits: MMagic's own takes the images of a
+    test, (C, H, W), for (H, W, C), never looks at its ``key``, wants a ground truth that it does not use, and by
+    default measures another gray than the published Y of YCbCr. An image without two blocks of 96 x 96 pixels that have
     texture has no NIQE.
 
     Args:
         crop_border: Pixels left out at each edge.
         convert_to: ``y`` (of MATLAB's YCbCr, as published) or ``gray``.
-        **kwargs: As :class:`PictureMetric`; ``pred_key`` names the picture.
+        **kwargs: As :class:`PictureMetric`; ``pred_key`` names the image.
 
     Raises:
         ValueError: On another conversion, or a negative border.

@@ -38,7 +38,7 @@ class ESRGANPlus(RRDBTrunk):
     on pixels alone, as ESRGAN does; here it does not.
 
     At 4x it is MMagic's ``RRDBNet``, and has its keys. It is fully convolutional: ``in_size`` and ``out_size`` only
-    state the scale and the nominal sizes, and pictures of any size are taken.
+    state the scale and the nominal sizes, and images of any size are taken.
 
     Args:
         in_size, out_size: Nominal sides of the input and the output.
@@ -94,7 +94,7 @@ class BankFreeGLEAN(nn.Module):
     the bank, and are not there. That leaves it cheaper than GLEAN: ``width_ratio`` of the decoder spends the bank's
     cost on wider d at the same resolutions. The paper has no such model.
 
-    It is fully convolutional: pictures of any size are taken.
+    It is fully convolutional: images of any size are taken.
 
     Args:
         in_size, out_size: Nominal sides of the input and the output.

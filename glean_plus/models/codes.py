@@ -1,4 +1,4 @@
-"""Where the bank's latent codes come from: predicted per picture (Eq. 2) or learned (section 4)."""
+"""Where the bank's latent codes come from: predicted per image (Eq. 2) or learned (section 4)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class PredictedCodes(nn.Module):
         return list(self.linear(self.conv(feature).flatten(1)).split(self.code_dims, dim=1))
 
     def start_from(self, codes: Sequence[Tensor]) -> None:
-        """Nothing to do: predicted codes depend on the picture."""
+        """Nothing to do: predicted codes depend on the image."""
 
 
 @MODELS.register_module()
 class LearnedCodes(nn.Module):
-    """Codes that are parameters, the same for every picture (section 4, item 2).
+    """Codes that are parameters, the same for every image (section 4, item 2).
 
     Args:
         in_channels, resolution: Unused: the codes do not depend on the features.
@@ -81,5 +81,5 @@ def check_codes(codes: Sequence[Tensor | None] | None, constant: bool) -> None:
 
 
 def codes_of(codes: Sequence[Tensor | None], some: slice) -> list[Tensor | None]:
-    """Codes of some of the pictures; those that are the same for all stay as they are."""
+    """Codes of some of the images; those that are the same for all stay as they are."""
     return [code if code is None or len(code) == 1 else code[some] for code in codes]

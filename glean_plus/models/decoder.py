@@ -1,4 +1,4 @@
-"""The decoder: fuses the encoder's and the bank's features into the picture (paper section 3.3, Eq. 4)."""
+"""The decoder: fuses the encoder's and the bank's features into the image (paper section 3.3, Eq. 4)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class GLEANDecoder(nn.Module):
         in_size: Nominal side of the input.
         out_size: Nominal side of the output.
         channels: The bank's channels at each resolution.
-        out_channels: Channels of the picture.
+        out_channels: Channels of the image.
         width_ratio: Width of d at each resolution as a share of the bank's: 1 in GLEAN, a quarter in LightGLEAN.
         last_channels: Width of a hidden layer before the output, as in MMagic's GLEAN; none if None, as in LightGLEAN.
         bank_resolutions: Resolutions at which the bank's feature joins d, all above ``in_size`` if None. Where it does

@@ -36,7 +36,7 @@ def check_label(label: Tensor | None, given_class: bool) -> None:
     """Raise ValueError if labels are missing, or not wanted."""
     if (label is not None) != given_class:
         raise ValueError(
-            'This model was built with given_class=True and needs a label for each picture.'
+            'This model was built with given_class=True and needs a label for each image.'
             if given_class
             else 'This model takes no label; build it with given_class=True to give one.'
         )
@@ -56,7 +56,7 @@ def check_any_size(model: Any, lq: Tensor, origin: tuple[int, int]) -> None:
     if not model.any_size:
         raise ValueError(
             f'This model is bound to inputs of {model.in_size}x{model.in_size}: its codes are predicted, or its bank '
-            'starts at 4, attends to the whole map or normalises over it. Restore larger pictures in tiles.'
+            'starts at 4, attends to the whole map or normalises over it. Restore larger images in tiles.'
         )
     if any(number % model.multiple for number in (*lq.shape[-2:], *origin)):
         raise ValueError(
@@ -88,11 +88,11 @@ class GLEAN(nn.Module):
         fuse: Fuse encoder features into the bank by a convolution at every resolution up to the input's (S' of Eq. 3);
             None means: if the bank is whole.
         freeze_bank: Keep the bank's weights fixed (section 3.4). False is the paper's fine-tuning ablation.
-        given_class: The class is given with each picture; its embedding, which the bank knows, starts each code, and
+        given_class: The class is given with each image; its embedding, which the bank knows, starts each code, and
             only the rest is predicted or learned. Otherwise the whole code is.
 
     Raises:
-        ValueError: Where in_size does not fit the bank, the bank has no classes to give, or nothing of the picture
+        ValueError: Where in_size does not fit the bank, the bank has no classes to give, or nothing of the image
             would reach it.
     """
 
@@ -137,7 +137,7 @@ class GLEAN(nn.Module):
         fuse = whole if fuse is None else fuse
         if whole and not fuse and isinstance(self.codes, LearnedCodes):
             raise ValueError(
-                'With learned codes and without fusion, nothing of the picture reaches a bank that starts at 4: '
+                'With learned codes and without fusion, nothing of the image reaches a bank that starts at 4: '
                 'set fuse=True, take PredictedCodes, or start the bank higher.'
             )
         if fuse:
@@ -184,7 +184,7 @@ class GLEAN(nn.Module):
 
         A whole bank starts from a constant of 4x4, predicted codes are a layer on 4x4. Self-attention takes any size,
         but its cost grows with the square of the area. StyleGAN's instance norm takes any as well, but its statistics
-        are those of the whole map, so that a part of a picture would not be what it is in the whole.
+        are those of the whole map, so that a part of an image would not be what it is in the whole.
         """
         bank = self.bank
         attends = any(res in bank.resolutions for res in getattr(bank, 'attention', ()))
@@ -204,8 +204,8 @@ class GLEAN(nn.Module):
 
         Args:
             lq: (N, C, in_size, in_size).
-            label: Class of each picture, (N,), where the model was built with ``given_class``.
-            codes: As :meth:`encode` gives them, in place of this input's own: those of the picture it is a part of.
+            label: Class of each image, (N,), where the model was built with ``given_class``.
+            codes: As :meth:`encode` gives them, in place of this input's own: those of the image it is a part of.
 
         Raises:
             ValueError: On an input of another size than ``in_size``; on a label that is missing or not wanted.
@@ -225,7 +225,7 @@ class GLEAN(nn.Module):
         Args:
             lq: (N, C, H, W), H and W multiples of :attr:`multiple`.
             label: As for a call.
-            origin: Where the input's upper left corner lies in the picture that it is a part of, multiples as well: the
+            origin: Where the input's upper left corner lies in the image that it is a part of, multiples as well: the
                 noise of a part is that of the whole.
 
         Returns:
@@ -273,7 +273,7 @@ class GLEAN(nn.Module):
         return features, codes
 
     def decode(self, lq: Tensor, features: Mapping[int, Tensor], bank_features: Mapping[int, Tensor]) -> Tensor:
-        """The picture from f_0, the bank's features and, where the decoder wants it, the input (Eq. 4)."""
+        """The image from f_0, the bank's features and, where the decoder wants it, the input (Eq. 4)."""
         inputs = (lq,) if getattr(self.decoder, 'wants_input', False) else ()
         return self.decoder(features[self.in_size], bank_features, *inputs)
 
@@ -311,7 +311,7 @@ class GLEAN(nn.Module):
                 break
             step = functools.partial(self.bank.step, res, codes, **(dict(noises=noises[res]) if noises else {}))
             g = again(step, g) if recompute and g is not None else step(g)
-            if res == 4:  # from the constant: one feature, where the codes are the same for all pictures
+            if res == 4:  # from the constant: one feature, where the codes are the same for all images
                 g = g.expand(features[self.in_size].shape[0], -1, -1, -1)
             if str(res) in self.fusions and (fused is None or res in fused):
                 g = self.fusions[str(res)](torch.cat([g, features[res]], dim=1))

@@ -44,7 +44,7 @@ class ColorizationHead(nn.Module):
         super().__init__()
         if in_size != out_size:
             raise ValueError(
-                f'ColorizationHead gives a picture of the size of its input, but in_size is {in_size} and the bank '
+                f'ColorizationHead gives an image of the size of its input, but in_size is {in_size} and the bank '
                 f"makes {out_size} px: set in_size to the bank's out_size."
             )
         self.resolutions = [out_size]

@@ -87,7 +87,7 @@ class FIR(nn.Module):
 def modulated_conv2d(
     x: Tensor,                               # [NIHW] features
     weight: Tensor,                          # [OIkk] weights, equalised
-    scale: Tensor,                           # [NI]   the affine-transformed code; N may be 1 for all pictures
+    scale: Tensor,                           # [NI]   the affine-transformed code; N may be 1 for all images
     bias: Tensor,                            # [O]    added at the end
     demodulate: bool = True,
     gain: float = 1.0,                       # multiplies the result, before the bias

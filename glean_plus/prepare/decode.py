@@ -1,4 +1,4 @@
-"""Bytes -> RGB picture, or the reason why not."""
+"""Bytes -> RGB image, or the reason why not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GRAY_TOLERANCE = 2
 
 
 class PictureError(GleanError):
-    """A picture that is left out. `kind` is as in :class:`~glean_plus.prepare.items.Problem`; the text names `path`."""
+    """An image that is left out. `kind` is as in :class:`~glean_plus.prepare.items.Problem`; the text names `path`."""
 
     def __init__(self, kind: str, detail: str, path: str = '') -> None:
         super().__init__(f'{path}: ' * bool(path) + f'{kind}: {detail}')
@@ -42,7 +42,7 @@ _worker_database = functools.lru_cache(maxsize=1)(open_database)  # once a proce
 
 
 def read_bytes(item: Item) -> bytes:
-    """The encoded picture."""
+    """The encoded image."""
     if item.key is None:
         return read_file(item.path)
     with _worker_database(item.path).begin() as transaction:
@@ -50,10 +50,10 @@ def read_bytes(item: Item) -> bytes:
 
 
 def decode(data: bytes) -> np.ndarray:
-    """Any picture -> (H, W, 3) uint8 RGB, turned as its EXIF says, on white where it is transparent.
+    """Any image -> (H, W, 3) uint8 RGB, turned as its EXIF says, on white where it is transparent.
 
     Raises:
-        PictureError: If the data are no picture, are cut short, have more than 8 bits a channel, or more pixels than
+        PictureError: If the data are no image, are cut short, have more than 8 bits a channel, or more pixels than
             twice PIL's ``Image.MAX_IMAGE_PIXELS``, 178,956,970, by their header: nothing of these is decoded.
     """
     if not data:

@@ -1,4 +1,4 @@
-"""Pictures below a folder."""
+"""Images below a folder."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Skipped:
 def walk(root: Path, folder: str = '', skipped: Skipped | None = None) -> Iterator[os.DirEntry]:
     """Entries that are no folders, of all folders below ``root``, sorted; links to folders are not followed.
 
-    A folder that is named like a picture comes before what is in it. Hidden files and folders are passed over: they are
-    the litter of file managers, not pictures.
+    A folder that is named like an image comes before what is in it. Hidden files and folders are passed over: they are
+    the litter of file managers, not images.
 
     Raises:
         OSError: If a folder cannot be listed, without ``skipped`` to note it.
@@ -76,7 +76,7 @@ def pictures_below(
     base: Path | None = None,
     note_others: bool = False,
 ) -> tuple[list[str], Listing]:
-    """Files below ``root`` whose path, with `/`, matches ``pattern`` in full and ends like a picture.
+    """Files below ``root`` whose path, with `/`, matches ``pattern`` in full and ends like an image.
 
     Returns:
         The paths, relative to ``root``, and a listing with the problems: links to folders, and links to files outside

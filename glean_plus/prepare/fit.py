@@ -1,4 +1,4 @@
-"""A picture of any shape -> the square that a bank makes."""
+"""An image of any shape -> the square that a bank makes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 FITS = {
     'crop': 'the middle square',
     'wide': 'the middle at 4:3 between black bars, as the car bank was trained (512x384 within 512x512)',
-    'squeeze': 'the whole picture, its aspect lost',
+    'squeeze': 'the whole image, its aspect lost',
 }
 
 
@@ -29,7 +29,7 @@ def cut(image: np.ndarray, fit: str) -> np.ndarray:
 
 
 def extent(image: np.ndarray, fit: str) -> int:
-    """Pixels that the side of the square is made of: below the square's own side, the picture is enlarged."""
+    """Pixels that the side of the square is made of: below the square's own side, the image is enlarged."""
     rows, columns = cut(image, fit).shape[:2]
     return columns if fit == 'wide' else min(rows, columns)
 

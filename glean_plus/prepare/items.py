@@ -1,4 +1,4 @@
-"""What a reader gives: the pictures of a set, and what is wrong with some of them."""
+"""What a reader gives: the images of a set, and what is wrong with some of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class DataError(GleanError, RuntimeError):
 
 
 class Item(NamedTuple):
-    """One picture of a set.
+    """One image of a set.
 
     Attributes:
         name: Its name in the prepared set, without ending; `/` separates folders.
@@ -33,7 +33,7 @@ class Item(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Why a picture is left out: `kind` is one of unreadable, truncated, tiny, gray, missing, link, name."""
+    """Why an image is left out: `kind` is one of unreadable, truncated, tiny, gray, missing, link, name."""
 
     source: str
     kind: str
@@ -42,7 +42,7 @@ class Problem(NamedTuple):
 
 @dataclass
 class Listing:
-    """The pictures of a set in order, those that cannot be listed, and remarks for the user."""
+    """The images of a set in order, those that cannot be listed, and remarks for the user."""
 
     items: list[Item] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -63,14 +63,14 @@ def safe_name(path: str) -> str:
 
 
 def refuse_outside(items: Iterable[Item]) -> None:
-    """Raise a DataError where a picture would be written elsewhere than in its set: names can come from a file."""
+    """Raise a DataError where an image would be written elsewhere than in its set: names can come from a file."""
     for item in items:
         if item.name.startswith('/') or not {'', '.', '..'}.isdisjoint(item.name.split('/')) or '\0' in item.name:
             raise DataError(f'{item.source} would become {item.name!r}, which is no name in the set: rename it.')
 
 
 def refuse_doubles(items: Iterable[Item]) -> None:
-    """Raise a DataError where two pictures would become one file."""
+    """Raise a DataError where two images would become one file."""
     seen: dict[str, str] = {}
     for item in items:
         if item.name in seen:

@@ -41,7 +41,7 @@ class Report:
 
 
 def listing_of(source: Path, settings: Settings) -> Listing:
-    """The pictures that ``settings`` choose.
+    """The images that ``settings`` choose.
 
     Raises:
         DataError: If there is none, if two would become one file, one would be outside of the set, or ``source`` is no
@@ -70,7 +70,7 @@ def listing_of(source: Path, settings: Settings) -> Listing:
     if not listing.items:
         reasons = [*listing.notes, *(f'{problem.source}: {problem.detail}.' for problem in listing.problems[:SHOWN])]
         raise DataError(
-            f'No pictures of {settings.set} in {source}; its layout is {chosen.layout}. ' + ' '.join(reasons)
+            f'No images of {settings.set} in {source}; its layout is {chosen.layout}. ' + ' '.join(reasons)
         )
     return listing
 
@@ -81,12 +81,12 @@ def is_long(name: str) -> bool:
 
 
 def prepare_one(item: Item, settings: Settings, truth: Path | None, twins: dict[int, Path]) -> Problem | None:
-    """Check one picture and write what is missing of it, the full size last; the reason where it is left out.
+    """Check one image and write what is missing of it, the full size last; the reason where it is left out.
 
     Args:
-        item: The picture.
+        item: The image.
         settings: Of the set.
-        truth: Folder of the full size; None only checks.
+        ground truth: Folder of the full size; None only checks.
         twins: Scale -> folder.
     """
     try:
@@ -110,7 +110,7 @@ def prepare_one(item: Item, settings: Settings, truth: Path | None, twins: dict[
 
 
 def check(source: Path, settings: Settings, workers: int = 1) -> Report:
-    """Read every picture and write nothing; gray ones are reported even where they are kept."""
+    """Read every image and write nothing; gray ones are reported even where they are kept."""
     listing = listing_of(source.resolve(), settings)
     work = partial(prepare_one, settings=settings, truth=None, twins={})
     found = run_all(work, listing.items, workers, f'{settings.set}: check')
@@ -122,8 +122,8 @@ def prepare(source: Path, out: Path, settings: Settings, workers: int = 1, allow
     """Write ``out/GT/NAME.png``, ``out/BIx{scale}_down/NAME.png``, then the lists; problems to ``out/problems.csv``.
 
     Started again, it does what is missing, and the files are those of a run that was never stopped. The lists are
-    written last, and only if no more than ``allow_problems`` pictures are left out: no training starts on a set that is
-    smaller than it seems. More scales may be added later, and gray pictures; any other setting needs another folder.
+    written last, and only if no more than ``allow_problems`` images are left out: no training starts on a set that is
+    smaller than it seems. More scales may be added later, and gray images; any other setting needs another folder.
 
     Raises:
         DataError: If ``out`` holds something else or was made with other settings, lies in ``source`` or around it, or
@@ -167,7 +167,7 @@ def prepare(source: Path, out: Path, settings: Settings, workers: int = 1, allow
 
 
 def size_of(item: Item, settings: Settings, truth: Path) -> tuple[int, int]:
-    """(height, width) of a prepared picture."""
+    """(height, width) of a prepared image."""
     if settings.size is not None:
         return settings.size, settings.size
     from PIL import Image
@@ -188,7 +188,7 @@ def problem_table(problems: list[Problem]) -> str:
 def record(out: Path, source: Path, settings: Settings) -> None:
     """Write down what ``out`` is made of, or refuse other settings than those written down.
 
-    More scales, and gray pictures, come beside what there is: those may be asked for later.
+    More scales, and gray images, come beside what there is: those may be asked for later.
     """
     names = settings.names and hashlib.sha256(settings.names.read_bytes()).hexdigest()
     asked = dict(

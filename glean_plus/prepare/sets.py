@@ -15,18 +15,18 @@ class DataSet:
     """How a set is read and what the configs expect of it.
 
     Attributes:
-        read: Source folder -> the pictures in it.
-        layout: A picture of it below the source folder.
+        read: Source folder -> the images in it.
+        layout: An image of it below the source folder.
         out: Folder that the configs read.
-        meta: Name of the list of pictures.
-        size: Side of the pictures in pixels; None leaves them as they are.
+        meta: Name of the list of images.
+        size: Side of the images in pixels; None leaves them as they are.
         scales: Factors of the low-resolution twins, `BIx{scale}_down`.
-        gt: Folder of the pictures within the prepared set; '' is the set's own.
+        gt: Folder of the images within the prepared set; '' is the set's own.
         labels: Name of the list of classes, for sets that have them.
-        limit: How many pictures the paper takes, the first ones; None is all.
+        limit: How many images the paper takes, the first ones; None is all.
         numbered: Whether the names are numbers from 1 that ``limit`` goes by.
-        enlarge: How far a picture may be enlarged before it is tiny.
-        keep_gray: Whether gray pictures belong to the set, as they do where a published list names every picture, or
+        enlarge: How far an image may be enlarged before it is tiny.
+        keep_gray: Whether gray images belong to the set, as they do where a published list names every image, or
             where a test set would shrink. They are no use to colorization.
     """
 
@@ -68,7 +68,7 @@ def _imagenet(split: str, out: str, infix: str, layout: str) -> DataSet:
 
 
 FACES = dict(size=1024, scales=(8, 16, 32, 64))
-# Restored as they are: no truth, and nothing but pictures in the folder, which the blind configs read whole.
+# Restored as they are: no ground truth, and nothing but images in the folder, which the blind configs read whole.
 PHOTOS = dict(size=None, scales=(), gt='', enlarge=8)
 
 SETS = {

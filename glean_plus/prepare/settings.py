@@ -11,7 +11,7 @@ from glean_plus.prepare.fit import FITS
 from glean_plus.prepare.images import bad_scales
 from glean_plus.prepare.sets import SETS
 
-TINY = 64  # of pictures that keep their size
+TINY = 64  # of images that keep their size
 
 
 class SettingsError(GleanError, ValueError):
@@ -24,13 +24,13 @@ class Settings:
 
     Attributes:
         set: Name of the set, a key of :data:`~glean_plus.prepare.sets.SETS`.
-        size: Side in pixels; None keeps the pictures as they are.
+        size: Side in pixels; None keeps the images as they are.
         scales: Factors of the low-resolution twins.
-        fit: How a picture becomes a square, a key of :data:`~glean_plus.prepare.fit.FITS`.
-        min_size: Pixels below which a picture is tiny, of what ``fit`` uses of it.
-        keep_gray: Whether gray pictures are taken.
+        fit: How an image becomes a square, a key of :data:`~glean_plus.prepare.fit.FITS`.
+        min_size: Pixels below which an image is tiny, of what ``fit`` uses of it.
+        keep_gray: Whether gray images are taken.
         limit: Only the first so many; None is all.
-        names: Only the pictures of this list, whose lines start with a name in the prepared set; in its order.
+        names: Only the images of this list, whose lines start with a name in the prepared set; in its order.
         subset: Of LFW: whose faces (:func:`glean_plus.prepare.readers.lfw.read`).
     """
 
@@ -71,7 +71,7 @@ class Settings:
         if limit is not None and limit < 0:
             raise SettingsError(f'--limit is {limit}, but must not be negative')
         if set == 'folder' and size is None:
-            raise SettingsError("folder: give --size, the side of your bank's pictures")
+            raise SettingsError("folder: give --size, the side of your bank's images")
         if subset is not None and set != 'lfw':
             raise SettingsError(f'--subset is for lfw, not for {set}')
         if names is not None and not names.is_file():
@@ -85,7 +85,7 @@ class Settings:
         if fit not in FITS:
             raise SettingsError(f'--fit {fit} is none of {", ".join(FITS)}')
         if size is None and fit != 'crop':
-            raise SettingsError(f'--fit is of no use without --size: {set} keeps its pictures as they are')
+            raise SettingsError(f'--fit is of no use without --size: {set} keeps its images as they are')
         if fit == 'wide' and size is not None and size % 8:
             raise SettingsError(f'--fit wide needs a --size that 8 divides, not {size}')
         return cls(

@@ -80,7 +80,7 @@ def named_pictures() -> dict[str, str]:
 
 
 def make_split(groups: dict[str, str], seed: int = 0) -> list[tuple[str, str, str, str]]:
-    """(name, base, group, side) of every picture; a tenth of the bases of each group is held out."""
+    """(name, base, group, side) of every image; a tenth of the bases of each group is held out."""
     by_group: dict[str, set[str]] = {group: set() for group in GROUPS}
     base_group: dict[str, str] = {}
     for name in sorted(groups):

@@ -14,7 +14,7 @@ ARCFACE = Card(
     name='arcface_ir_se50',
     kind='network',
     data='MS1M, faces aligned to 112 x 112',
-    licence='MIT (code); pictures: MS-Celeb-1M, research only',
+    licence='MIT (code); images: MS-Celeb-1M, research only',
     colour_order='rgb',
     sha256='a035c768259b98ab1ce0e646312f48b9e1e218197a0f80ac6765e88f8b6ddf28',
     url='https://github.com/xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth',
@@ -22,17 +22,17 @@ ARCFACE = Card(
 )
 INPUT_SIZE = 112
 ALIGNED_SIZE = 256
-# (top, bottom, left, right) of the face in a picture aligned as FFHQ and CelebA-HQ, at 256 x 256.
+# (top, bottom, left, right) of the face in an image aligned as FFHQ and CelebA-HQ, at 256 x 256.
 FACE = (35, 223, 32, 220)
 CROPS = ('ffhq', 'none')
 
 
 class FaceEmbedding(nn.Module):
-    """IR-SE50 behind the crop of an aligned picture.
+    """IR-SE50 behind the crop of an aligned image.
 
     Args:
-        crop: ``ffhq``: the picture is aligned as FFHQ and CelebA-HQ are; it is brought to 256 x 256, and its rows
-            35 to 223 and columns 32 to 220 are the face. ``none``: the whole picture is, as in ArcFace's own data.
+        crop: ``ffhq``: the image is aligned as FFHQ and CelebA-HQ are; it is brought to 256 x 256, and its rows
+            35 to 223 and columns 32 to 220 are the face. ``none``: the whole image is, as in ArcFace's own data.
     """
 
     def __init__(self, crop: str = 'ffhq') -> None:
@@ -43,7 +43,7 @@ class FaceEmbedding(nn.Module):
         self.network = Backbone(input_size=INPUT_SIZE, num_layers=50, mode='ir_se', drop_ratio=0.6)
 
     def prepare(self, x: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) -> faces (N, 3, 112, 112), by mean over areas, as published."""
+        """Images (N, 3, H, W) -> faces (N, 3, 112, 112), by mean over areas, as published."""
         if self.crop == 'ffhq':
             if x.shape[-2:] != (ALIGNED_SIZE, ALIGNED_SIZE):
                 x = F.adaptive_avg_pool2d(x, ALIGNED_SIZE)
@@ -52,7 +52,7 @@ class FaceEmbedding(nn.Module):
         return F.adaptive_avg_pool2d(x, INPUT_SIZE)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W), RGB, -1 to 1 -> embeddings (N, 512) of length 1."""
+        """Images (N, 3, H, W), RGB, -1 to 1 -> embeddings (N, 512) of length 1."""
         return self.network(self.prepare(x))
 
 

@@ -137,7 +137,7 @@ class STLPIPS(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Two batches (N, 3, H, W), RGB, -1 to 1 -> distances (N,), 0 for equal pictures."""
+        """Two batches (N, 3, H, W), RGB, -1 to 1 -> distances (N,), 0 for equal images."""
         total = x.new_zeros(len(x))
         shift, scale = self.scaling_layer.shift, self.scaling_layer.scale
         pairs = zip(self.net((x - shift) / scale), self.net((y - shift) / scale))
@@ -160,7 +160,7 @@ def stlpips(net: str = 'alex') -> SharedNetwork:
 
 
 class STLPIPSFeatures(nn.Module):
-    """The last features of ST-LPIPS' trunk, averaged over the picture, to compare sets of pictures by.
+    """The last features of ST-LPIPS' trunk, averaged over the image, to compare sets of images by.
 
     Each pixel's features are scaled to one length first, as in the distance that the trunk is of. The length is
     the root of their number: x.y / D in KID's kernel, (x.y / D + 1)^3, is then a mean cosine, of the size of the 1.

@@ -1,4 +1,4 @@
-"""Augmentation of real and generated pictures alike, against over-fitting the discriminator on few pictures."""
+"""Augmentation of real and generated images alike, against over-fitting the discriminator on few images."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ POLICIES = {'color': _color, 'translation': _translation, 'cutout': _cutout}
 
 
 class DiffAugment:
-    """Differentiable augmentation (Zhao et al., NeurIPS 2020), each policy drawn anew per picture.
+    """Differentiable augmentation (Zhao et al., NeurIPS 2020), each policy drawn again per image.
 
     Args:
         policy: Names out of ``color``, ``translation``, ``cutout``, applied in this order.

@@ -20,17 +20,17 @@ from glean_plus.training.labels import classes_of
 
 
 class BankTrainer(BaseGAN):
-    """What is added to MMagic's trainers, for few pictures and modest machines.
+    """What is added to MMagic's trainers, for few images and modest machines.
 
     Five things. Both steps run inside the optimiser wrapper's context, so that ``AmpOptimWrapper`` means what it says
-    (MMagic leaves precision to flags inside its own networks). Real and generated pictures pass through the same
-    differentiable augmentation. The pictures made for the discriminator's step serve the generator's as well. The
+    (MMagic leaves precision to flags inside its own networks). Real and generated images pass through the same
+    differentiable augmentation. The images made for the discriminator's step serve the generator's as well. The
     discriminator's weights get no gradients in the generator's step. A moving average with ``update_buffers=True`` is
     one of the whole generator, wherever it was moved.
 
     Args:
         augment: Policies of :class:`DiffAugment`; none if empty.
-        channels_last: Keep both networks and the pictures in that layout, which is faster on CPUs and tensor cores.
+        channels_last: Keep both networks and the images in that layout, which is faster on CPUs and tensor cores.
         **kwargs: As the trainer of MMagic.
     """
 
@@ -45,10 +45,10 @@ class BankTrainer(BaseGAN):
 
     @abstractmethod
     def _draw(self, data_samples: Any) -> Tensor:
-        """As many generated pictures as there are real ones."""
+        """As many generated images as there are real ones."""
 
     def _labels(self, data_samples: Any) -> tuple[Tensor, ...]:
-        """What the discriminator takes beside the pictures, real and generated alike."""
+        """What the discriminator takes beside the images, real and generated alike."""
         return ()
 
     def _score(self, images: Tensor, discriminator: nn.Module, data_samples: Any) -> Tensor:
@@ -68,7 +68,7 @@ class BankTrainer(BaseGAN):
     ) -> dict[str, Tensor]:
         real = data_samples.gt_img
         with optimizer_wrapper.optim_context(self):
-            # The generator stands still until its own step, which takes these very pictures, gradients and all.
+            # The generator stands still until its own step, which takes these very images, gradients and all.
             self._fake = self._draw(data_samples)
             pred_fake = self._score(self._fake.detach(), self.discriminator, data_samples)
             pred_real = self._score(real, self.discriminator, data_samples)
@@ -121,7 +121,7 @@ class StyleGAN2BankTrainer(BankTrainer, StyleGAN2):
 class BigGANBankTrainer(BankTrainer, BigGAN):
     """MMagic's ``BigGAN``, class-conditional with a hinge loss, with the additions of :class:`BankTrainer`.
 
-    Generated pictures have the classes of the real ones in the batch, so that both follow the data's distribution of
+    Generated images have the classes of the real ones in the batch, so that both follow the data's distribution of
     classes; MMagic's trainer draws them uniformly, which lets the discriminator judge by the class alone where the
     data's are not balanced.
 

@@ -16,7 +16,7 @@ Reference = Callable[[Tensor, int], Tensor]
 
 
 def build_references(test_cfg: Mapping[str, Any]) -> dict[str, Reference]:
-    """Name of each -> a function of inputs (N, C, H, W), -1 to 1, and the scale; its pictures are -1 to 1, too.
+    """Name of each -> a function of inputs (N, C, H, W), -1 to 1, and the scale; its images are -1 to 1, too.
 
     Args:
         test_cfg: Any of ``bicubic=True``: the input, enlarged; ``median=SIDE``: median-filtered in windows of SIDE
@@ -57,7 +57,7 @@ def median(side: int) -> Reference:
     _check('median', side)
 
     def reference(inputs: Tensor, scale: int) -> Tensor:
-        # The picture is continued by its mirror image: kornia continues it by zeros.
+        # The image is continued by its mirror image: kornia continues it by zeros.
         around = F.pad(inputs, [side // 2] * 4, mode='reflect')
         filtered = kornia.filters.median_blur(around, side)
         height, width = inputs.shape[-2:]

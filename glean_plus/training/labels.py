@@ -1,4 +1,4 @@
-"""The class of each picture, for networks that are told it."""
+"""The class of each image, for networks that are told it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def classes_of(data_samples: DataSample | None, who: str, otherwise: str = '') -
     """
     if data_samples is None or 'gt_label' not in data_samples:
         raise ValueError(
-            f'{who}, but the data samples have no `gt_label`: use a data set that gives the class of each picture, '
+            f'{who}, but the data samples have no `gt_label`: use a data set that gives the class of each image, '
             f'as LabeledImageDataset does{otherwise and f", or {otherwise}"}.'
         )
     return data_samples.gt_label.label.flatten()

@@ -1,4 +1,4 @@
-"""Between the loader's pictures and a colorization network's tensors."""
+"""Between the loader's images and a colorization network's tensors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from glean_plus.utils.color import tint
 
 @MODELS.register_module()
 class ColorizationDataPreprocessor(DataPreprocessor):
-    """Inputs of one channel, L of Lab as ``LabLightness`` makes it, beside RGB pictures; all -1 to 1 in training.
+    """Inputs of one channel, L of Lab as ``LabLightness`` makes it, beside RGB images; all -1 to 1 in training.
 
     MMagic's ``DataPreprocessor`` takes a channel order for the input and applies it to the output. Here outputs are
-    RGB, truths become RGB whatever order they were loaded in, and an input that is to be shown is the gray picture of
-    its lightness. A test's pictures become BGR, as all of MMagic's.
+    RGB, ground truths become RGB whatever order they were loaded in, and an input that is to be shown is the gray image
+    of its lightness. A test's images become BGR, as all of MMagic's.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class ColorizationDataPreprocessor(DataPreprocessor):
         return super()._do_conversion(inputs, inputs_order, target_order)
 
     def destruct(self, outputs: Tensor, data_samples: Any = None, key: str = 'img') -> Tensor:
-        """(N, 3, H, W) or lightness (N, 1, H, W), -1 to 1 -> pictures (N, 3, H, W), BGR, 0 to 255."""
+        """(N, 3, H, W) or lightness (N, 1, H, W), -1 to 1 -> images (N, 3, H, W), BGR, 0 to 255."""
         if outputs.shape[1] == 1:
             outputs = tint(outputs, (0, 0))
         return super().destruct(outputs, data_samples, key)

@@ -52,15 +52,16 @@ class GLEANRestorer(SRGAN):
       their networks, and are not saved.
     * One backward pass a step and network, so that gradient accumulation means the same for both.
     * ``step_counter`` is saved, so that ``disc_init_steps`` survives a resume.
-    * A discriminator with classes is given the class of each picture.
+    * A discriminator with classes is given the class of each image.
     * A checkpoint that does not fit the generator is refused, where MMEngine would test random weights.
 
     Args:
         generator: Config of :class:`GLEAN`, or of any network with ``init_weights`` and the same call.
-        perceptual_loss: Config of a loss with call (prediction, truth) -> scalar, or (perceptual, style) as MMagic's.
+        perceptual_loss: Config of a loss with call (prediction, ground truth) -> scalar, or (perceptual, style)
+            as MMagic's.
         losses: Configs of further losses of the generator by name, each with its own weight and a call (prediction,
-            truth) -> scalar, or (prediction, truth, input) if it says ``wants_input``, as ``LRConsistencyLoss``. The
-            log has each as ``loss_<name>``.
+            ground truth) -> scalar, or (prediction, ground truth, input) if it says ``wants_input``, as
+            ``LRConsistencyLoss``. The log has each as ``loss_<name>``.
         ema: ``dict(decay=0.999, start=0)``: averages from its update ``start`` on, before which they follow
             it, with the decay rising to its value as (1 + n) / (10 + n) over the first n updates; None keeps none.
         **kwargs: As ``mmagic.models.SRGAN``: ``discriminator``, ``gan_loss``, ``pixel_loss``, ``train_cfg`` with
@@ -168,7 +169,7 @@ class GLEANRestorer(SRGAN):
         return (classes_of(data_samples, who, otherwise),)
 
     def _critic_labels(self, data_samples: DataSample) -> tuple[Tensor, ...]:
-        """The discriminator's arguments beside the pictures, real and restored alike."""
+        """The discriminator's arguments beside the images, real and restored alike."""
         if self.discriminator is None or not getattr(unwrapped(self.discriminator), 'num_classes', 0):
             return ()
         who, otherwise = 'The discriminator has classes', 'build the discriminator with num_classes=0'
@@ -207,7 +208,7 @@ class GLEANRestorer(SRGAN):
             batch_outputs: Predictions, (N, C, H, W).
             batch_gt_data: Truth, the same.
             lq: The generator's input, which only some of the further losses want.
-            critic_labels: What the discriminator takes beside the pictures.
+            critic_labels: What the discriminator takes beside the images.
         """
         losses = {}
         self._build_losses(batch_outputs.device)

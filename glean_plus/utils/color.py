@@ -51,7 +51,7 @@ def lab_to_rgb(lab: Tensor, into_gamut: bool = True) -> Tensor:
     Args:
         lab: Any a and b; L is 0 to 100.
         into_gamut: Desaturate what no sRGB has, see :func:`desaturate`; the result is 0 to 1 then. False leaves it
-            beyond 0 and 1, where its distance from a truth still has a gradient that leads back.
+            beyond 0 and 1, where its distance from a ground truth still has a gradient that leads back.
     """
     with full_precision(lab.device):
         lightness, a, b = at_least_float32(lab).unbind(-3)
@@ -84,9 +84,9 @@ def desaturate(linear: Tensor, luminance: Tensor) -> Tensor:
 
 
 def tint(lightness: Tensor, ab: Sequence[float]) -> Tensor:
-    """Pictures of one colour throughout, in gamut: lightness (N, 1, H, W), -1 to 1 -> RGB (N, 3, H, W), -1 to 1.
+    """Images of one colour throughout, in gamut: lightness (N, 1, H, W), -1 to 1 -> RGB (N, 3, H, W), -1 to 1.
 
-    ``(0, 0)`` makes the gray picture of that lightness.
+    ``(0, 0)`` makes the gray image of that lightness.
     """
     lightness = at_least_float32(lightness)
     colour = lightness.new_tensor(ab).view(1, 2, 1, 1).expand(len(lightness), -1, *lightness.shape[2:])

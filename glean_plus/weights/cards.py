@@ -36,10 +36,10 @@ class Card:
     Args:
         name: By which the tools know it.
         kind: ``bank``, ``restorer``, or ``network`` of a loss or metric.
-        data: Training pictures and their size.
-        licence: Of the weights and, where it limits their use, of the training pictures.
-        colour_order: ``rgb`` or ``bgr``, of the pictures that the network draws, or judges.
-        value_range: Of those pictures; a generator without a last tanh may overshoot it.
+        data: Training images and their size.
+        licence: Of the weights and, where it limits their use, of the training images.
+        colour_order: ``rgb`` or ``bgr``, of the images that the network draws, or judges.
+        value_range: Of those images; a generator without a last tanh may overshoot it.
         sha256: In hexadecimal: all of it, or the first digits if no more is published. Empty if none is.
         url: None for a file that is shipped with its card.
         size: In bytes; None if it is not published.

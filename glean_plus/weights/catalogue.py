@@ -20,7 +20,7 @@ IMAGENET = 'Pictures: ImageNet, non-commercial research'
 
 # BGR: MMGeneration's StyleGAN2 "allows to generate BGR image, while the original StyleGAN2 outputs RGB" (docstring), it
 # trains with to_rgb=False, and the published FIDs are measured with bgr2rgb=True. What a bank hands to GLEAN are
-# features: the order matters only for the pictures that the bank itself draws.
+# features: the order matters only for the images that the bank itself draws.
 _OFFICIAL = dict(
     kind='bank', architecture='StyleGAN2 config-f', colour_order='bgr',
     source='MMagic configs/styleganv2/README.md ("official weight"); licence: NVlabs/stylegan2 LICENSE.txt; '

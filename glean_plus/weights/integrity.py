@@ -14,7 +14,7 @@ PICKLE = b'\x80'
 # What `torch.save` writes is a zip archive with a CRC-32 of each tensor, which `torch.load` does not look at.
 BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError)
 FOLDER = 0x10  # MS-DOS' attribute in the archive's directory
-# It compresses nothing, so that an archive holds no more than its size; there is leeway for one that was packed anew.
+# It compresses nothing, so that an archive holds no more than its size; there is leeway for one that was packed again.
 MAX_GROWTH, LEEWAY = 4, 1 << 24
 
 

@@ -15,7 +15,7 @@ from glean_plus.weights.errors import WeightsError
 from glean_plus.weights.files import local_copy, select_prefix, write_with_card
 
 # What the cards of our own say of the training images and the licences: a model of yours has others.
-EMOJI = 'Weights: Apache-2.0. Training pictures: Twemoji graphics, CC-BY 4.0, (c) Twitter, Inc and other contributors'
+EMOJI = 'Weights: Apache-2.0. Training images: Twemoji graphics, CC-BY 4.0, (c) Twitter, Inc and other contributors'
 PHOTOS = (
     'Weights: Apache-2.0. Training photographs: CC0, CC-BY, CC-BY-SA, BSD-2-Clause and GPL, each named with its source '
     'in tools/splits/photos.csv'

@@ -172,7 +172,7 @@ def test_wrong_maps_are_refused() -> None:
 
 @pytest.fixture
 def unbuilt() -> Iterator[None]:
-    """The kernel is asked for anew, and what a test made of it is forgotten."""
+    """The kernel is asked for again, and what a test made of it is forgotten."""
     compiler.library.cache_clear()
     yield
     compiler.library.cache_clear()

@@ -54,7 +54,7 @@ def test_pictures_are_the_models(light: bool, in_size: int, out_size: int, image
     model = build(light, in_size, out_size)
     lq = torch.rand(images, 3, in_size, in_size) * 2 - 1
     wanted = model(lq)
-    assert images == 1 or wanted.std(dim=0).max() > 1e-3  # the pictures of a batch are not alike
+    assert images == 1 or wanted.std(dim=0).max() > 1e-3  # the images of a batch are not alike
     folded = model.fold()
     assert largest_share(folded(lq), wanted) < 1e-5
     assert torch.equal(folded(lq), folded(lq))
@@ -73,7 +73,7 @@ def test_pictures_are_the_models(light: bool, in_size: int, out_size: int, image
 def test_pictures_of_any_size_are_the_models(
     height: int, width: int, origin: tuple[int, int], compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a hidden layer at the end and without; parts of a picture have the noise of their place."""
+    """With a hidden layer at the end and without; parts of an image have the noise of their place."""
     for parts, whole in (({}, 0), (dict(decoder=dict(type='GLEANDecoder')), 100_000_000)):
         monkeypatch.setattr('glean_plus.accel.bands.BAND_BYTES', 350_000)
         monkeypatch.setattr('glean_plus.accel.bands.WHOLE_BYTES', whole)
@@ -285,7 +285,7 @@ def test_restorer_tests_the_folded_network(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(calls) == 4 and len({*calls}) == 2
     assert 0 < largest_share(pictures['folded'], pictures['exact']) < 1e-5
     assert 1e-5 < largest_share(pictures['bfloat16'], pictures['exact']) < 0.1
-    # The last restorer again: what is trained or loaded is folded anew.
+    # The last restorer again: what is trained or loaded is folded again.
     state = {key: value * 2 if 'decoder' in key else value for key, value in restorer.state_dict().items()}
     restorer.load_state_dict(state)
     assert largest_share(restorer.forward_tensor(lq), pictures['bfloat16']) > 1e-2

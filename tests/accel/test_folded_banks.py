@@ -141,7 +141,7 @@ def test_weights_are_those_of_the_folding(bank: str, light: bool) -> None:
 
 @torch.no_grad()
 def test_learned_codes_of_a_whole_bank() -> None:
-    """The first feature is the same for all pictures, and the encoder's are fused into it."""
+    """The first feature is the same for all images, and the encoder's are fused into it."""
     for bank in BANKS:
         model = build(bank, False, False, codes=dict(type='LearnedCodes'))
         (lq,) = inputs_of(model, 2)

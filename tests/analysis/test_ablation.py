@@ -78,7 +78,7 @@ def generator(name: str, checkpoint: Path | None, start_res: int = 4, **options:
 
 
 def inspector_of(config: dict[str, Any], count: int = 4, **options: Any) -> tuple[Inspector, View]:
-    """Of a model that is as good as trained: fusions and codes that differ from picture to picture."""
+    """Of a model that is as good as trained: fusions and codes that differ from image to image."""
     model: GLEAN = MODELS.build(config)
     model.init_weights()
     shake(model.codes)
@@ -200,10 +200,10 @@ def test_own_picture_without_encoder_features_is_the_gan_s(name: str, checkpoint
 @torch.no_grad()
 @pytest.mark.parametrize('name', ['BigGAN', 'BigGAN-deep'])
 def test_own_picture_of_a_biggan(name: str, checkpoints: dict[str, Path]) -> None:
-    """From noise and class, as the codes of GLEAN: the picture that the bank draws."""
+    """From noise and class, as the codes of GLEAN: the image that the bank draws."""
     inspector, view = inspector_of(generator(name, checkpoints[name]))
     bank, noise, label = inspector.own_picture, torch.randn(2, SMALL[name]['noise_size']), torch.tensor([0, 2])
-    # One in the last place of a weight is a thousand times more in a picture of an untrained BigGAN-deep.
+    # One in the last place of a weight is a thousand times more in an image of an untrained BigGAN-deep.
     inspector.model.bank.load_state_dict({key: bank.state_dict()[key] for key in inspector.model.bank.state_dict()})
     codes = bank.codes(noise, bank.class_embedding(label))
     pictures = inspector.pictures(replace(view, codes=codes))
@@ -229,7 +229,7 @@ def test_colorization_with_given_classes(checkpoints: dict[str, Path]) -> None:
     torch.testing.assert_close(pictures['bank_off'], by_hooks(inspector, view, 'bank_off'))
     swapped = inspector.codes(view, Walk(codes='of the next picture'))
     assert all(torch.equal(a, b) for a, b in zip(swapped, view.next_codes))
-    # Learned codes are the same for every picture, but not with the classes in front of them.
+    # Learned codes are the same for every image, but not with the classes in front of them.
     config['codes'] = dict(type='LearnedCodes')
     inspector, view = inspector_of(config)
     assert 'codes_next' in inspector.pictures(replace(view, lq=view.lq.clamp(-1, 1)))
@@ -252,7 +252,7 @@ def test_what_a_model_has_not_is_named(checkpoints: dict[str, Path], tmp_path: P
         Inspector(inspector.model, 'no', fusion_off='maybe')
 
 
-# ---- pictures and pages
+# ---- images and pages
 
 
 class Parsed(HTMLParser):
@@ -283,7 +283,7 @@ class Parsed(HTMLParser):
 def test_command_on_the_shipped_model(
     tiny_data: Path, no_scope: None, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command; without the bank's features the picture is worse (Fig. 14)."""
+    """The command; without the bank's features the image is worse (Fig. 14)."""
     monkeypatch.chdir(tmp_path)
     out = tmp_path / 'out'
     run_tool('inspect_bank', [
@@ -312,7 +312,7 @@ def test_command_on_the_shipped_model(
 
     shown = sorted((out / 'grids').iterdir())
     assert [path.stem for path in shown] == sorted(summary['pictures'][:2])
-    # Groups of 3, 2, 2, 2 and 4 tiles; pictures of 64 px are shown twice as large.
+    # Groups of 3, 2, 2, 2 and 4 tiles; images of 64 px are shown twice as large.
     assert side_of(64) == 128 and grid_size([3, 2, 2, 2, 4], 64)[0] == 4 * (128 + GAP) + GAP
     page = (out / 'index.html').read_text()
     parsed = Parsed(page)
@@ -324,7 +324,7 @@ def test_command_on_the_shipped_model(
     for path, name in ((path, path.stem) for path in shown):
         grid = np.asarray(Image.open(path))
         assert grid.shape[1::-1] == grid_size([3, 2, 2, 2, 4], 64)
-        # The truth is the third tile of the first row, in its place and unchanged.
+        # The ground truth is the third tile of the first row, in its place and unchanged.
         truth = np.asarray(Image.open(tiny_data / 'GT' / f'{name}.png'))
         rows_of_it = np.flatnonzero((grid[:, GAP + 2 * (128 + GAP):][:, :128] != 255).any(axis=(1, 2)))
         top = next(top for top in range(20, 60) if (
@@ -452,7 +452,7 @@ def test_pictures_come_through_the_config_s_pipeline(
     for name, channels, side in (('glean_twemoji_color', 1, 64), ('glean_twemoji_blind', 3, 32)):
         data = folder_source(Config.fromfile(CONFIGS / f'{name}.py').to_dict(), pictures, tmp_path / name).batch(0)
         assert data['inputs'][0].shape == (channels, side, side) and data['data_samples'][0].gt_img.shape[-1] == 64
-    real = Config.fromfile(CONFIGS / 'glean_face_blind.py').to_dict()  # photographs without truth
+    real = Config.fromfile(CONFIGS / 'glean_face_blind.py').to_dict()  # photographs without ground truth
     data = folder_source(real, pictures, tmp_path / 'real').batch(0)
     assert data['inputs'][0].shape == (3, 128, 128) and 'gt_img' not in data['data_samples'][0]
 
@@ -476,7 +476,7 @@ def test_errors_name_what_is_wrong(
     (tmp_path / 'empty').mkdir()
     with pytest.raises(InspectionError, match='An? ESRGANPlus has no bank'):
         folder_source(Config.fromfile(CONFIGS / 'esrganplus_twemoji_4x.py').to_dict(), pictures, tmp_path / 's')
-    with pytest.raises(InspectionError, match='no pictures in'):
+    with pytest.raises(InspectionError, match='no images in'):
         folder_source(plain, tmp_path / 'empty', tmp_path / 's')
     with pytest.raises(InspectionError, match=r'pictures 0 to 2, but \[7\] are asked for'):
         folder_source(plain, pictures, tmp_path / 's', indices=[7])

@@ -1,4 +1,4 @@
-"""The benchmark: real processes that take turns, their pictures compared, and the table."""
+"""The benchmark: real processes that take turns, their images compared, and the table."""
 
 from __future__ import annotations
 

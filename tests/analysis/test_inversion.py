@@ -1,4 +1,4 @@
-"""GAN inversion: known pictures are found again, and the tool does what it says."""
+"""GAN inversion: known images are found again, and the tool does what it says."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SHORT = Settings(steps=60, lr=0.3, restarts=1)
 
 @torch.no_grad()
 def in_range(bank: Any) -> None:
-    """Scale what makes the picture, so that a random bank's, too, is about -1 to 1."""
+    """Scale what makes the image, so that a random bank's, too, is about -1 to 1."""
     spread = bank(torch.randn(8, bank.noise_size), randomize_noise=False).std()
     for name, parameter in bank.named_parameters():
         if name.startswith('to_rgb') and 'modulation' not in name:
@@ -89,7 +89,7 @@ def config(banks: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFa
 
 
 def own_picture(bank: Any, seed: int = 3) -> Tensor:
-    """A picture of the bank's own, (1, 3, 32, 32), 0 to 1."""
+    """An image of the bank's own, (1, 3, 32, 32), 0 to 1."""
     noise = torch.randn(1, bank.noise_size, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         if any(bank.class_dims):
@@ -101,7 +101,7 @@ def own_picture(bank: Any, seed: int = 3) -> Tensor:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """Two photographs of 8 px, and their truths of 32 px beside them in `gt`."""
+    """Two photographs of 8 px, and their ground truths of 32 px beside them in `gt`."""
     (tmp_path / 'lq' / 'animals').mkdir(parents=True)
     (tmp_path / 'gt' / 'animals').mkdir(parents=True)
     for name, photograph in (('woman', data.astronaut()), ('animals/cat', data.chelsea())):
@@ -265,7 +265,7 @@ def test_flags(config: Any, small: Path, capsys: pytest.CaptureFixture[str]) -> 
     few, more = (float(report(small / name)[0]['objective']) for name in ('plain', 'more'))
     assert more < few * 1.0001
 
-    # A folder: the same picture as alone, and its truths are measured.
+    # A folder: the same image as alone, and its ground truths are measured.
     capsys.readouterr()
     together = run('folder', '--batch', 2, '--gt', small / 'gt', source='lq')
     pixels = [np.asarray(Image.open(small / name / 'woman.png')).astype(int) for name in ('plain', 'folder')]
@@ -334,13 +334,13 @@ def test_errors_by_name(config: Any, small: Path) -> None:
     (small / 'list.txt').write_text('dog.png\n')
     for message, arguments in (
         (r'cat\.png is 32 x 32, but an input of this config is 8 x 8', [small / 'gt', out]),
-        (r'no pictures in .*empty', [small / 'empty', out]),
-        (r'neither a picture nor a folder at .*nowhere', [small / 'nowhere', out]),
+        (r'no images in .*empty', [small / 'empty', out]),
+        (r'neither an image nor a folder at .*nowhere', [small / 'nowhere', out]),
         (r'x\.png cannot be read', [small / 'broken', out]),
         (r'woman\.png and .*woman\.bmp would have the same result', [small / 'twice', out]),
         (r'has no dog\.png, which .*list\.txt names', [lq, out, '--ann-file', small / 'list.txt']),
-        (r'chooses pictures of a folder', [lq / 'woman.png', out, '--ann-file', small / 'list.txt']),
-        (r'has no truth of .*\.png \(2 missing\)', [lq, out, '--gt', small / 'twice/../broken']),
+        (r'chooses images of a folder', [lq / 'woman.png', out, '--ann-file', small / 'list.txt']),
+        (r'has no ground truth of .*\.png \(2 missing\)', [lq, out, '--gt', small / 'twice/../broken']),
         (r'is 8 x 8, but a result of this config is 32 x 32', [lq, out, '--gt', lq]),
         (r'results go to a folder', [lq, lq / 'woman.png']),
         (r'steps must be positive, but is 0', [lq, out, '--steps', 0]),

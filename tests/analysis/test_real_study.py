@@ -83,7 +83,7 @@ def test_same_seed_gives_the_same_numbers_and_another_seed_others(carried_out: S
 
 
 def test_pictures_have_their_own_numbers(carried_out: SimpleNamespace) -> None:
-    """PSNR of each, from the pictures that the test wrote; their mean is the metric."""
+    """PSNR of each, from the images that the test wrote; their mean is the metric."""
     folder = carried_out.out / 'runs' / 'Random' / 'seed_1'
     tested = json.loads((folder / 'test.json').read_text())
     assert set(tested['per_picture']) == {'PSNR', 'LR-PSNR'}  # a distance of sets has none

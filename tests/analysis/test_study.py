@@ -50,7 +50,7 @@ def test_what_changed_is_run_again_and_nothing_else(tiny_data: Path, tmp_path: P
 
 
 def test_what_only_looks_at_a_training_is_no_part_of_it(tiny_data: Path, tmp_path: Path) -> None:
-    """Where the curves show all metrics, and one is added; where the held-out pictures are others."""
+    """Where the curves show all metrics, and one is added; where the held-out images are others."""
     data = tmp_path / 'data'
     data.symlink_to(tiny_data)
     curves = ("val_metrics = [dict(type='PSNR')]\n", '')
@@ -63,7 +63,7 @@ def test_what_only_looks_at_a_training_is_no_part_of_it(tiny_data: Path, tmp_pat
     names.write_text(''.join(names.read_text().splitlines(keepends=True)[1:]))
     runs.append(plan(read_study(write_study(tmp_path, data, curves)), tmp_path)[1])
     assert len({run.test_fingerprint for run in runs}) == 3
-    # Another path of the same pictures is another data_root, and so another training.
+    # Another path of the same images is another data_root, and so another training.
     assert len({run.train_fingerprint for run in runs}) == 1
 
 
@@ -131,7 +131,7 @@ def test_options_of_the_tool(tiny_data: Path, tmp_path: Path, capsys: Any) -> No
     launcher = Launcher()
     assert study(path, out, launcher, '--rows', 'Random', '--seeds', '5', '--budget', 'images=9') == 0
     assert launcher.names == ['Random, seed 5']
-    assert json.loads((out / 'runs' / 'Random' / 'seed_5' / 'run.json').read_text())['iters'] == 4  # of 2 pictures
+    assert json.loads((out / 'runs' / 'Random' / 'seed_5' / 'run.json').read_text())['iters'] == 4  # of 2 images
     # Seconds are measured, and that is the study's only training where it is all that is asked for.
     launcher = Launcher()
     assert study(path, tmp_path / 'timed', launcher, '--rows', 'Light', '--budget', 'seconds=7', '--seeds', '0') == 0
@@ -250,7 +250,7 @@ def test_paired_test_is_scipy_s() -> None:
 
     assert (better_pairs([3, 1], [2, 0], False), better_pairs([3, 1], [2, 0], True)) == (3, 1)
     assert spread([1.0, 3.0]) == pytest.approx(2**0.5) and spread([1.0]) is None
-    with pytest.raises(StudyError, match="different pictures: 1 are in one only, such as 'b'"):
+    with pytest.raises(StudyError, match="different images: 1 are in one only, such as 'b'"):
         paired_test(dict(a=1.0, b=2.0), dict(a=1.0))
     with pytest.raises(StudyError, match='in no group'):
         group_average(dict(a=1.0), {})

@@ -1,4 +1,4 @@
-"""`glean-plus`, in this process: folders with broken pictures, interruptions, every option, the tools behind it."""
+"""`glean-plus`, in this process: folders with broken images, interruptions, every option, the tools behind it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from small_restorers import generator_config, photo, write_checkpoint
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Eight good pictures and four that are not."""
+    """Eight good images and four that are not."""
     source = tmp_path / 'in'
     (source / 'more').mkdir(parents=True)
     for i in range(6):
@@ -115,7 +115,7 @@ def test_another_run_s_results_are_not_mixed_in(
 def test_what_an_overwriting_run_did_not_replace_is_not_its_own(
     pictures: Path, restore: Callable[..., int], capsys: Any, tmp_path: Path
 ) -> None:
-    """A picture cannot be read when another model's results are replaced; the next run restores it by that model."""
+    """An image cannot be read when another model's results are replaced; the next run restores it by that model."""
     out, call = tmp_path / 'out', (f'{pictures}/[01].png', tmp_path / 'out', '--compare')
     assert restore(*call) == 0
     there, whole = results(out), (pictures / '0.png').read_bytes()
@@ -132,7 +132,7 @@ def test_what_an_overwriting_run_did_not_replace_is_not_its_own(
 def test_interrupted_run_goes_on(
     pictures: Path, restore: Callable[..., int], capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C while the fourth picture is written."""
+    """Ctrl-C while the fourth image is written."""
     out, written = tmp_path / 'out', []
     write = restore_folder.write
 
@@ -291,7 +291,7 @@ def test_comparison_of_a_transparent_picture_is_on_white(restore: Callable[..., 
 
 @pytest.mark.parametrize('arguments, words', [
     (('nowhere', 'out'), 'There is neither a file nor a folder at nowhere'),
-    (('no*.png', 'out'), 'no pictures and no videos in'),
+    (('no*.png', 'out'), 'no images and no videos in'),
     (('IN', 'out', '--model', 'lightglean_twemoji_5x'), 'There is no model'),
     (('IN', 'out', '--device', 'cuda:77'), 'cannot be used'), (('IN', 'out.xyz'), 'ends in one of'),
     (('IN', 'out', '--max-memory', 'much'), 'Memory is a number'), (('IN', 'out', '--batch', '0'), 'batch is 1'),

@@ -232,7 +232,7 @@ def test_shipped_weights_have_cards_that_are_true() -> None:
         assert card['sha256'] == hashlib.sha256(path.read_bytes()).hexdigest(), path
         assert card['size'] == path.stat().st_size
         assert card['licence'] and card['data']
-        # A bank has seen half a million pictures, or been trained for an hour and a half.
+        # A bank has seen half a million images, or been trained for an hour and a half.
         enough = card['images_seen'] >= (500_000 if card['kind'] == 'bank' else 10_000)
         assert enough or (card['kind'] == 'bank' and card['training_minutes'] >= 90), path
         config = re.match(r'mim train glean_plus (\w+\.py)', card['command'])

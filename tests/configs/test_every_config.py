@@ -66,7 +66,7 @@ def test_builds_as_published(name: str) -> None:
             assert low == f'BIx{out_size // in_size}_down'
         resized = {step['key']: step['size'] for _, step in typed(dataset) if step['type'] == 'SquareResize'}
         assert resized.items() <= dict(img=in_size, gt=out_size).items()
-        # Broken pictures have stand-ins in training alone.
+        # Broken images have stand-ins in training alone.
         assert issubclass(DATASETS.get(dataset['type']), PictureDataset)
         assert dataset.get('test_mode', False) == (loader not in loaders(config, 'train_dataloader'))
         assert {step['type'] for _, step in typed(dataset) if step['type'].startswith('Load')} == {'LoadPicture'}

@@ -35,7 +35,7 @@ def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_test(name: str, held_out: Path, work_dir: Path, perceptual: bool) -> dict[str, float]:
-    """Metrics of a shipped model: the perceptual ones on every eighth picture, or the others on all."""
+    """Metrics of a shipped model: the perceptual ones on every eighth image, or the others on all."""
     config = Config.fromfile(CONFIGS / f'{name}.py')
     config.work_dir, config.load_from = str(work_dir), str(CONFIGS / 'weights' / f'{name}.safetensors')
     loader = config.test_dataloader
@@ -111,7 +111,7 @@ def test_class_conditional_bank_draws_its_classes() -> None:
     # A white ground, as Twemoji are drawn on here, and something on it.
     corners = torch.stack([pictures[..., y, x] for y in (0, -1) for x in (0, -1)])
     assert corners.mean() > 0.5 and pictures[..., 16:48, 16:48].mean() < 0.4
-    # Neither one picture for all noises of a class, nor one for all classes of a noise.
+    # Neither one image for all noises of a class, nor one for all classes of a noise.
     assert pictures.std(dim=1).mean(dim=(1, 2, 3)).min() > 0.1
     assert pictures.std(dim=0).mean(dim=(1, 2, 3)).min() > 0.1
 

@@ -64,7 +64,7 @@ NO_PICTURES: dict[str, tuple[Callable[[Path], Any], str]] = {
     'half_jpeg.jpg': (lambda path: path.write_bytes(encoded('JPEG')[:700]), 'truncated'),
     'most_of_a_jpeg.jpg': (lambda path: path.write_bytes(encoded('JPEG')[:-9]), 'truncated'),
     'half_png.png': (lambda path: path.write_bytes(encoded('PNG')[:700]), 'truncated'),
-    'page.png': (lambda path: path.write_text('<html>404</html>'), 'no picture in a known format'),
+    'page.png': (lambda path: path.write_text('<html>404</html>'), 'no image in a known format'),
     'bomb.png': (lambda path: path.write_bytes(bomb()), 'exceeds limit of 178956970 pixels'),
 }
 KINDS = NO_FILES | NO_PICTURES
@@ -85,7 +85,7 @@ def write_all(folder: Path, side: int) -> None:
 
 @pytest.fixture(scope='module')
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four good pairs, and one truth of every kind of broken file, whose inputs are good."""
+    """Four good pairs, and one ground truth of every kind of broken file, whose inputs are good."""
     root = tmp_path_factory.mktemp('pairs')
     write_all(root / 'GT', GT)
     write_good(root / 'LQ', LQ, [*GOOD, *KINDS])
@@ -96,7 +96,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_of(data: Path, folder: Path, which: str, iters: int = 6, **options: Any) -> Config:
-    """Every loader reads this list; of the pictures by names, workers included."""
+    """Every loader reads this list; of the images by names, workers included."""
     config = small_config(data, folder, iters, **options)
     for loader in (config.train_dataloader, config.test_dataloader):
         loader.dataset.ann_file = loader.dataset.get('ann_file') or which
@@ -198,7 +198,7 @@ def test_each_is_named_with_what_is_wrong(kind: str, way: str, request: pytest.F
     assert UNICODE not in said and LONG not in said
 
 
-# ---- what shows before a picture is read
+# ---- what shows before an image is read
 
 
 def data_set(root: Path, **options: Any) -> Any:
@@ -226,17 +226,17 @@ def emptied(root: Path) -> None:
 
 
 @pytest.mark.parametrize(('change', 'options', 'said'), [
-    (emptied, {}, r'There is no picture in \S+/GT: prepare'),
-    (with_list(' \n\n'), dict(ann_file='list.txt'), r'There is no picture in \S+/list\.txt: prepare'),
-    (with_list(b''), dict(ann_file='list.txt'), r'There is no picture in \S+/list\.txt: prepare'),
+    (emptied, {}, r'There is no image in \S+/GT: prepare'),
+    (with_list(' \n\n'), dict(ann_file='list.txt'), r'There is no image in \S+/list\.txt: prepare'),
+    (with_list(b''), dict(ann_file='list.txt'), r'There is no image in \S+/list\.txt: prepare'),
     (emptied, dict(ann_file='meta_info_GT.txt'), r'no list \S+/meta_info_GT\.txt: `prepare_data` writes it'),
     (emptied, dict(data_root='no/where'), r'no folder no/where/GT: `prepare_data` makes it; data_root and'),
     (emptied, dict(data_prefix=dict(gt='GT', img='BIx2_down')), r'no folder \S+/BIx2_down: .*data_prefix\.img'),
-    (with_list(b'\xff\xfe0'), dict(ann_file='list.txt'), r'list\.txt is no list of pictures: it is no text'),
+    (with_list(b'\xff\xfe0'), dict(ann_file='list.txt'), r'list\.txt is no list of images: it is no text'),
     (with_list('0.png\ntypo.png\n'), dict(ann_file='list.txt'),
      r'list\.txt: \S+/GT/typo\.png does not exist; \S+/LQ/typo\.png .* take their lines out of \S+/list\.txt'),
     (with_list('0.png\na b.png\n'), dict(ann_file='list.txt'), r'GT/a does not exist'),  # prepare_data writes a%20b
-    (without('GT/2.png'), {}, r'LQ/2\.png has no partner\. So mend or remove'),
+    (without('GT/2.png'), {}, r'LQ/2\.png has no partner\. So fix or remove'),
     (without('LQ/2.png'), {}, r'LQ/2\.png does not exist'),
     (lambda root: (root / 'GT' / 'x.png').mkdir(), {}, r'GT/x\.png is a folder'),
     (lambda root: os.mkfifo(root / 'LQ' / 'x.png'), {}, r'LQ/x\.png is no regular file'),
@@ -251,7 +251,7 @@ def test_what_is_missing_is_refused_with_the_way_out(change: Callable, options: 
 def test_a_data_set_of_broken_pictures_alone_is_refused(few: Path) -> None:
     for path in (few / 'GT').iterdir():
         path.write_bytes(b'')
-    with pytest.raises(DataError, match=r'No picture of \S+/GT that was tried .*unreadable: empty.*Prepare them anew'):
+    with pytest.raises(DataError, match=r'No image of \S+/GT that was tried .*unreadable: empty.*Prepare them anew'):
         data_set(few)
 
 
@@ -269,9 +269,9 @@ def resized(path: Path, width: int, height: int) -> None:
 
 
 @pytest.mark.parametrize(('folder', 'size', 'said'), [
-    ('LQ', (15, 16), 'size: input 15x16, truth 32x32, where the first has input 16x16, truth 32x32'),
-    ('GT', (3, 3), 'size: input 16x16, truth 3x3, where the first has input 16x16, truth 32x32'),
-    ('GT', (40, 20), 'size: input 16x16, truth 40x20'),
+    ('LQ', (15, 16), 'size: input 15x16, ground truth 32x32, where the first has input 16x16, ground truth 32x32'),
+    ('GT', (3, 3), 'size: input 16x16, ground truth 3x3, where the first has input 16x16, ground truth 32x32'),
+    ('GT', (40, 20), 'size: input 16x16, ground truth 40x20'),
 ])  # fmt: skip
 def test_a_pair_of_another_size_is_broken_in_training(folder: str, size: tuple[int, int], said: str, few: Path) -> None:
     resized(few / folder / '2.png', *size)
@@ -289,8 +289,8 @@ def test_data_of_the_wrong_size_are_refused_before_the_first_batch(few: Path, tm
     for path in (few / 'GT').iterdir():
         resized(path, 24, 24)
     text = said_by('train', config_of(few, tmp_path, ''), tmp_path)
-    expected = 'do not fit this config: truth 24x24, where the discriminator takes 32x32. Prepare them with this --size'
-    assert text.startswith(f'The data of {few}/GT {expected}')
+    expected = 'do not fit this config: ground truth 24x24, where the discriminator takes 32x32. Prepare them with'
+    assert text.startswith(f'The data of {few}/GT {expected} this --size')
     assert not [*tmp_path.rglob('*.pth')]
 
 
@@ -327,7 +327,7 @@ def loaded() -> list[dict]:
 def test_beyond_the_limit_a_training_ends_and_names_them(pairs: Path, tmp_path: Path) -> None:
     config = config_of(pairs, tmp_path, 'files.txt', 50, **{'default_hooks.data.limit': 2})
     text = said_by('train', config, tmp_path)
-    assert re.match(r'[3-6] pictures of the training are broken, more than data\.limit=2: ', text)
+    assert re.match(r'[3-6] images of the training are broken, more than data\.limit=2: ', text)
     assert sum(name in text for name in NO_PICTURES) >= 3 and 'default_hooks.data.limit' in text and '--resume' in text
 
 
@@ -337,7 +337,7 @@ def test_a_broken_validation_is_refused_before_a_training(pairs: Path, few: Path
     config.val_dataloader = dict(config.test_dataloader, dataset=dataset)
     config.val_cfg, config.val_evaluator = config.test_cfg, config.test_evaluator
     text = said_by('train', config, tmp_path)
-    assert text.startswith('6 pictures of the validation are broken or do not fit: ')
+    assert text.startswith('6 images of the validation are broken or do not fit: ')
     assert not [*tmp_path.rglob('*.pth')]
 
 
@@ -356,7 +356,7 @@ def test_a_test_reads_each_file_once(
     resized(few / 'GT' / '1.png', 20, 20)
     (few / 'GT' / '3.png').write_bytes(b'')
     text = said_by('test', config, tmp_path / 'wrong', str(checkpoint))
-    wrong = f'{few}/GT/1.png: size: input 16x16, truth 20x20, where the scale is 2'
+    wrong = f'{few}/GT/1.png: size: input 16x16, ground truth 20x20, where the scale is 2'
     assert text.startswith(f'2 images of {few}/GT are broken or do not fit: {wrong}')
     assert f'{few}/GT/3.png: unreadable: empty' in text and log_of(tmp_path / 'wrong').count('A broken image: ') == 2
 
@@ -368,7 +368,7 @@ def test_a_wrong_limit_is_named(limit: Any) -> None:
 
 
 def in_process() -> None:
-    """Each process meets a broken picture of its own and one that both meet; the third is one too many."""
+    """Each process meets a broken image of its own and one that both meet; the third is one too many."""
     torch.distributed.init_process_group('gloo')
     rank = torch.distributed.get_rank()
     hook, lines = DataHook(limit=2), []
@@ -387,4 +387,4 @@ def test_processes_count_together_and_end_together(tmp_path: Path) -> None:
     said = [json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2)]
     assert said[0] == said[1] and len(said[0]) == 4
     assert [re.search('picture: (both|own .)', line).group(1) for line in said[0][:3]] == ['both', 'own 0', 'own 1']
-    assert said[0][3].startswith('3 pictures of the training are broken, more than data.limit=2: both; own 0; own 1. ')
+    assert said[0][3].startswith('3 images of the training are broken, more than data.limit=2: both; own 0; own 1. ')

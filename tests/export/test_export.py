@@ -76,7 +76,7 @@ def in_onnxruntime(path: Path, **inputs: np.ndarray) -> np.ndarray:
 
 
 def assert_alike(given: np.ndarray, restorer: Restorer, pictures: list[np.ndarray]) -> None:
-    """Results (N, 3, H, W) are those of the restorer, which is asked for each picture alone."""
+    """Results (N, 3, H, W) are those of the restorer, which is asked for each image alone."""
     assert len(given) == len(pictures)
     for result, picture in zip(given, pictures):
         wanted = restorer(picture).transpose(2, 0, 1)
@@ -118,7 +118,7 @@ BANKS = {
 
 
 def tamed(path: Path, config: dict[str, Any]) -> Path:
-    """A checkpoint of random weights whose pictures are in range: nothing normalises what a BigGAN's codes ask for."""
+    """A checkpoint of random weights whose images are in range: nothing normalises what a BigGAN's codes ask for."""
     write_checkpoint(path, config)
     content = torch.load(path, weights_only=True)
     weight = content['state_dict'].get('generator_ema.codes.linear.weight')
@@ -182,7 +182,7 @@ def test_class_is_an_input_or_fixed(
     always = in_onnxruntime(fixed.path, image=planes(pictures))
     assert_alike(always, third, pictures)
     assert np.abs(results[0] - always[0]).max() > 100 * BOUND
-    with pytest.raises(RestoreError, match='needs the class of the pictures as label, 0 to 4, not 5'):
+    with pytest.raises(RestoreError, match='needs the class of the images as label, 0 to 4, not 5'):
         export(model, tmp_path / 'x.onnx', label=5)
 
 
@@ -340,7 +340,7 @@ def test_the_command_says_why_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp
 def test_what_does_not_do_what_the_model_does_is_not_written(
     ending: str, trouble: str, light: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A file that is off by 2e-4, on some pictures alone, and Ctrl-C before it was looked at."""
+    """A file that is off by 2e-4, on some images alone, and Ctrl-C before it was looked at."""
     path = tmp_path / f'out{ending}'
     path.write_text('of before')
     good = formats.FORMATS[ending]

@@ -150,7 +150,7 @@ def words(cls: type) -> frozenset[str]:
 def helpers(path: Path) -> tuple[set[str], list[str]]:
     """Names in a config file and its bases that are no keys of a runner, and complaints about those that nobody reads.
 
-    The file itself reads a name, or one that builds on it does, as ``_base_.NAME``. To assign a base's name anew
+    The file itself reads a name, or one that builds on it does, as ``_base_.NAME``. To assign a base's name again
     changes nothing in the base.
     """
     names: set[str] = set()

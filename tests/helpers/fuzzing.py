@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 SECONDS, WALL = 10, 120  # of a processor, and of a clock for what waits
-MEMORY, A_BYTE, A_PIXEL = 512 << 20, 4, 16  # bytes: of any file, for each byte of it, for each pixel of a picture
+MEMORY, A_BYTE, A_PIXEL = 512 << 20, 4, 16  # bytes: of any file, for each byte of it, for each pixel of an image
 ADDRESSES = 6 << 30  # bytes that a case may ask for beyond what it had; more is a MemoryError
 
 REFUSED = {

@@ -1,4 +1,4 @@
-"""Hostile pictures and arrays."""
+"""Hostile images and arrays."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def use_picture(path: Path, folder: Path) -> list[str]:
         for ending in ('.png', '.jpg', '.webp', '.tif'):
             target = folder / f'y{ending}'
             outcomes.append(outcome(lambda target=target: write(target, [image], image.shape, image.dtype.name, meta)))
-    return [f'{each} (picture)' if each == 'read' else each for each in outcomes]
+    return [f'{each} (image)' if each == 'read' else each for each in outcomes]
 
 
 def pixels(path: Path) -> int:
@@ -149,7 +149,7 @@ def pixels(path: Path) -> int:
     try:
         with Image.open(path) as image:
             return min(image.width * image.height, 2 * (Image.MAX_IMAGE_PIXELS or 0))
-    except Exception:  # what is no picture has none
+    except Exception:  # what is no image has none
         return 0
 
 

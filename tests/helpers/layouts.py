@@ -28,7 +28,7 @@ def encoded(image: np.ndarray, form: str = 'JPEG', **options: Any) -> bytes:
 
 
 def put(path: Path, image: np.ndarray) -> bytes:
-    """Write a picture in the form of its ending."""
+    """Write an image in the form of its ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = encoded(image, 'PNG' if path.suffix == '.png' else 'JPEG')
     path.write_bytes(data)
@@ -152,7 +152,7 @@ def imagenet_val_kaggle(root: Path) -> None:
 
 
 def imagenet_val_folders(root: Path) -> None:
-    """A class without validation pictures, so that only the training folders tell the index."""
+    """A class without validation images, so that only the training folders tell the index."""
     imagenet(root)
     for number, wnid in ((1, WNIDS[1]), (2, WNIDS[2])):
         put(root / 'val' / wnid / f'ILSVRC2012_val_{number:08d}.JPEG', photo(64, 70))

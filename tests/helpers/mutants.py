@@ -43,19 +43,43 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = {
     'banks': (
         ['models/banks/*.py'],
-        ['models/test_stylegan2_bank', 'models/test_biggan_bank', 'models/test_stylegan1_bank', 'accel/test_folded_banks', 'weights/test_formats'],
+        [
+            'models/test_stylegan2_bank',
+            'models/test_biggan_bank',
+            'models/test_stylegan1_bank',
+            'accel/test_folded_banks',
+            'weights/test_formats',
+        ],
     ),
     'fusion': (
         [f'models/{name}.py' for name in ('glean', 'codes', 'encoder', 'decoder', 'ops', 'heads')],
-        ['models/test_stylegan2_bank', 'models/test_glean', 'models/test_colorization', 'accel/test_folded', 'models/test_multiclass'],
+        [
+            'models/test_stylegan2_bank',
+            'models/test_glean',
+            'models/test_colorization',
+            'accel/test_folded',
+            'models/test_multiclass',
+        ],
     ),
     'folding': (
-        ['inference/*.py'],
-        ['accel/test_work_sizes', 'accel/test_folded', 'accel/test_folded_banks', 'accel/test_compiled', 'accel/test_compiled_training'],
+        ['accel/*.py', 'models/folding.py'],
+        [
+            'accel/test_work_sizes',
+            'accel/test_folded',
+            'accel/test_folded_banks',
+            'accel/test_compiled',
+            'accel/test_compiled_training',
+        ],
     ),
     'weights': (
         ['weights/**/*.py'],
-        ['weights/test_torch_files', 'weights/test_weights', 'weights/test_formats', 'weights/test_fetch', 'weights/test_hostile_files'],
+        [
+            'weights/test_torch_files',
+            'weights/test_weights',
+            'weights/test_formats',
+            'weights/test_fetch',
+            'weights/test_hostile_files',
+        ],
     ),
 }  # fmt: skip
 # Too slow for each of hundreds; what they see at this size others see at a smaller one.

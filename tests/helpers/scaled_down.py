@@ -125,7 +125,7 @@ def _narrow(part: dict) -> None:
     part.update({key: value for key, value in narrow.items() if key in optional - left_out})
 
 
-# ---- pictures
+# ---- images
 
 
 def photographs(folder: Path) -> Path:

@@ -67,7 +67,7 @@ def group() -> np.ndarray:
 
 
 class Through(nn.Module):
-    """Enlarges by bicubic and then does one thing more; it remembers how many pictures came at a time."""
+    """Enlarges by bicubic and then does one thing more; it remembers how many images came at a time."""
 
     def __init__(self, scale: int, then: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ def through(
 
 
 class Given:
-    """A detector that is told where in a picture of this shape faces are: each is the template's points in a square."""
+    """A detector that is told where in an image of this shape faces are: each is the template's points in a square."""
 
     def __init__(self, shape: tuple[int, int], *squares: tuple[float, float, float, float]) -> None:
         self.facts, self.shape, self.faces = dict(name='given'), shape, []
@@ -118,7 +118,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def boxes(faces: Sequence[Face], scale: int, share: float = 1.0) -> Iterator[tuple[slice, slice]]:
-    """Of the picture enlarged; or the middle of them."""
+    """Of the image enlarged; or the middle of them."""
     for face in faces:
         half = np.array([face.box[2] - face.box[0], face.box[3] - face.box[1]]) * scale * share / 2
         middle = np.array(face.centre) * scale
@@ -191,7 +191,7 @@ def test_beyond_its_edges_a_picture_is_mirrored() -> None:
 # ---- what becomes of it
 
 def test_restored_faces_are_where_they_belong(group: np.ndarray, checkpoint: Path, mtcnn: MTCNN) -> None:
-    """A network that knows the truth, which another library cuts out, gives the true photo in the faces."""
+    """A network that knows the ground truth, which another library cuts out, gives the true photo in the faces."""
     truth, small = group, bicubic(group, 1 / 2).astype(np.uint8)
     restorer = FaceRestorer(through(checkpoint), mtcnn)
     faces = found(restorer, small)

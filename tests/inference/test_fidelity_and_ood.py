@@ -1,4 +1,4 @@
-"""The fidelity knob and the report of likely failure, on the shipped models and real pictures."""
+"""The fidelity knob and the report of likely failure, on the shipped models and real images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ GLEAN, LIGHT, COLOR = 'glean_twemoji_multiclass_4x', 'lightglean_twemoji_4x', 'l
 
 @pytest.fixture(scope='module')
 def emoji() -> list[tuple[np.ndarray, np.ndarray]]:
-    """Held-out people, inputs of 16 px and truths of 64."""
+    """Held-out people, inputs of 16 px and ground truths of 64."""
     names = [name for name, _, group, side in twemoji.read_split() if side == 'test' and group in twemoji.PEOPLE][::16]
     pairs = []
     for name in names:
@@ -54,7 +54,7 @@ def emoji() -> list[tuple[np.ndarray, np.ndarray]]:
 
 @pytest.mark.parametrize('name', [GLEAN, LIGHT])
 def test_fidelity_moves_from_the_bank_to_the_input(name: str, emoji: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """LR-PSNR rises at each step and for each picture above the middle; PSNR to the truth on the whole."""
+    """LR-PSNR rises at each step and for each image above the middle; PSNR to the ground truth on the whole."""
     lr, truth = [], []
     for value in (0, 0.25, 0.5, 0.75, 1):
         restorer = Restorer(name, device='cpu', fidelity=value)
@@ -154,7 +154,7 @@ def test_code_distance_is_in_units_of_the_bank_s_own_spread() -> None:
 
 
 def test_noise_spread_is_that_of_the_draws(emoji: list[tuple[np.ndarray, np.ndarray]], tmp_path: Path) -> None:
-    """Against pictures of the same seeds, and its map is bright where they differ."""
+    """Against images of the same seeds, and its map is bright where they differ."""
     image = emoji[3][0]
     failure = Assessor(Restorer(LIGHT, device='cpu'), draws=4)(Picture(image), 30, 1, heat_map=tmp_path / 'heat.png')
     drawn = np.stack([Restorer(LIGHT, device='cpu', seed=seed)(image) for seed in range(4)]).astype(float)
@@ -241,7 +241,7 @@ def test_area_under_the_curve_is_scipy_s() -> None:
 def test_calibration_of_a_model_of_one_s_own(
     tmp_path: Path, emoji: list[tuple[np.ndarray, np.ndarray]], capsys: Any
 ) -> None:
-    """Bounds are those of half of the pictures, are found beside the checkpoint, and not taken for other weights."""
+    """Bounds are those of half of the images, are found beside the checkpoint, and not taken for other weights."""
     path = write_checkpoint(tmp_path / 'mine.pth', generator_config(True))
     for i in range(40):
         Image.fromarray(emoji[i % len(emoji)][0]).save(tmp_path / f'{i:02d}.png')
@@ -256,7 +256,7 @@ def test_calibration_of_a_model_of_one_s_own(
     write_bounds(content, path)
     assert assess(Restorer(path, device='cpu'), known[0]).unlike is not None
     large = assess(Restorer(path, device='cpu'), photo('coffee', 40, 50))
-    assert 'its bounds are of pictures of 16 px, and this has 50' in large.verdict
+    assert 'its bounds are of images of 16 px, and this has 50' in large.verdict
     # More of the bank is another result: its bounds do not hold.
     assert assess(Restorer(path, device='cpu', fidelity=0), known[0]).unlike is None
 

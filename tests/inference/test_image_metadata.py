@@ -333,7 +333,7 @@ def damaged_head(colour: int, depth: int) -> bytes:
     return with_chunks()[:8] + head + with_chunks()[33:]
 
 
-# Pictures of PIL's
+# Images of PIL's
 
 
 @pytest.mark.parametrize('depth', [1, 2, 4, 8, 16])

@@ -71,4 +71,4 @@ def test_the_peak_is_within_what_was_allowed(width: int, height: int, memory: st
     output = forked(peak_of, width, height, memory, cwd=tmp_path)
     peak = int(next(line for line in output.splitlines() if line.startswith('peak')).split()[1])
     print(f'{width}x{height} at {memory}: {peak / 2**20:.0f} MB')
-    assert peak <= parse_bytes(memory) + 6 * width * height  # the file, and the picture in it
+    assert peak <= parse_bytes(memory) + 6 * width * height  # the file, and the image in it

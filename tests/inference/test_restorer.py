@@ -1,4 +1,4 @@
-"""Pictures of any size and kind through tiny models and the shipped one, against the models called by hand."""
+"""Images of any size and kind through tiny models and the shipped one, against the models called by hand."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def to_image(result: torch.Tensor) -> np.ndarray:
 
 
 def kinds(image: np.ndarray) -> dict[str, np.ndarray]:
-    """A picture as 8 bit, 16 bit, gray, with alpha, and as floats."""
+    """An image as 8 bit, 16 bit, gray, with alpha, and as floats."""
     ramp = np.linspace(0, 255, image.shape[0] * image.shape[1]).reshape(*image.shape[:2], 1).astype(np.uint8)
     return {
         '8 bit': image, '16 bit': image.astype(np.uint16) * 257, 'gray': image[..., 0],
@@ -83,7 +83,7 @@ MODES = [('light', 'direct'), ('light', 'tiles'), ('light', 'fit'), ('whole', 't
 
 
 def round_trip(restorer: Restorer, size: tuple[int, int], only: str | None = None) -> None:
-    """Pictures of each kind, or of one, become ``scale`` times as large, and stay of their kind."""
+    """Images of each kind, or of one, become ``scale`` times as large, and stay of their kind."""
     rows, columns = np.mgrid[:size[0], :size[1]]
     image = np.stack([rows, columns, rows + columns], axis=2).astype(np.uint8)
     for kind, given in kinds(image).items():
@@ -96,7 +96,7 @@ def round_trip(restorer: Restorer, size: tuple[int, int], only: str | None = Non
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('name, mode', MODES)
 def test_round_trips(size: tuple[int, int], name: str, mode: str, restorers: dict[str, Restorer]) -> None:
-    """Every kind is tried on small pictures, one of them on each large one: they differ in their channels alone."""
+    """Every kind is tried on small images, one of them on each large one: they differ in their channels alone."""
     large = size[0] > 200
     if large and mode == 'tiles' and (name == 'light' or size[0] > 1000):
         pytest.skip('slow: the whole GLEAN shows it at 500x333')
@@ -123,7 +123,7 @@ def test_colorization_keeps_size_and_lightness(
     for kind, given in kinds(image).items():
         result = restorer(given)
         assert result.shape[:2] == size and result.dtype == given.dtype
-        assert result.shape[2] == (4 if kind == 'alpha' else 3), 'a gray picture gets colours'
+        assert result.shape[2] == (4 if kind == 'alpha' else 3), 'a gray image gets colours'
         if kind == 'alpha':
             np.testing.assert_array_equal(result[..., 3], given[..., 3])
         white = {'uint8': 255, 'uint16': 65535}.get(given.dtype.name, 1)
@@ -171,7 +171,7 @@ def test_infer_writes_what_it_gives(restorers: dict[str, Restorer], tmp_path: Pa
         out.unlink()
     assert restorer.infer(image)[0].shape == (18, 24, 3) and not out.exists()
     for several in ([image, image], torch.zeros(2, 3, 4, 4)):
-        with pytest.raises(RestoreError, match='One picture is written'):
+        with pytest.raises(RestoreError, match='One image is written'):
             restorer.infer(several, out)
 
 
@@ -196,7 +196,7 @@ def test_what_is_no_picture_is_refused(given: Any, words: str, restorers: dict[s
 # ---- against the model, called by hand
 
 def test_nominal_size_is_the_model_s_own_result(shipped: Restorer) -> None:
-    """With the colours in their order: a red picture, a photograph."""
+    """With the colours in their order: a red image, a photograph."""
     shipped.mode = 'direct'
     image = photo('astronaut', 16, 16, 100, 200)
     config = Config.fromfile(CONFIGS / f'{SHIPPED}.py')
@@ -255,7 +255,7 @@ def test_sizes_that_do_not_fit_are_named(restorers: dict[str, Restorer]) -> None
 
 
 def test_tiles_of_a_whole_glean_share_the_picture_s_codes(restorers: dict[str, Restorer]) -> None:
-    """The middle of a tile, where no other counts, against the model with the codes of the whole picture."""
+    """The middle of a tile, where no other counts, against the model with the codes of the whole image."""
     restorer, image = restorers['whole'], photo('coffee', 16, 40)
     restorer.mode = 'tiles'
     model = restorer.network.network
@@ -272,7 +272,7 @@ def test_tiles_of_a_whole_glean_share_the_picture_s_codes(restorers: dict[str, R
 @pytest.mark.parametrize('speed', ['folded', pytest.param('compiled', marks=needs_compiler)])
 @pytest.mark.parametrize('mode', ['tiles', 'direct'])
 def test_folded_and_batched_and_in_parts(mode: str, speed: str, checkpoints: dict[str, Path]) -> None:
-    """None of them changes the picture but for rounding, or, in parts, near the seams."""
+    """None of them changes the image but for rounding, or, in parts, near the seams."""
     image = photo('chelsea', *((72, 90) if mode == 'direct' else (40, 50)))
     expected = Restorer(checkpoints['light'], mode=mode, device='cpu', speed='exact')(image).astype(int)
     folded = Restorer(checkpoints['light'], mode=mode, device='cpu', speed=speed)
@@ -412,7 +412,7 @@ def test_parts_of_a_huge_picture_fit_into_the_memory(restorers: dict[str, Restor
 
 
 def test_rows_come_before_the_picture_is_done(restorers: dict[str, Restorer]) -> None:
-    """A huge picture: what is held is a row of tiles, not the picture."""
+    """A huge image: what is held is a row of tiles, not the image."""
     restorer = restorers['light']
     restorer.mode = 'tiles'
     calls = []

@@ -90,7 +90,7 @@ def restorer() -> Restorer:
 
 
 def test_three_seconds_with_sound(tmp_path: Path, restorer: Restorer) -> None:
-    """Length, rate and sound are the same, and each frame is what its picture alone would become."""
+    """Length, rate and sound are the same, and each frame is what its image alone would become."""
     source, target = make_clip(tmp_path / 'in.mp4', frames=30), tmp_path / 'out.mp4'
     done: list[int] = []
     clip = restore_video(restorer, source, target, crf=1, done=done.append)
@@ -212,7 +212,7 @@ def test_colours_are_those_of_the_source_s_matrix(matrix: int, tmp_path: Path, r
 
 
 def test_command(tmp_path: Path, restore: Callable[..., int], capsys: Any) -> None:
-    """A folder of videos and pictures: a cut and a broken one are named, the rest is done, and the run goes on."""
+    """A folder of videos and images: a cut and a broken one are named, the rest is done, and the run goes on."""
     folder, out = tmp_path / 'in', tmp_path / 'out'
     (folder / 'more').mkdir(parents=True)
     make_clip(folder / 'a.mp4')
@@ -250,8 +250,8 @@ def test_nothing_is_half_written(
 REFUSED: list[tuple[tuple[str, ...], str]] = [
     (('in.mp4', 'out.png'), "The result of a video ends in one of .mp4, .mov, .mkv, .webm, not in '.png'"),
     (('in.mp4', 'out.mp4', '--crf', '99'), 'is 0 to 51, lower is better, but is 99'),
-    (('in.mp4', 'out.mp4', '--compare'), 'are for pictures, but'),
-    (('in.mp4', 'out.mp4', '--report'), 'are for pictures, but'),
+    (('in.mp4', 'out.mp4', '--compare'), 'are for images, but'),
+    (('in.mp4', 'out.mp4', '--report'), 'are for images, but'),
     (('in.png', 'out.png', '--crf', '20'), 'crf is the quality of videos, but there are none'),
 ]  # fmt: skip
 

@@ -107,7 +107,7 @@ def test_vgg_loss_names_a_layer_that_is_not_there(vgg11: str) -> None:
         VGGFeatureLoss({'0': 1.0, '99': 1.0}, vgg_type='vgg11', weights=vgg11)
 
 
-# Made once with stlpips-pytorch 0.0.2's own LPIPS(net, variant='shift_tolerant') on these pictures.
+# Made once with stlpips-pytorch 0.0.2's own LPIPS(net, variant='shift_tolerant') on these images.
 REFERENCE = {
     'alex': [0.03751702234148979, 0.5546238422393799, 0.041362687945365906],
     'vgg': [0.021964743733406067, 0.6293002367019653, 0.0659385621547699],

@@ -87,7 +87,7 @@ def photographs(size: int = 96) -> Images:
 
 
 def measured(config: dict, gt: torch.Tensor, pred: torch.Tensor, **more: torch.Tensor) -> dict[str, float]:
-    """What a test reports for RGB pictures that went through MMagic's preprocessor, as a restorer's test step does."""
+    """What a test reports for RGB images that went through MMagic's preprocessor, as a restorer's test step does."""
     preprocessor = MODELS.build(dict(type='DataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3))
     meta = dict(img_channel_order='rgb', gt_channel_order='rgb')
     batch = preprocessor(dict(inputs=[pred], data_samples=[DataSample(gt_img=gt, metainfo=meta)]), False)
@@ -254,7 +254,7 @@ def test_consistency_is_the_psnr_of_the_shrunk_prediction() -> None:
     error = np.mean((shrink(pred) - lq.permute(1, 2, 0).numpy()) ** 2)
     found = measured(dict(type='LRConsistency', prefix='p'), gt, pred, input=lq)
     assert found == {'p/LR-PSNR': pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)}
-    # The truth is as consistent as 8 bits allow: an error of 1/12.
+    # The ground truth is as consistent as 8 bits allow: an error of 1/12.
     assert measured(dict(type='LRConsistency'), gt, gt, input=lq)['LR-PSNR'] == pytest.approx(58.92, abs=0.4)
     with pytest.raises(ValueError, match='the input has 1'):
         measured(dict(type='LRConsistency'), gt, pred, input=lq[:1])
@@ -275,7 +275,7 @@ def test_niqe_equals_other_implementations() -> None:
     assert gray == pytest.approx(PYIQA['yiq'], rel=2e-3)
     cropped = measured(dict(type='NIQEMetric', crop_border=6), picture, picture)['NIQE']
     assert cropped == measured(dict(type='NIQEMetric'), picture, picture[:, 6:-6, 6:-6])['NIQE']
-    # No truth is needed, and another key can be asked for.
+    # No ground truth is needed, and another key can be asked for.
     metric = METRICS.build(dict(type='NIQEMetric', pred_key='bicubic_img', channel_order='rgb'))
     metric.process(None, [dict(output=dict(bicubic_img=picture))])
     assert metric.compute_metrics(metric.results)['NIQE'] == pytest.approx(found['p/NIQE'], rel=1e-6)
@@ -315,7 +315,7 @@ def test_frechet_distance_in_closed_form() -> None:
     x, y = x @ x.T, y @ y.T
     expected = np.sum((mean_a - mean_b) ** 2) + np.trace(x + y - 2 * scipy.linalg.sqrtm(x @ y).real)
     assert frechet_distance(mean_a, x, mean_b, y) == pytest.approx(expected)
-    thin = np.outer(a, a)  # of rank one, as from fewer pictures than features
+    thin = np.outer(a, a)  # of rank one, as from fewer images than features
     assert frechet_distance(mean_a, thin, mean_a, thin) == pytest.approx(0, abs=1e-6)
 
 
@@ -343,7 +343,7 @@ def test_fid_and_kid_of_a_test(files: dict[str, Path], tmp_path: Path) -> None:
         real, fake = (network(side).double().numpy() for side in resized)
     weights = str(files['inception'])
     samples = [dict(gt_img=a, output=dict(pred_img=b)) for a, b in pairs]
-    # Tr sqrt(A B) of covariances of few pictures: the nuclear norm of X Y^T.
+    # Tr sqrt(A B) of covariances of few images: the nuclear norm of X Y^T.
     x, y = ((each - each.mean(0)) / 2**0.5 for each in (fake, real))
     trace = (x**2).sum() + (y**2).sum() - 2 * np.linalg.norm(x @ y.T, 'nuc')
     expected = dict(
@@ -435,7 +435,7 @@ def work(config: Config) -> None:
 
 
 def test_two_processes_report_what_one_does(files: dict[str, Path], tiny_data: Path, tmp_path: Path) -> None:
-    """On three pictures, which two processes cannot share evenly."""
+    """On three images, which two processes cannot share evenly."""
     config = Config.fromfile(CONFIGS / 'lightglean_twemoji_4x.py')
     config.test_dataloader.update(num_workers=0, persistent_workers=False)
     config.test_dataloader.dataset.update(data_root=str(tiny_data), indices=3)
@@ -452,7 +452,7 @@ def test_two_processes_report_what_one_does(files: dict[str, Path], tiny_data: P
         config.pop(key, None)
     forked(work, config, cwd=tmp_path, processes=2)
     one = reported(config, 'one')
-    # Each picture counts once, and both processes know the mean.
+    # Each image counts once, and both processes know the mean.
     two = [json.loads((tmp_path / f'{rank}.json').read_text()) for rank in (0, 1)]
     assert {*one} == {'LPIPS-alex', 'ID', 'lr/LR-PSNR'}
     assert one == pytest.approx(two[0], rel=1e-5) and two[0] == two[1]

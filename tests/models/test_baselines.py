@@ -76,7 +76,7 @@ def test_any_power_of_two_and_any_size(kind: str, scale: int) -> None:
     lq = torch.randn(2, 3, 6, 9)
     with torch.no_grad():
         assert network(lq).shape == (2, 3, 6 * scale, 9 * scale)
-        # A doubling repeats pixels or shuffles them: a flat picture stays flat away from its border.
+        # A doubling repeats pixels or shuffles them: a flat image stays flat away from its border.
         if kind == 'ESRGANPlus':
             inner = network(torch.full((1, 3, 40, 40), 0.3))[..., 18 * scale : 22 * scale, 18 * scale : 22 * scale]
             assert float(inner.std(dim=(2, 3)).max()) < 1e-5
@@ -187,7 +187,7 @@ def train(tiny_config: Any, tmp_path: Path) -> Any:
 
 
 def test_the_second_of_two_steps_is_the_same_after_a_resume(train: Any, tmp_path: Path) -> None:
-    """The config runs from picture to checkpoint and on."""
+    """The config runs from image to checkpoint and on."""
     expected = train('esrganplus_twemoji_4x', 'once', 2).state_dict()
     result = train('esrganplus_twemoji_4x', 'again', 2, resume_from=tmp_path / 'once' / 'iter_1.pth').state_dict()
     assert not (tmp_path / 'again' / 'iter_1.pth').exists(), 'it did not start anew'

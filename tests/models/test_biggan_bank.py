@@ -360,7 +360,7 @@ def restorer(**options: Any) -> GLEANRestorer:
 
 
 def labelled(n: int = 2) -> dict[str, Any]:
-    """A batch with the class of each picture, as a conditional data set packs it."""
+    """A batch with the class of each image, as a conditional data set packs it."""
     data = batch(n, 8, 16)
     for index, sample in enumerate(data['data_samples']):
         sample.set_gt_label(index + 1)

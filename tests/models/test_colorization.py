@@ -168,7 +168,7 @@ def restorer(bank: str, light: bool = False, **options: Any) -> nn.Module:
 
 
 def batch(n: int = 4, order: str = 'rgb') -> dict[str, Any]:
-    """As a loader gives it: pictures whose colour follows from their lightness, in this order of channels."""
+    """As a loader gives it: images whose colour follows from their lightness, in this order of channels."""
     generator = torch.Generator().manual_seed(0)
     lightness = torch.rand(n, 1, 16, 16, generator=generator) * 1.2 - 0.6
     pictures = ((tint(lightness, (40, 30)) + 1) * 127.5).round()
@@ -225,7 +225,7 @@ def test_bfloat16_trains() -> None:
     assert losses[-1] < 0.6 * losses[0], losses
 
 
-# ---- pictures
+# ---- images
 
 
 def test_lightness_of_colour_and_gray_pictures() -> None:
@@ -249,7 +249,7 @@ def test_lightness_of_colour_and_gray_pictures() -> None:
 
 @pytest.mark.parametrize('order', ['rgb', 'bgr'])
 def test_pictures_have_the_right_colours_and_the_input_is_shown_gray(order: str) -> None:
-    """Red stays red: in training all is RGB; tested, all is BGR, as MMagic's metrics and the picture hook expect."""
+    """Red stays red: in training all is RGB; tested, all is BGR, as MMagic's metrics and the image hook expect."""
     model = restorer('BigGAN', test_cfg=dict(constant_ab=dict(gray=(0, 0), red=(40, 30)))).eval()
     prepared = model.data_preprocessor(batch(order=order), True)
     assert prepared['inputs'].shape == (4, 1, 16, 16) and prepared['inputs'].abs().max() <= 0.6 + 1e-6
@@ -306,7 +306,7 @@ def test_mean_colour_is_that_of_the_training_pictures() -> None:
 
 
 def scaled_down(name: str, root: Path, work_dir: Path) -> Config:
-    """The config on small networks and pictures of 32 px; tested as the README says for photographs."""
+    """The config on small networks and images of 32 px; tested as the README says for photographs."""
     config = Config.fromfile(CONFIGS / f'{name}.py')
     model = config.model
     model.generator.in_size = model.generator.bank.out_size = model.discriminator.in_size = 32
@@ -359,7 +359,7 @@ def test_config_trains_and_colours_real_photographs(name: str, photographs: Path
     metrics = {f'{prefix}{metric}' for prefix in baselines for metric in ('PSNR', 'SSIM')}
     assert {name for name in hook.values if not name.endswith('-exact')} == metrics  # gray may be
     assert_coloured(photographs, tmp_path / 'work')
-    # input | mean colour, where the config has one | prediction | truth
+    # input | mean colour, where the config has one | prediction | ground truth
     columns = 4 if 'mean/' in baselines else 3
     assert np.asarray(Image.open(tmp_path / 'work' / 'comparison.png')).shape == (2 * 32, columns * 32, 3)
 

@@ -136,7 +136,7 @@ def test_options_of_the_parts() -> None:
     assert isinstance(learned.codes, LearnedCodes)
     assert learned(torch.randn(2, 3, 8, 8)).shape == (2, 3, 32, 32)
     assert learned(torch.randn(2, 3, 8, 8)).shape == (2, 3, 32, 32)
-    with pytest.raises(ValueError, match='nothing of the picture reaches'):
+    with pytest.raises(ValueError, match='nothing of the image reaches'):
         glean(codes=dict(type='LearnedCodes'), fuse=False)
     gray = GLEAN(
         8, StyleGAN2Bank(16, style_channels=8, channels=SMALL),

@@ -314,7 +314,7 @@ def test_lightglean_is_bound_to_its_size() -> None:
     assert not model.any_size
     with pytest.raises(ValueError, match='bound to inputs of 16x16.* or normalises over it'):
         model.forward_any(torch.randn(1, 3, 16, 16))
-    # One pixel in a corner changes the picture everywhere.
+    # One pixel in a corner changes the image everywhere.
     x = torch.randn(1, 3, 16, 16)
     other = x.clone()
     other[..., 0, 0] += 1000
@@ -322,7 +322,7 @@ def test_lightglean_is_bound_to_its_size() -> None:
 
 
 def step(model: torch.nn.Module, suffix: str = '') -> dict:
-    """One training step; every parameter must move but those that only smaller pictures of a growing network use."""
+    """One training step; every parameter must move but those that only smaller images of a growing network use."""
     unused = ('generator.to_rgbs.0.', 'discriminator.from_rgb.1.')
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     optimizers = OptimWrapperDict(

@@ -132,7 +132,7 @@ def test_one_code_for_all_pictures_is_each_picture_s_code() -> None:
 
 @pytest.mark.parametrize(('size', 'corner'), [((64, 40), (0, 0)), ((16, 32), (24, 8)), ((32, 32), (56, 40))])
 def test_noise_beyond_the_bank_s_size_is_repeated(size: tuple[int, int], corner: tuple[int, int]) -> None:
-    """Of a picture larger than the bank's, or of its part, at every resolution."""
+    """Of an image larger than the bank's, or of its part, at every resolution."""
     bank = StyleGAN2Bank(32, style_channels=8, num_mlps=2, channels=SMALL)
     got = bank.continued_noises(size, corner)
     assert {res: len(noises) for res, noises in got.items()} == {4: 1, 8: 2, 16: 2, 32: 2}

@@ -1,4 +1,4 @@
-"""tools/prepare_data.py: every data set in its real layout, broken pictures in it, killed and started again."""
+"""tools/prepare_data.py: every data set in its real layout, broken images in it, killed and started again."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_layout(name: str, make: Callable[[Path], None], expected: list[str], tm
     assert [item.name for item in items] == expected
     if name.startswith('imagenet'):
         assert all(WNIDS[item.label] == item.name.split('/')[0] for item in items)
-    if name == 'celeba-hq':  # the order of the pictures, whatever they are numbered from
+    if name == 'celeba-hq':  # the order of the images, whatever they are numbered from
         from glean_plus.prepare.decode import read
 
         expected_means = [photo(64, 64, seed).mean() for seed in (0, 1, 2, 10)]
@@ -100,7 +100,7 @@ def test_every_set_has_a_layout_here_and_the_folders_of_its_configs() -> None:
             assert made[root].gt == '' and made[root].size is None
 
 
-# ---- what becomes of a picture
+# ---- what becomes of an image
 
 
 def test_pictures_are_cut_resized_and_shrunk_by_the_right_kernel(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_names() -> None:
 
 @pytest.fixture
 def faulty(tmp_path: Path) -> Path:
-    """Two good pictures and one of each fault."""
+    """Two good images and one of each fault."""
     root = tmp_path / 'source'
     put(root / 'good1.jpg', photo(70, 70))
     put(root / 'sub' / 'good2.jpg', photo(64, 100, 1))
@@ -331,7 +331,7 @@ def test_a_wrong_place_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture)
     cat(source)
     for name, where, out, message in (
         ('cat', tmp_path / 'nowhere', tmp_path / 'out', 'is no folder'),
-        ('ffhq', source, tmp_path / 'out', 'No pictures of ffhq'),
+        ('ffhq', source, tmp_path / 'out', 'No images of ffhq'),
         ('imagenet', source, tmp_path / 'out', 'has none of the folders train, '),
         ('lsun-cat', source, tmp_path / 'out', 'no data.mdb in'),
         ('cat', source, source / 'out', 'lie in each other'),

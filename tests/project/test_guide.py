@@ -1,4 +1,4 @@
-"""Every command of the guide, in its order, on a few small pictures."""
+"""Every command of the guide, in its order, on a few small images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GUIDE = (CONFIGS / 'GUIDE.md').read_text()
 COMMANDS = [line.strip() for line in re.findall(r'^    (?:mim|glean-plus) .*$', GUIDE, re.MULTILINE)]
 LAST = re.compile(r'iter_\d+')
 
-# What makes a config small: 8 -> 32 px, two iterations of four pictures, no download, no processes.
+# What makes a config small: 8 -> 32 px, two iterations of four images, no download, no processes.
 QUICK = [
     'train_cfg.max_iters=2', 'train_dataloader.batch_size=4', 'train_dataloader.num_workers=0',
     'train_dataloader.persistent_workers=False', 'default_hooks.checkpoint.interval=2',

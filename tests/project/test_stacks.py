@@ -102,7 +102,8 @@ def test_public_ci_runs_targets_that_there_are() -> None:
 
 
 KINDS = [DeprecationWarning, PendingDeprecationWarning, FutureWarning, UserWarning]
-OURS = ['glean_plus', 'glean_plus.models.glean', 'tools_train', '__main__', *(p.stem for p in ROOT.glob('tests/**/*.py'))]
+TESTS = [path.stem for path in ROOT.glob('tests/**/*.py')]
+OURS = ['glean_plus', 'glean_plus.models.glean', 'tools_train', '__main__', *TESTS]
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -1,4 +1,4 @@
-"""Pre-training of a bank on few pictures."""
+"""Pre-training of a bank on few images."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_biggan_steps_in_bfloat16_with_the_data_s_classes() -> None:
         log = model.train().train_step(labelled([0, 2, 2, 1]), optimizers)
         assert {'loss_disc_fake', 'loss_disc_real', 'loss_gen'} <= set(log)
         assert all(torch.isfinite(torch.as_tensor(value)).all() for value in log.values())
-    # Made, judged as generated, as real and for the generator's step, all with the classes of the real pictures.
+    # Made, judged as generated, as real and for the generator's step, all with the classes of the real images.
     assert seen == [[0, 2, 2, 1]] * 8 and set(scores) == {(4, 1)}
     assert dtypes == {torch.bfloat16} and all(p.dtype == torch.float32 for p in model.parameters())
     state = model.state_dict()

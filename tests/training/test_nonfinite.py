@@ -35,7 +35,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Poison(Hook):
-    """NaN in the pictures of some iterations, as of a broken file."""
+    """NaN in the images of some iterations, as of a broken file."""
 
     priority = 'HIGHEST'
 
@@ -180,7 +180,7 @@ def test_the_scaler_s_own_skips_are_not_counted() -> None:
         return guard.skipped, not torch.equal(layer.weight, before), wrapper.loss_scaler.get_scale()
 
     assert step(1024.0, 1.0) == (False, True, 1024.0)
-    assert step(2.0**120, 1e4) == (False, False, 2.0**119)  # an overflow of the scale alone: the scaler's to mend
+    assert step(2.0**120, 1e4) == (False, False, 2.0**119)  # an overflow of the scale alone: the scaler's to fix
     assert step(1024.0, math.nan) == (True, False, 512.0)  # the loss itself
     layer = nn.Linear(2, 1, bias=False)
     wrapper = Scaled(1.0, optimizer=torch.optim.SGD(layer.parameters(), lr=0.1))

@@ -1,4 +1,4 @@
-"""The pictures that a test writes."""
+"""The images that a test writes."""
 
 from __future__ import annotations
 

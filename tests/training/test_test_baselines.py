@@ -1,4 +1,4 @@
-"""What a test compares with, against SciPy, the data tools and known pictures."""
+"""What a test compares with, against SciPy, the data tools and known images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def photographs() -> torch.Tensor:
 
 
 def by(expected: np.ndarray, scale: int = 2) -> torch.Tensor:
-    """Filtered pictures, enlarged by MATLAB's bicubic as the data tools do."""
+    """Filtered images, enlarged by MATLAB's bicubic as the data tools do."""
     levels = torch.from_numpy((expected + 1) * 127.5).float()
     return torch.stack([matlab_bicubic(image, scale) for image in levels]) / 127.5 - 1
 

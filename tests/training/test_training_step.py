@@ -300,7 +300,7 @@ def test_bicubic_row_is_in_the_prediction() -> None:
     model = restorer(test_cfg=dict(bicubic=True)).eval()
     sample = model.test_step(small(2))[0]
     assert sample.output.bicubic_img.shape == sample.output.pred_img.shape == (3, 16, 16)
-    # Each phase of an enlarged picture has the mean of the picture, but for the border.
+    # Each phase of an enlarged image has the mean of the image, but for the border.
     assert float(sample.output.bicubic_img.mean()) == pytest.approx(float(sample.input.float().mean()), rel=0.05)
     assert 'bicubic_img' not in restorer().eval().test_step(small(1))[0].output
 

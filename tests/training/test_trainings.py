@@ -39,7 +39,7 @@ def train(config: Config, name: str) -> Runner:
 def test_ten_and_ten_more_are_twenty(name: str, as_shipped: bool, tiny_config: Any, tmp_path: Path) -> None:
     """Weights, average, optimisers, schedulers and step counter: bit for bit the same after a resume.
 
-    As shipped, in bfloat16, and with a process that loads the pictures.
+    As shipped, in bfloat16, and with a process that loads the images.
     """
     options = {'default_hooks.checkpoint.interval': 10, 'train_dataloader.batch_size': 2}
     if as_shipped:
@@ -232,7 +232,7 @@ def test_mim_trains_resumes_and_tests_from_an_empty_folder(empty: Path, monkeypa
     assert len(predictions) == 4 and np.asarray(Image.open(predictions[0])).shape == (64, 64, 3)
     rows = np.asarray(Image.open(empty / 't' / 'comparison.png'))
     assert rows.shape == (4 * 64, 4 * 64, 3)
-    # The truth, in its own colours.
+    # The ground truth, in its own colours.
     first = (empty / 'data' / 'twemoji' / 'meta_info_Twemoji_people_test.txt').read_text().split()[0]
     truth = np.asarray(Image.open(empty / 'data' / 'twemoji' / 'GT' / first))
     assert (rows[:64, -64:] == truth).all() and (truth[..., 0] != truth[..., 2]).any()

@@ -1,4 +1,4 @@
-"""Published formats: each stored file gives the picture that its own project made of it, or is refused."""
+"""Published formats: each stored file gives the image that its own project made of it, or is refused."""
 
 from __future__ import annotations
 

@@ -272,9 +272,9 @@ def test_a_picture_begins_no_program(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(EPS)).format == 'EPS'
     path = tmp_path / 'x.png'
     path.write_bytes(EPS)
-    with pytest.raises(RestoreError, match='no picture in a known format'):
+    with pytest.raises(RestoreError, match='no image in a known format'):
         read(path)
-    with pytest.raises(PictureError, match='no picture in a known format'):
+    with pytest.raises(PictureError, match='no image in a known format'):
         decode(EPS)
 
 

@@ -1,4 +1,4 @@
-"""The pictures to inspect with: of a config's data sets, or of a folder, through the config's pipeline either way."""
+"""The images to inspect with: of a config's data sets, or of a folder, through the config's pipeline either way."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Source:
 
     Attributes:
         sets: MMagic's data sets.
-        names: Of each picture, unique.
+        names: Of each image, unique.
     """
 
     sets: Sequence[Any]
@@ -37,7 +37,7 @@ class Source:
         return len(self.names)
 
     def batch(self, index: int) -> Mapping[str, Any]:
-        """One picture as a loader gives it, a batch of its own.
+        """One image as a loader gives it, a batch of its own.
 
         Raises:
             InspectionError: If it cannot be loaded.
@@ -56,17 +56,17 @@ class Source:
         """The given indices, or ``number`` of all, evenly spread; 0 means all.
 
         Raises:
-            InspectionError: If there is no such picture, or an index comes twice.
+            InspectionError: If there is no such image, or an index comes twice.
         """
         if indices is None:
             if number < 0:
-                raise InspectionError(f'The number of pictures must be positive, or 0 for all, but is {number}.')
+                raise InspectionError(f'The number of images must be positive, or 0 for all, but is {number}.')
             count = min(number or len(self), len(self))
             return [place * len(self) // count for place in range(count)]
         if outside := [index for index in indices if not 0 <= index < len(self)]:
-            raise InspectionError(f'There are pictures 0 to {len(self) - 1}, but {outside} are asked for.')
+            raise InspectionError(f'There are images 0 to {len(self) - 1}, but {outside} are asked for.')
         if len({*indices}) < len(indices):
-            raise InspectionError(f'Each picture can be asked for once, but the indices are {list(indices)}.')
+            raise InspectionError(f'Each image can be asked for once, but the indices are {list(indices)}.')
         return list(indices)
 
 
@@ -103,12 +103,12 @@ def config_source(config: Mapping[str, Any], which: str = 'test') -> Source:
         except (OSError, KeyError, DataError) as error:
             raise InspectionError(
                 f'The data of {which}_dataloader cannot be read ({error}): prepare them, set their data_root, or give '
-                'a folder of pictures.'
+                'a folder of images.'
             ) from error
     paths = [dataset.get_data_info(index) for dataset in sets for index in range(len(dataset))]
     names = [Path(str(info.get('key') or info.get('img_path') or index)).stem for index, info in enumerate(paths)]
     if not names:
-        raise InspectionError(f'There are no pictures in the data of {which}_dataloader.')
+        raise InspectionError(f'There are no images in the data of {which}_dataloader.')
     return Source(sets, _unique(names))
 
 
@@ -120,28 +120,29 @@ def folder_source(
     indices: Sequence[int] | None = None,
     number: int = 0,
 ) -> Source:
-    """Pictures of a folder, of any size, as if they were the config's data.
+    """Images of a folder, of any size, as if they were the config's data.
 
-    What the config's first data set reads is made of them. Truths are their middle squares at the model's output size.
-    Inputs are MATLAB-bicubic twins, where the set has files of them beside the truths, or, where it has nothing but
-    inputs, the pictures as they are. The rest is the set's own pipeline, a degradation or a conversion to lightness
-    included; what is drawn by the index of a picture is drawn by its place among those that are taken.
+    What the config's first data set reads is made of them. Ground truths are their middle squares at the model's output
+    size. Inputs are their MATLAB-bicubic counterparts, where the set has files of them beside the ground truths, or,
+    where it has nothing but inputs, the images as they are. The rest is the set's own pipeline, a degradation or a
+    conversion to lightness included; what is drawn by the index of an image is drawn by its place among those that
+    are taken.
 
     Args:
         config: The config.
-        folder: Pictures, in folders of any depth.
+        folder: Images, in folders of any depth.
         scratch: Folder for files, which the data set reads later.
         which: Whose pipeline.
-        indices, number: Which of the pictures to take, as for :meth:`Source.choose`.
+        indices, number: Which of the images to take, as for :meth:`Source.choose`.
 
     Raises:
-        InspectionError: If there are no pictures, one cannot be read, or the data set does not read files so.
+        InspectionError: If there are no images, one cannot be read, or the data set does not read files so.
     """
     if not folder.is_dir():
         raise InspectionError(f'There is no folder {folder}.')
     paths, _ = pictures_below(folder)
     if not paths:
-        raise InspectionError(f'There are no pictures in {folder}.')
+        raise InspectionError(f'There are no images in {folder}.')
     names = _unique([Path(path).stem for path in paths])
     chosen = Source((), names).choose(indices, number)
     paths, names = ([each[index] for index in chosen] for each in (paths, names))
@@ -154,13 +155,13 @@ def folder_source(
         )
     generator = config['model']['generator']
     if generator.get('given_class'):
-        raise InspectionError("The model is given classes, which a folder's pictures lack: leave the folder out.")
+        raise InspectionError("The model is given classes, which a folder's images lack: leave the folder out.")
     if 'bank' not in generator:
         raise InspectionError(f'A {generator.get("type")} has no bank: there is nothing to inspect.')
     in_size, out_size = generator['in_size'], generator['bank']['out_size']
     scale = out_size // in_size
     if prefixes == {'img', 'gt'} and (in_size * scale != out_size or bad_scales(out_size, [scale])):
-        raise InspectionError(f'Inputs of {in_size} px cannot be made of truths of {out_size} px.')
+        raise InspectionError(f'Inputs of {in_size} px cannot be made of ground truths of {out_size} px.')
     for prefix in prefixes:
         (scratch / prefix).mkdir(parents=True, exist_ok=True)
     for index, path in enumerate(paths):

@@ -25,12 +25,12 @@ FUSION_OFF = ('bypass', 'zeros')
 
 @dataclass(frozen=True)
 class View:
-    """A batch of pictures, encoded once for all switches.
+    """A batch of images, encoded once for all switches.
 
     Attributes:
         lq: (N, C, in_size, in_size).
         features: The encoder's.
-        codes: Of these pictures.
+        codes: Of these images.
         next_codes: Of others, for the switch that exchanges them.
         seed: Of the noise maps.
     """
@@ -47,12 +47,12 @@ class Inspector:
 
     Args:
         model: In evaluation mode.
-        own_picture: The model's bank, pre-trained, with the layers that draw its own picture, on the model's device; or
+        own_picture: The model's bank, pre-trained, with the layers that draw its own image, on the model's device; or
             why there is none.
         mean_codes: The mean of all pictures' codes, (1, code_dims[k]) each; None if that switch is not run.
-        count: How many pictures there are.
+        count: How many images there are.
         fusion_off: One of ``FUSION_OFF``.
-        bgr: The bank's own picture has its channels in the other order than the model's.
+        bgr: The bank's own image has its channels in the other order than the model's.
 
     Raises:
         ValueError: On another ``fusion_off``.
@@ -83,7 +83,7 @@ class Inspector:
 
     @torch.no_grad()
     def pictures(self, view: View) -> dict[str, Tensor]:
-        """The picture (N, C, out_size, out_size), about -1 to 1, of each switch that applies, by its key.
+        """The image (N, C, out_size, out_size), about -1 to 1, of each switch that applies, by its key.
 
         Each walk through the bank is taken once, and its features are kept no longer than they are used.
         """
@@ -100,7 +100,7 @@ class Inspector:
         return {switch.key: pictures[switch.key] for switch in self.switches if switch.applies}
 
     def codes(self, view: View, walk: Walk) -> Codes:
-        """The codes of a walk; where the picture has none, as a bank without the layer needs none, there is none."""
+        """The codes of a walk; where the image has none, as a bank without the layer needs none, there is none."""
         if walk.codes not in (NEXT, MEAN, BANK):
             return view.codes
         others = view.next_codes if walk.codes == NEXT else self._codes[walk.codes]
@@ -120,7 +120,7 @@ class Inspector:
         return self.model.retrieve(features, list(codes), fused=fused, noises=noises, wanted=everywhere)
 
     def _read(self, view: View, switch: Switch, codes: Codes, bank_features: Mapping[int, Tensor]) -> Tensor:
-        """The decoder's picture, or the bank's own."""
+        """The decoder's image, or the bank's own."""
         if switch.decoder:
             to = self.model.out_size if switch.bank_to is None else switch.bank_to
             given = {res: g if res <= to else torch.zeros_like(g) for res, g in bank_features.items()}

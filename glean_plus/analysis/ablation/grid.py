@@ -1,4 +1,4 @@
-"""One picture with every switch, as a labelled grid."""
+"""One image with every switch, as a labelled grid."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-LEAST_SIDE = 128     # a smaller picture is enlarged, by repeating pixels, so that its label has room
+LEAST_SIDE = 128     # a smaller image is enlarged, by repeating pixels, so that its label has room
 GAP, LINE, LABEL_LINES = 8, 14, 3
 COLUMNS = 6
 INK, PAPER, FAINT = (20, 20, 20), (255, 255, 255), (226, 226, 226)
@@ -16,11 +16,11 @@ INK, PAPER, FAINT = (20, 20, 20), (255, 255, 255), (226, 226, 226)
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture of the grid.
+    """An image of the grid.
 
     Attributes:
         label: What it is.
-        picture: (H, W, 3) uint8 RGB; None where a switch does not apply.
+        image: (H, W, 3) uint8 RGB; None where a switch does not apply.
         numbers: Such as ``22.28 dB | 0.257``.
     """
 
@@ -38,7 +38,7 @@ class Group:
 
 
 def side_of(out_size: int) -> int:
-    """Side of a tile's picture in the grid."""
+    """Side of a tile's image in the grid."""
     return out_size * -(-LEAST_SIDE // out_size)
 
 

@@ -1,4 +1,4 @@
-"""A config and a checkpoint -> the network that a test uses, and what draws its bank's own picture."""
+"""A config and a checkpoint -> the network that a test uses, and what draws its bank's own image."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def load_restorer(model: Mapping[str, Any], checkpoint: str, device: str | torch
 
 
 def own_picture_bank(generator: Mapping[str, Any], device: str | torch.device = 'cpu') -> LatentBank | str:
-    """The bank as :func:`pretrained_bank` gives it, with the layers that draw its own picture."""
+    """The bank as :func:`pretrained_bank` gives it, with the layers that draw its own image."""
     return pretrained_bank(generator, device, rgb=True)

@@ -13,7 +13,7 @@ from PIL import Image
 from glean_plus.analysis.ablation.grid import Group
 from glean_plus.analysis.ablation.switches import GROUPS, Switch
 
-# Larger pictures are shrunk to this side and kept as JPEG, so that the page stays light.
+# Larger images are shrunk to this side and kept as JPEG, so that the page stays light.
 SIDE = 512
 
 STYLE = """
@@ -75,7 +75,7 @@ def _notes(switches: Sequence[Switch]) -> str:
 
 
 def picture_section(name: str, groups: Sequence[Group]) -> str:
-    """A picture with every switch."""
+    """An image with every switch."""
     parts = [f'<section><h2>{escape(name)}</h2>']
     for group in groups:
         parts.append(f'<h3>{escape(group.title)}</h3><div class="tiles">')

@@ -1,4 +1,4 @@
-"""Config, checkpoint and pictures in; a page, grids and numbers out."""
+"""Config, checkpoint and images in; a page, grids and numbers out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Settings:
         fusion_off: What stands where an encoder feature is not fused, see :class:`Inspector`.
         distance: A key of ``DISTANCES``.
         seed: Of the noise maps; each picture's follow from it and from its index.
-        shown: How many pictures are shown, the first of those that are measured.
+        shown: How many images are shown, the first of those that are measured.
         bgr: The bank draws BGR, the model RGB; None asks the catalogue.
         device: Where to run.
     """
@@ -58,7 +58,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture as the restorer takes it.
+    """An image as the restorer takes it.
 
     Attributes:
         lq: (1, C, in_size, in_size).
@@ -109,7 +109,7 @@ class Inspection:
             self.bgr = not isinstance(bank, str) and draws_bgr(bank.pretrained['checkpoint'])
 
     def sample(self, source: Source, index: int) -> Sample:
-        """A picture through the restorer's preprocessor.
+        """An image through the restorer's preprocessor.
 
         Raises:
             InspectionError: If the model does not take it.
@@ -127,13 +127,13 @@ class Inspection:
         return Sample(lq, labels[0] if labels else None, data['data_samples'])
 
     def run(self, source: Source, indices: Sequence[int], out: Path, about: Mapping[str, str]) -> Table:
-        """Inspect the pictures and write everything below ``out``, with progress bars.
+        """Inspect the images and write everything below ``out``, with progress bars.
 
         Args:
-            source: The pictures.
+            source: The images.
             indices: Which of them.
             out: Folder; what an earlier run has written there is replaced.
-            about: What the page says of config, checkpoint and pictures.
+            about: What the page says of config, checkpoint and images.
         """
         settings = self.settings
         exchanged = any(
@@ -166,7 +166,7 @@ class Inspection:
 
     @torch.no_grad()
     def _codes(self, source: Source, indices: Sequence[int]) -> Iterator[Codes]:
-        """Of each picture; they are exchanged and averaged, so that all are needed before the first is run."""
+        """Of each image; they are exchanged and averaged, so that all are needed before the first is run."""
         for index in tqdm(indices, desc='codes', unit='picture'):
             sample = self.sample(source, index)
             yield self.model.encode(sample.lq, sample.label)[1]
@@ -208,8 +208,8 @@ class Inspection:
             'version': __version__,
         }  # fmt: skip
         explanation = (
-            'Means over the pictures. A delta is the switch less the model with everything on, ± its standard error '
-            'over the same pictures; of a perceptual distance, more is worse. The change is the mean absolute '
+            'Means over the images. A delta is the switch less the model with everything on, ± its standard error '
+            'over the same images; of a perceptual distance, more is worse. The change is the mean absolute '
             "difference from the model's output, in levels of 255."
         )
         title = f'What each part does: {about.get("config", "")}'

@@ -19,7 +19,7 @@ MODEL = 'model'
 GROUPS = {
     MODEL: 'The model',
     'encoder': 'Encoder features to the bank (Fig. 13)',
-    'own': "Without the decoder: the bank's own picture (Fig. 13, 15)",
+    'own': "Without the decoder: the bank's own image (Fig. 13, 15)",
     'bank': 'Bank features to the decoder (Fig. 14)',
     'codes': 'Codes and noise',
 }
@@ -33,7 +33,7 @@ class Walk(NamedTuple):
     Attributes:
         encoder_to: Highest resolution whose encoder feature enters the bank, 0 for none; None for all.
         codes: ``OWN``, or what takes their place.
-        new_noise: Draw the noise maps anew.
+        new_noise: Draw the noise maps again.
     """
 
     encoder_to: int | None = None
@@ -55,7 +55,7 @@ class Switch:
         walk: How the bank is walked through.
         bank_to: Highest resolution whose bank feature reaches the decoder, 0 for none; None for all. The others are
             zeros.
-        decoder: The picture is the decoder's; otherwise the bank's own.
+        decoder: The image is the decoder's; otherwise the bank's own.
         note: What must be known to read its result.
         reason: Why it does not apply to this model; empty if it does.
     """
@@ -85,8 +85,8 @@ def switches_of(model: GLEAN, own_picture: LatentBank | str, count: int) -> list
 
     Args:
         model: The model.
-        own_picture: What draws the bank's own picture, or why there is nothing.
-        count: How many pictures there are.
+        own_picture: What draws the bank's own image, or why there is nothing.
+        count: How many images there are.
     """
     return [
         Switch(MODEL, MODEL, 'output: all on'),
@@ -122,14 +122,14 @@ def _encoder(model: GLEAN) -> list[Switch]:
 
 
 def _own(model: GLEAN, own_picture: LatentBank | str) -> list[Switch]:
-    note = 'nothing in training makes this a picture: the paper trained a variant without decoder for it'
+    note = 'nothing in training makes this an image: the paper trained a variant without decoder for it'
     if isinstance(own_picture, str):
-        return [Switch('own', 'own', "bank's own picture", reason=own_picture)]
+        return [Switch('own', 'own', "bank's own image", reason=own_picture)]
     if isinstance(model.bank, StyleGAN2Bank) and model.bank.start_res > 4:
-        note += f'; the share of the picture that blocks below {model.bank.start_res} add is not there'
-    whole = Switch('own', 'own', "bank's own picture", decoder=False, note=note)
+        note += f'; the share of the image that blocks below {model.bank.start_res} add is not there'
+    whole = Switch('own', 'own', "bank's own image", decoder=False, note=note)
     parts = [
-        Switch(f'own_{each.key}', 'own', f'own picture, {each.label}', each.walk, decoder=False)
+        Switch(f'own_{each.key}', 'own', f'own image, {each.label}', each.walk, decoder=False)
         for each in _encoder(model) if each.applies
     ]  # fmt: skip
     return [*parts, whole]
@@ -151,7 +151,7 @@ def _codes(model: GLEAN, own_picture: LatentBank | str, count: int) -> list[Swit
     shared = isinstance(model.codes, LearnedCodes) and not model.given_class
     reason = 'the codes are parameters, the same for every picture' if shared else ''
     if not reason and count < 2:
-        reason = 'it needs two pictures or more'
+        reason = 'it needs two images or more'
     bank_reason = own_picture if isinstance(own_picture, str) else ''
     return [
         Switch(f'codes_{key}', 'codes', f'codes: {codes}', Walk(codes=codes), reason=why)

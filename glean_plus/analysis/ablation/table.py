@@ -1,4 +1,4 @@
-"""Numbers of each picture and switch, and what a switch changes on average."""
+"""Numbers of each image and switch, and what a switch changes on average."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DISTANCES = {
 
 
 class Scores:
-    """What a test's metrics say of one picture: PSNR in dB and a learned perceptual distance (lower is better).
+    """What a test's metrics say of one image: PSNR in dB and a learned perceptual distance (lower is better).
 
     Args:
         distance: A key of ``DISTANCES``.
@@ -37,7 +37,7 @@ class Scores:
         self.names = [metric.metric for metric in self._metrics]
 
     def __call__(self, picture: Tensor, truth: Tensor) -> dict[str, float]:
-        """Pictures (C, H, W), 0 to 255, BGR, on the CPU, as in a test."""
+        """Images (C, H, W), 0 to 255, BGR, on the CPU, as in a test."""
         for metric in self._metrics:
             metric.process(None, [dict(output=dict(pred_img=picture), gt_img=truth)])
         return {metric.metric: float(metric.results.pop()[metric.metric]) for metric in self._metrics}
@@ -45,7 +45,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean over pictures, and its standard error (None of a single one)."""
+    """Mean over images, and its standard error (None of a single one)."""
 
     mean: float
     error: float | None
@@ -63,12 +63,12 @@ def mean_of(values: Sequence[float]) -> Mean:
 class Table:
     """All numbers.
 
-    ``change`` is the mean absolute difference from the model's own output, in levels of 255, and needs no truth.
+    ``change`` is the mean absolute difference from the model's own output, in levels of 255, and needs no ground truth.
 
     Attributes:
         switches: All, also those that do not apply.
-        metrics: Names of the metrics that need the truth.
-        rows: Picture -> key of a switch -> metric -> number.
+        metrics: Names of the metrics that need the ground truth.
+        rows: Image -> key of a switch -> metric -> number.
     """
 
     switches: Sequence[Switch]
@@ -88,7 +88,7 @@ class Table:
         return row
 
     def values(self, key: str, metric: str) -> list[float]:
-        """Of each picture that has this number."""
+        """Of each image that has this number."""
         return [row[key][metric] for row in self.rows.values() if metric in row.get(key, {})]
 
     def mean(self, key: str, metric: str) -> Mean | None:
@@ -96,7 +96,7 @@ class Table:
         return mean_of(values) if values else None
 
     def delta(self, key: str, metric: str) -> Mean | None:
-        """Of the same pictures: the switch less the model."""
+        """Of the same images: the switch less the model."""
         pairs = [(row[key][metric], row[MODEL][metric]) for row in self.rows.values() if metric in row.get(key, {})]
         return mean_of([value - own for value, own in pairs]) if pairs else None
 
@@ -138,7 +138,7 @@ class Table:
         return lines
 
     def csv(self) -> str:
-        """A line for each picture and switch."""
+        """A line for each image and switch."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator='\n')
         writer.writerow(['picture', 'switch', *self.metrics, CHANGE])
@@ -155,5 +155,5 @@ def _signed(delta: Mean, digits: int) -> str:
 
 
 def _json(value: float | None) -> float | None:
-    """JSON has no infinity, which is the PSNR of equal pictures."""
+    """JSON has no infinity, which is the PSNR of equal images."""
     return value if value is not None and math.isfinite(value) else None

@@ -47,7 +47,7 @@ class Measured:
     Attributes:
         seconds: Of each pass of a batch.
         peak, held: Bytes beyond the process without it: at most while it runs, and at rest.
-        difference: Largest difference to the pictures of the contender with its weights, as a share of their range, or
+        difference: Largest difference to the images of the contender with its weights, as a share of their range, or
             to a loss of the first step, as a share of it; None where there is none.
         psnr: The same as a PSNR in dB, with that range as the peak.
         macs: Multiply-adds of the batch; None if they are not known.

@@ -16,7 +16,7 @@ from glean_plus.analysis.benchmark.training import build_step
 from glean_plus.registry import MODELS
 from glean_plus.weights.mmagic_glean import from_mmagic
 
-# Of noise and attention, which new weights leave at 0, so that their work would not show in a comparison of pictures.
+# Of noise and attention, which new weights leave at 0, so that their work would not show in a comparison of images.
 NOISE_STRENGTH = 0.1
 
 
@@ -29,7 +29,7 @@ class Contender:
             ``glean`` or ``lightglean``, on a BigGAN-deep.
         speed: As in ``test_cfg``: how the network is run; for ``train`` one of the benchmark's ways of training.
         precision: As in ``test_cfg``.
-        same_as: The contender whose weights it has, so that its pictures can be compared.
+        same_as: The contender whose weights it has, so that its images can be compared.
         task: ``restore``; ``color``, from one channel and at one size (appendix A); ``train``, a step of both networks.
     """
 

@@ -1,4 +1,4 @@
-"""Time and memory over the size of the output, as a picture."""
+"""Time and memory over the size of the output, as an image."""
 
 from __future__ import annotations
 

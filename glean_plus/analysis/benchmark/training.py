@@ -71,7 +71,7 @@ def restorer(in_size: int, out_size: int, train_cfg: Mapping[str, bool]) -> nn.M
 
 
 def build_step(network: str, way: str, in_size: int, out_size: int, device: str) -> Callable[[Tensor], Tensor]:
-    """A function that takes one step on inputs (N, 3, H, W) and truths of noise, and returns its losses."""
+    """A function that takes one step on inputs (N, 3, H, W) and ground truths of noise, and returns its losses."""
     theirs = network == 'mmagic'
     model = mmagic_srgan(in_size, out_size) if theirs else restorer(in_size, out_size, WAYS[way])
     model = model.to(device).train()

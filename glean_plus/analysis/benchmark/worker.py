@@ -1,7 +1,7 @@
 """One contender in a process, ``python -m glean_plus.analysis.benchmark.worker NAME ...``, run on request.
 
 It reads words from standard input and answers each with a line of JSON: ``run`` with seconds, ``picture PATH`` by
-saving its pictures, ``memory`` with bytes. The name ``ceiling`` is a convolution of a size that suits the machine.
+saving its images, ``memory`` with bytes. The name ``ceiling`` is a convolution of a size that suits the machine.
 """
 
 from __future__ import annotations

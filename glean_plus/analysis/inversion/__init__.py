@@ -1,7 +1,7 @@
-"""GAN inversion: a bank is searched for the picture that would give the input (paper section 2; PULSE in its tables).
+"""GAN inversion: a bank is searched for the image that would give the input (paper section 2; PULSE in its tables).
 
-`spaces` has where codes of a bank are searched, `tasks` what makes an input of a picture, `search` the optimisation,
-`restorer` all three of a config, `folder` pictures in, pictures and a report out, `scores` the config's metrics.
+`spaces` has where codes of a bank are searched, `tasks` what makes an input of an image, `search` the optimisation,
+`restorer` all three of a config, `folder` images in, images and a report out, `scores` the config's metrics.
 """
 
 from glean_plus.utils.lazy import exports

@@ -1,4 +1,4 @@
-"""Pictures in; pictures and a report out."""
+"""Images in; images and a report out."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ REPORT = 'report.csv'
 
 @dataclass
 class Report:
-    """How the search of one picture went; a line of ``report.csv``.
+    """How the search of one image went; a line of ``report.csv``.
 
     Attributes:
         file: The input.
         steps: Steps that were done.
         seconds: How long it took.
         objective: What was minimised, at the end.
-        lr_psnr: How well the picture that was found gives the input, in dB; in colorization, its lightness.
+        lr_psnr: How well the image that was found gives the input, in dB; in colorization, its lightness.
         start_lr_psnr: The same of the best random start.
         stopped_by_limit: Whether the time limit ended it.
     """
@@ -53,7 +53,7 @@ def read_picture(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB.
 
     Raises:
-        InversionError: If it is no picture.
+        InversionError: If it is no image.
     """
     try:
         return decode(path.read_bytes())
@@ -62,10 +62,10 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def inputs_in(source: Path, ann_file: Path | None = None) -> dict[str, Path]:
-    """The pictures of a file or folder, by their names, which are relative and without ending.
+    """The images of a file or folder, by their names, which are relative and without ending.
 
     Args:
-        source: A picture, or a folder of pictures, in folders of any depth.
+        source: An image, or a folder of images, in folders of any depth.
         ann_file: Only those that this list names, in its order: the first word of each line, as in the data sets'.
 
     Raises:
@@ -73,10 +73,10 @@ def inputs_in(source: Path, ann_file: Path | None = None) -> dict[str, Path]:
     """
     if source.is_file():
         if ann_file is not None:
-            raise InversionError(f'A list, {ann_file}, chooses pictures of a folder, but {source} is a file.')
+            raise InversionError(f'A list, {ann_file}, chooses images of a folder, but {source} is a file.')
         return {source.stem: source}
     if not source.is_dir():
-        raise InversionError(f'There is neither a picture nor a folder at {source}.')
+        raise InversionError(f'There is neither an image nor a folder at {source}.')
     paths, listing = pictures_below(source)
     if ann_file is not None:
         if not ann_file.is_file():
@@ -89,7 +89,7 @@ def inputs_in(source: Path, ann_file: Path | None = None) -> dict[str, Path]:
         problem = listing.problems[0]
         raise InversionError(f'{source / problem.source}: {problem.kind}: {problem.detail}.')
     if not paths:
-        raise InversionError(f'There are no pictures in {ann_file or source}.')
+        raise InversionError(f'There are no images in {ann_file or source}.')
     named: dict[str, Path] = {}
     for path in paths:
         name = Path(path).with_suffix('').as_posix()
@@ -108,7 +108,7 @@ def _check_size(path: Path, size: int, what: str) -> None:
 def _truths(names: Mapping[str, Path], folder: Path) -> dict[str, Path]:
     there = inputs_in(folder)
     if missing := [name for name in names if name not in there]:
-        raise InversionError(f'{folder} has no truth of {names[missing[0]]} ({len(missing)} missing).')
+        raise InversionError(f'{folder} has no ground truth of {names[missing[0]]} ({len(missing)} missing).')
     return {name: there[name] for name in names}
 
 
@@ -151,23 +151,23 @@ def invert_folder(
     scores: Scores | None = None,
     overwrite: bool = False,
 ) -> list[Report]:
-    """Invert a picture or a folder of pictures, with a progress bar.
+    """Invert an image or a folder of images, with a progress bar.
 
     Everything is checked before the search begins. ``OUT/NAME.png`` is each result, in the folders of the input,
-    ``OUT/report.csv`` how it went; both are whole or not there, and the report always has the pictures that are.
+    ``OUT/report.csv`` how it went; both are whole or not there, and the report always has the images that are.
 
     Args:
         inverter: Of the config.
-        source: Picture or folder.
+        source: Image or folder.
         out: Folder of the results.
-        batch: Pictures that are searched together.
-        ann_file: List of the pictures to take.
-        gt: Folder of the truths, of the same names with any ending.
-        scores: Filled with results and truths; needs ``gt``.
+        batch: Images that are searched together.
+        ann_file: List of the images to take.
+        gt: Folder of the ground truths, of the same names with any ending.
+        scores: Filled with results and ground truths; needs ``gt``.
         overwrite: Replace results that are there.
 
     Raises:
-        InversionError: On pictures that are not there, cannot be read or have another size, or results that are.
+        InversionError: On images that are not there, cannot be read or have another size, or results that are.
     """
     if batch < 1:
         raise InversionError(f'batch must be positive, but is {batch}.')
@@ -211,7 +211,7 @@ def summary(rows: Sequence[Report], inverter: Inverter, scores: Scores | None) -
     """How near results come to their inputs, and the means of the scores, in lines."""
     mean = {name: sum(getattr(row, name) for row in rows) / len(rows)
             for name in ('lr_psnr', 'start_lr_psnr', 'seconds')}  # fmt: skip
-    lines = [f'{len(rows)} pictures, {mean["seconds"]:.1f} s each, {inverter.task.nearness} {mean["lr_psnr"]:.2f} dB '
+    lines = [f'{len(rows)} images, {mean["seconds"]:.1f} s each, {inverter.task.nearness} {mean["lr_psnr"]:.2f} dB '
              f'(random starts: {mean["start_lr_psnr"]:.2f} dB)']  # fmt: skip
     if limited := sum(row.stopped_by_limit for row in rows):
         settings = inverter.settings

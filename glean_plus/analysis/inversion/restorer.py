@@ -33,7 +33,7 @@ def whole_bank(generator: Mapping[str, Any]) -> LatentBank:
         part: LatentBank = MODELS.build(dict(generator['bank']))
     if part.pretrained is None:
         raise InversionError(
-            'The config names no weights of the bank, and a random bank has no pictures to find: set '
+            'The config names no weights of the bank, and a random bank has no images to find: set '
             'model.generator.bank.pretrained=dict(checkpoint=PATH).'
         )
     bank = part.whole()
@@ -56,13 +56,13 @@ def task_of(generator: Mapping[str, Any]) -> Task:
 
 
 class Inverter:
-    """Searches the bank of a restorer for pictures that would give its inputs.
+    """Searches the bank of a restorer for images that would give its inputs.
 
     Args:
         generator: ``model.generator`` of the config. Of a LightGLEAN's, too, the whole bank is searched.
         settings: How long and from where.
         space: ``w+``, ``w`` or ``z``; None for the default of the bank.
-        label: Class of the pictures, for a bank with classes; None searches it.
+        label: Class of the images, for a bank with classes; None searches it.
         bgr: The bank draws BGR; None asks the catalogue.
         device: Where to search.
 
@@ -89,7 +89,7 @@ class Inverter:
         self.bgr = draws_bgr(self.bank.pretrained['checkpoint']) if bgr is None else bgr
 
     def input_of(self, picture: np.ndarray) -> Tensor:
-        """A picture, (in_size, in_size, 3) uint8 RGB -> input (C, in_size, in_size), 0 to 1."""
+        """An image, (in_size, in_size, 3) uint8 RGB -> input (C, in_size, in_size), 0 to 1."""
         return self.task.input_of(picture)
 
     def __call__(self, inputs: Tensor, progress: Callable[[int, float], None] | None = None) -> Found:

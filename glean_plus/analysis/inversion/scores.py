@@ -1,4 +1,4 @@
-"""A config's metrics, of pictures that no model of MMagic's has made."""
+"""A config's metrics, of images that no model of MMagic's has made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from glean_plus.registry import METRICS
 class Scores:
     """The metrics of a config's validation that judge the prediction, so that the means stand beside a restorer's.
 
-    Its other metrics, of bicubic or gray pictures, are what `mim test` prints.
+    Its other metrics, of bicubic or gray images, are what `mim test` prints.
 
     Args:
         config: The config; ``val_evaluator`` is read.
@@ -30,12 +30,12 @@ class Scores:
         metrics = [metric for evaluator in evaluators for metric in evaluator['metrics']]
         metrics = [dict(metric) for metric in metrics if metric.get('pred_key', 'pred_img') == 'pred_img']
         if not metrics:
-            raise InversionError('The config has no metric of the prediction in val_evaluator, which truths are for.')
+            raise InversionError('With ground truths, the config needs a metric of the prediction in val_evaluator.')
         self.metrics = [METRICS.build(metric) for metric in metrics]
         self.count = 0
 
     def add(self, result: np.ndarray, truth: np.ndarray, given: np.ndarray) -> None:
-        """Result, truth and input of one picture, (H, W, 3) uint8 RGB."""
+        """Result, ground truth and input of one image, (H, W, 3) uint8 RGB."""
         pred, gt, lq = (self._as_in_a_test(picture) for picture in (result, truth, given))
         sample = dict(output=dict(pred_img=pred), gt_img=gt, input=lq)
         for metric in self.metrics:
@@ -43,7 +43,7 @@ class Scores:
         self.count += 1
 
     def means(self) -> dict[str, float]:
-        """Key of each metric -> its mean over the pictures so far."""
+        """Key of each metric -> its mean over the images so far."""
         result: dict[str, float] = {}
         for metric in self.metrics:
             metric.size = self.count

@@ -1,4 +1,4 @@
-"""The optimisation: codes whose picture would give the input."""
+"""The optimisation: codes whose image would give the input."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Found:
     """The best of each of N inputs.
 
     Attributes:
-        pictures: (N, 3, out_size, out_size), RGB, 0 to 1.
-        objective: Mean squared error of the input that the found picture would give, for values of 0 to 1, and prior;
+        images: (N, 3, out_size, out_size), RGB, 0 to 1.
+        objective: Mean squared error of the input that the found image would give, for values of 0 to 1, and prior;
             (N,).
-        psnr: PSNR of the input that the found picture would give, in dB, (N,): LR-PSNR, or in colorization that of the
+        psnr: PSNR of the input that the found image would give, in dB, (N,): LR-PSNR, or in colorization that of the
             lightness. Without the prior, and of colours that there are: the bank draws some beyond 0 and 1.
         start_psnr: The same of the best of the random starts, (N,).
         steps: How many were done.
-        seconds: For each picture.
+        seconds: For each image.
         limited: Whether the time limit ended the search.
     """
 
@@ -43,7 +43,7 @@ class Found:
 
 
 def _psnr(task: Task, pictures: Tensor, inputs: Tensor) -> Tensor:
-    """Of the inputs that pictures would give, in dB, (N,)."""
+    """Of the inputs that images would give, in dB, (N,)."""
     return -10 * (task.degrade(pictures.clamp(0, 1)) - inputs).square().mean(dim=(1, 2, 3)).log10()
 
 
@@ -55,11 +55,11 @@ def search(
     bgr: bool = False,
     progress: Callable[[int, float], None] | None = None,
 ) -> Found:
-    """Search the bank for pictures that would give the inputs. The bank stays as it is.
+    """Search the bank for images that would give the inputs. The bank stays as it is.
 
     Args:
         space: Where to search; its bank has the device.
-        task: What makes inputs of pictures.
+        task: What makes inputs of images.
         inputs: (N, C, in_size, in_size), 0 to 1, on that device.
         settings: See there.
         bgr: The bank draws BGR.
@@ -72,7 +72,7 @@ def search(
     n, restarts = len(inputs), settings.restarts
     limit = math.inf if settings.time_limit is None else settings.time_limit * n
     weight = space.prior_weight if settings.prior is None else settings.prior
-    # Each picture has all the starts; [n r] is one axis.
+    # Each image has all the starts; [n r] is one axis.
     starts = space.start(restarts, torch.Generator().manual_seed(settings.seed))
     tensors = [start.to(inputs.device).repeat(n, *[1] * (start.ndim - 1)).requires_grad_() for start in starts]
     targets = inputs.repeat_interleave(restarts, dim=0)

@@ -18,11 +18,11 @@ class Settings:
     Attributes:
         steps: Steps of Adam.
         lr: Its highest learning rate: a rise over the first twentieth of the steps, then half a cosine to 0.
-        restarts: Random starts of each picture, searched side by side; the one of the least objective is taken.
+        restarts: Random starts of each image, searched side by side; the one of the least objective is taken.
         prior: Weight of the prior; None is the space's own, 0 is none.
-        time_limit: Seconds for each picture, None for no limit; the best so far is taken then. Pictures that are
+        time_limit: Seconds for each image, None for no limit; the best so far is taken then. Images that are
             searched together have as much together.
-        seed: Of the starts, which are the same for every picture.
+        seed: Of the starts, which are the same for every image.
 
     Raises:
         InversionError: If a number is out of its range.

@@ -16,7 +16,7 @@ which is about 0.03 there in these units, is lower, which suits the banks that c
 at 30 dB (``eps``), so that a result is as near to its input as the space allows; MATLAB's bicubic has its own borders.
 
 PULSE has no BigGAN. :class:`ClassSpace` is the same idea for one: its noise on the sphere, and the embedding of the
-class, which is given or, for pictures whose class is not known, searched, in units of the spread of the known classes.
+class, which is given or, for images whose class is not known, searched, in units of the spread of the known classes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SAMPLES = 10_000
 
 
 class Space(ABC):
-    """Pictures of a bank, as a function of a few tensors.
+    """Images of a bank, as a function of a few tensors.
 
     The first of them, (N, K, D), consists of vectors on spheres of radius sqrt(D); the others are free. All are of unit
     scale, so that one learning rate suits them.
@@ -60,7 +60,7 @@ class Space(ABC):
 
     @abstractmethod
     def draw(self, tensors: list[Tensor]) -> Tensor:
-        """Pictures (N, 3, out_size, out_size), about -1 to 1, in the bank's order of colours."""
+        """Images (N, 3, out_size, out_size), about -1 to 1, in the bank's order of colours."""
 
     @abstractmethod
     def prior(self, tensors: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What makes an input of a picture: the way that the search goes forward, and the config's networks go back."""
+"""What makes an input of an image: the way that the search goes forward, and the config's networks go back."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from glean_plus.utils.imresize import matlab_resize
 
 
 class Task(Protocol):
-    """Pictures are (N, 3, H, W), RGB, about 0 to 1."""
+    """Images are (N, 3, H, W), RGB, about 0 to 1."""
 
-    #: What the nearness of a found picture to its input is called, in dB.
+    #: What the nearness of a found image to its input is called, in dB.
     nearness: str
     #: Side of an input.
     in_size: int
@@ -23,13 +23,13 @@ class Task(Protocol):
     def __init__(self, in_size: int) -> None: ...
 
     def input_of(self, picture: np.ndarray) -> Tensor:
-        """A file's picture, (in_size, in_size, 3) uint8 RGB -> input (C, in_size, in_size), 0 to 1."""
+        """A file's image, (in_size, in_size, 3) uint8 RGB -> input (C, in_size, in_size), 0 to 1."""
 
     def degrade(self, pictures: Tensor) -> Tensor:
-        """Pictures -> the inputs that they would give, (N, C, in_size, in_size), differentiable."""
+        """Images -> the inputs that they would give, (N, C, in_size, in_size), differentiable."""
 
     def result(self, pictures: Tensor, inputs: Tensor) -> Tensor:
-        """What is handed out for the pictures that were found, 0 to 1."""
+        """What is handed out for the images that were found, 0 to 1."""
 
 
 class SuperResolution:

@@ -1,4 +1,4 @@
-"""Training curves: what the logs of the runs say, as CSV and as a picture."""
+"""Training curves: what the logs of the runs say, as CSV and as an image."""
 
 from __future__ import annotations
 

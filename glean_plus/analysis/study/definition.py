@@ -35,7 +35,7 @@ class Row:
         config: Config file of the model.
         cfg_options: What differs from the config; keys as for ``--cfg-options``.
         checkpoint: Test this file, and train nothing.
-        picture: Test what the model's ``test_cfg`` adds to its predictions under this key, such as ``bicubic_img``, and
+        image: Test what the model's ``test_cfg`` adds to its predictions under this key, such as ``bicubic_img``, and
             train nothing.
         seeds: In place of the study's.
     """
@@ -135,7 +135,7 @@ def read_study(path: Path) -> Study:
     * ``deterministic``: PyTorch's deterministic algorithms, where there are any; a log names those that have none.
       Without them, a GPU does not give the same numbers twice.
     * ``better``: Metric's key -> ``higher`` or ``lower``, for metrics that are not known.
-    * ``groups``: ``dict(file='x.csv', picture='column', group='column')``: pictures of one group are variants of one
+    * ``groups``: ``dict(file='x.csv', picture='column', group='column')``: images of one group are variants of one
       thing, and so no independent evidence. A second test then has one number a group.
     * ``cfg_options``: For every row, before the row's own.
 
@@ -197,7 +197,7 @@ def _row(label: str, data: Mapping[str, Any], study: Path) -> Row:
         raise StudyError(f'The row {label!r} has no config {config}.')
     checkpoint, picture = data.get('checkpoint'), data.get('picture')
     if checkpoint and picture:
-        raise StudyError(f'The row {label!r} has both checkpoint and picture; a row tests one thing.')
+        raise StudyError(f'The row {label!r} has both checkpoint and image; a row tests one thing.')
     if checkpoint:
         checkpoint = str((study.parent / checkpoint).resolve())
         if not Path(checkpoint).is_file():

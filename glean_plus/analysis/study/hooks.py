@@ -54,10 +54,10 @@ class Stopwatch(Hook):
 
 
 class PerPicture(Hook):
-    """Keeps what the metrics of a test say of each picture, where MMEngine keeps the mean. For one process.
+    """Keeps what the metrics of a test say of each image, where MMEngine keeps the mean. For one process.
 
     Attributes:
-        values: Key of the metric -> picture -> number. A metric of the whole set, as KID, is not in it.
+        values: Key of the metric -> image -> number. A metric of the whole set, as KID, is not in it.
         metrics: Key -> number for the whole set, of every metric.
     """
 
@@ -83,7 +83,7 @@ class PerPicture(Hook):
                         whole = f'{metric.prefix}/{key}' if metric.prefix else key
                         of_pictures = self.values.setdefault(whole, {})
                         if name in of_pictures:
-                            raise ValueError(f'Two test pictures have the name {name}; a study tells them apart by it.')
+                            raise ValueError(f'Two test images have the name {name}; a study tells them apart by it.')
                         of_pictures[name] = float(number) * getattr(metric, 'scaling', 1)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
@@ -94,8 +94,8 @@ class PerPicture(Hook):
 
 
 def picture_name(metainfo: dict[str, Any]) -> str:
-    """What the data set calls a picture; else its file's name without ending."""
+    """What the data set calls an image; else its file's name without ending."""
     name = metainfo.get('key') or Path(metainfo.get('img_path') or metainfo.get('gt_path') or '').stem
     if not name:
-        raise ValueError('The test pictures have no names: `PackInputs` must pass on `key`, `img_path` or `gt_path`.')
+        raise ValueError('The test images have no names: `PackInputs` must pass on `key`, `img_path` or `gt_path`.')
     return str(name)

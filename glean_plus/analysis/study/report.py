@@ -41,7 +41,7 @@ class Comparison:
     """A row against the reference, in one metric.
 
     Attributes:
-        pictures, groups: The tests by picture and by group; None for a metric of the whole set, and where a number is
+        images, groups: The tests by image and by group; None for a metric of the whole set, and where a number is
             not finite.
         better_seeds: In how many of ``seed_pairs`` pairs of seeds the row is better.
     """
@@ -59,7 +59,7 @@ class Result:
     Attributes:
         seeds: Of the runs that are done.
         metrics: Key -> one number a seed.
-        per_picture: Key -> one mapping (picture -> number) a seed.
+        per_picture: Key -> one mapping (image -> number) a seed.
         costs: Column -> the mean over the seeds.
     """
 

@@ -2,7 +2,7 @@
 
 A run's folder holds what was asked (``run.json``, ``config.py``), the training (checkpoints, logs, ``train.json`` once
 it is whole) and the test (``test.json`` once it is whole). A result counts only if its fingerprint is that of what is
-asked now; the fingerprint covers the config and the contents of the weights and lists that it names, not the pictures.
+asked now; the fingerprint covers the config and the contents of the weights and lists that it names, not the images.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Whether one row is better than another, picture by picture.
+"""Whether one row is better than another, image by image.
 
-The unit is a test picture, or a group of pictures that are variants of one thing. Each unit has one number a row: the
-metric, averaged over the row's seeds and, for a group, over its pictures. The two rows' numbers of a unit make a pair.
+The unit is a test image, or a group of images that are variants of one thing. Each unit has one number a row: the
+metric, averaged over the row's seeds and, for a group, over its images. The two rows' numbers of a unit make a pair.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RESAMPLES = 10_000
 CONFIDENCE = 0.95
 
 STATEMENT = (
-    'Each unit (test picture, or group of pictures) has the difference, row minus reference, of the metric averaged '
+    'Each unit (test image, or group of images) has the difference, row minus reference, of the metric averaged '
     'over the seeds of each. p: two-sided Wilcoxon signed-rank test of the differences (scipy.stats.wilcoxon, zero '
     'differences left out), not corrected for the number of rows. Interval: 95 %, percentile bootstrap of the mean '
     f'difference over units ({RESAMPLES:,} resamples, seed 0). Seeds: in how many of the pairs (seed of the row, seed '
@@ -45,10 +45,10 @@ class PairedTest:
 
 
 def seed_average(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Picture -> the mean over the runs, each picture -> value.
+    """Image -> the mean over the runs, each image -> value.
 
     Raises:
-        StudyError: If the runs tested other pictures.
+        StudyError: If the runs tested other images.
     """
     for run in runs[1:]:
         _same_pictures(runs[0], run)
@@ -56,13 +56,13 @@ def seed_average(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def group_average(values: Mapping[str, float], groups: Mapping[str, str]) -> dict[str, float]:
-    """Group -> the mean over its pictures.
+    """Group -> the mean over its images.
 
     Raises:
-        StudyError: If a picture has no group.
+        StudyError: If an image has no group.
     """
     if lost := [name for name in values if name not in groups]:
-        raise StudyError(f'{len(lost)} test pictures are in no group, the first of them {lost[0]!r}.')
+        raise StudyError(f'{len(lost)} test images are in no group, the first of them {lost[0]!r}.')
     members: dict[str, list[float]] = {}
     for name, value in values.items():
         members.setdefault(groups[name], []).append(value)
@@ -78,7 +78,7 @@ def paired_test(row: Mapping[str, float], reference: Mapping[str, float]) -> Pai
     _same_pictures(reference, row)
     differences = np.array([row[name] - reference[name] for name in reference])
     if len(differences) < 2:
-        raise StudyError(f'A paired test needs two pictures or more, but there are {len(differences)}.')
+        raise StudyError(f'A paired test needs two images or more, but there are {len(differences)}.')
     if not np.isfinite(differences).all():
         raise StudyError(f'{np.sum(~np.isfinite(differences))} differences are not finite: there is no paired test.')
     random = np.random.default_rng(0)
@@ -103,5 +103,5 @@ def spread(values: Sequence[float]) -> float | None:
 def _same_pictures(a: Mapping[str, float], b: Mapping[str, float]) -> None:
     if a.keys() != b.keys():
         odd = sorted(a.keys() ^ b.keys())
-        raise StudyError(f'Two runs tested different pictures: {len(odd)} are in one only, such as {odd[0]!r}. '
+        raise StudyError(f'Two runs tested different images: {len(odd)} are in one only, such as {odd[0]!r}. '
                          'Delete test.json in the folder of the one that is out of date, and give the command again.')

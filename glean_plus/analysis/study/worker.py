@@ -26,7 +26,7 @@ from glean_plus.training.hooks.checkpoints import newest_whole
 from glean_plus.utils.files import read_json, save_json
 from glean_plus.version import __version__
 
-# Passes of one picture, of which the median is taken.
+# Passes of one image, of which the median is taken.
 TIMED_PICTURES = 20
 
 _count = itertools.count()
@@ -77,8 +77,8 @@ def test(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Test the training's last checkpoint, the one that the row names, or what needs no weights.
 
     Returns:
-        ``metrics``, ``per_picture``, ``seconds`` of this test, and, but for a picture that is none of the model's,
-        ``parameters``, ``trained`` of them, ``macs`` of one picture, ``seconds_per_image`` of one alone.
+        ``metrics``, ``per_picture``, ``seconds`` of this test, and, but for an image that is none of the model's,
+        ``parameters``, ``trained`` of them, ``macs`` of one image, ``seconds_per_image`` of one alone.
     """
     config = _config(folder)
     if asked['train_fingerprint']:

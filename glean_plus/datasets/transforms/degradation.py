@@ -1,16 +1,16 @@
 """The four steps of blind restoration's degradation, y = JPEG_q((x * k_sigma) down r + n_delta) (section 5.5, Eq. 11).
 
 Each draws its value from numpy's global generator, as MMagic's transforms do, changes ``results[key]`` and appends
-``(name, value)`` to ``results['degradation']``, so that a picture can be explained. MMagic's own steps are not used:
+``(name, value)`` to ``results['degradation']``, so that an image can be explained. MMagic's own steps are not used:
 
 * ``RandomResize`` draws 1 / r uniformly, so that r would lie near 1 far too often.
 * ``RandomJPEGCompression`` rounds a uniform draw, which halves the chance of the two ends; it encodes whatever range
   and type it is given, and takes RGB for BGR unless told.
-* ``RandomBlur`` has a kernel of a fixed size, and rounds to whole levels where the picture is uint8.
+* ``RandomBlur`` has a kernel of a fixed size, and rounds to whole levels where the image is uint8.
 * ``RandomNoise`` has the right units, but adds to what the step before left, and none of them tells what it drew.
 * ``DegradationsWithShuffle`` shuffles its own list in place, so that an order depends on all orders before it.
 
-Between the steps the picture is float32, 0 to 255; only JPEG rounds and clips it.
+Between the steps the image is float32, 0 to 255; only JPEG rounds and clips it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ INTERPOLATIONS = {'bilinear': cv2.INTER_LINEAR, 'bicubic': cv2.INTER_CUBIC, 'are
 
 
 class DegradationStep(BaseTransform):
-    """One step: a value from ``limits``, uniformly, and what it does to a picture (H, W, C), float32, 0 to 255.
+    """One step: a value from ``limits``, uniformly, and what it does to an image (H, W, C), float32, 0 to 255.
 
     Args:
         limits: Lowest and highest value.
-        key: Key of the picture.
+        key: Key of the image.
 
     Raises:
         ValueError: If the limits are no ascending pair within :attr:`allowed`.
@@ -57,7 +57,7 @@ class DegradationStep(BaseTransform):
 
     @abstractmethod
     def apply(self, image: np.ndarray, value: float, channel_order: str) -> np.ndarray:
-        """The picture after this step with this value."""
+        """The image after this step with this value."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         value = self.draw()
@@ -70,7 +70,7 @@ class DegradationStep(BaseTransform):
 
 @TRANSFORMS.register_module()
 class BlindBlur(DegradationStep):
-    """Gaussian blur of standard deviation sigma, in pixels of the picture; the kernel reaches to 4 sigma."""
+    """Gaussian blur of standard deviation sigma, in pixels of the image; the kernel reaches to 4 sigma."""
 
     name = 'sigma'
     allowed = (1e-3, 1e3)
@@ -154,7 +154,7 @@ class BlindJPEG(DegradationStep):
         levels = np.ascontiguousarray(image.round().clip(0, 255).astype(np.uint8)[:, :, ::step])
         written, code = cv2.imencode('.jpg', levels, [cv2.IMWRITE_JPEG_QUALITY, int(value)])
         if not written:
-            raise RuntimeError(f'OpenCV cannot write a picture of shape {image.shape} as JPEG.')
+            raise RuntimeError(f'OpenCV cannot write an image of shape {image.shape} as JPEG.')
         decoded = cv2.imdecode(code, cv2.IMREAD_UNCHANGED).reshape(image.shape)
         return np.ascontiguousarray(decoded[:, :, ::step])
 
@@ -199,7 +199,7 @@ class Sometimes(BaseTransform):
 
 @TRANSFORMS.register_module()
 class Shuffled(BaseTransform):
-    """Runs transforms in an order drawn anew for each picture (degradation shuffling, Zhang et al., ICCV 2021).
+    """Runs transforms in an order drawn again for each image (degradation shuffling, Zhang et al., ICCV 2021).
 
     Args:
         transforms: Configs of the transforms.

@@ -11,20 +11,20 @@ from mmcv.transforms import BaseTransform
 from glean_plus.registry import TRANSFORMS
 from glean_plus.utils.color import rgb_to_lab
 
-# Type of a picture -> its white.
+# Type of an image -> its white.
 WHITES = {'uint8': 255, 'uint16': 65535, 'float32': 255, 'float64': 255}
 
 
 @TRANSFORMS.register_module()
 class LabLightness(BaseTransform):
-    """L of CIE Lab, of a colour picture ("pseudo-gray") as of a gray photograph (appendix A).
+    """L of CIE Lab, of a colour image ("pseudo-gray") as of a gray photograph (appendix A).
 
     Writes ``results['img']``, (H, W, 1) float32: 2.55 L, 0 to 255, not rounded, so that L passes exactly.
 
     Args:
-        key: Key of the picture: ``gt`` where it is the truth too, ``img`` for photographs without. (H, W, 3), in the
-            order that ``results['<key>_channel_order']`` says (BGR if nothing), (H, W, 1) or (H, W); 8 or 16 bits, or
-            floats of 0 to 255.
+        key: Key of the image: ``gt`` where it is the ground truth too, ``img`` for photographs without. (H, W, 3), in
+            the order that ``results['<key>_channel_order']`` says (BGR if nothing), (H, W, 1) or (H, W); 8 or 16
+            bits, or floats of 0 to 255.
 
     Raises:
         ValueError: (when called) On another number of channels or type.

@@ -1,4 +1,4 @@
-"""Picture files into a pipeline."""
+"""Image files into a pipeline."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from glean_plus.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class LoadPicture(BaseTransform):
-    """Reads a local file as ``prepare_data`` does; what is broken is named, and half a picture is none.
+    """Reads a local file as ``prepare_data`` does; what is broken is named, and half an image is none.
 
     Writes ``results[key]``, (H, W, 3) uint8 RGB: upright, on white where it is transparent.
 
     Args:
-        key: Key of the picture; ``results['<key>_path']`` is its file.
+        key: Key of the image; ``results['<key>_path']`` is its file.
 
     Raises:
         PictureError: (when called) If it cannot be read, see :func:`~glean_plus.prepare.decode.decode`.

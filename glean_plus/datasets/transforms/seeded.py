@@ -1,7 +1,7 @@
 """Random transforms whose outcome does not depend on who runs them, and when.
 
 A loader's workers have a generator each, so what a transform draws depends on the number of workers. Here it depends
-on the seed, the index of the picture in its data set and, in training, the number of the draw: the place of the index
+on the seed, the index of the image in its data set and, in training, the number of the draw: the place of the index
 in the sampler's endless stream, which is the same for any number of workers, and goes on after a resume.
 """
 
@@ -53,14 +53,14 @@ class NumberedSampler(InfiniteSampler):
 
 @TRANSFORMS.register_module()
 class SeededTransforms(BaseTransform):
-    """Runs transforms on generators seeded for this picture, and leaves numpy's and Python's as they were.
+    """Runs transforms on generators seeded for this image, and leaves numpy's and Python's as they were.
 
     Any transforms will do that draw from these two, MMagic's included.
 
     Args:
         transforms: Configs of the transforms.
         seed: Same seed, same bytes.
-        fixed: Each picture has the same draws whenever it is seen, for validation and tests. False draws anew each
+        fixed: Each image has the same draws whenever it is seen, for validation and tests. False draws again each
             time, for training, and needs ``sampler=dict(type='NumberedSampler')``.
 
     Raises:
@@ -83,7 +83,7 @@ class SeededTransforms(BaseTransform):
             return (int(index),)
         if not isinstance(index, NumberedIndex):
             raise KeyError(
-                'SeededTransforms draws anew each time only with numbered indices: set '
+                'SeededTransforms draws again each time only with numbered indices: set '
                 "sampler=dict(type='NumberedSampler') in the data loader, or fixed=True for the same draws each time."
             )
         return int(index), index.draw

@@ -1,4 +1,4 @@
-"""Pictures of any size to the one size that a network with a StyleGAN inside takes."""
+"""Images of any size to the one size that a network with a StyleGAN inside takes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SquareResize(BaseTransform):
 
     Args:
         size: Side of the result in pixels.
-        key: Key of the picture, (H, W, C), 0 to 255.
+        key: Key of the image, (H, W, C), 0 to 255.
 
     Raises:
         ValueError: If the size is not positive.

@@ -20,17 +20,17 @@ TEMPLATE = np.array([
     (192.98138, 239.94708), (318.90277, 240.1936), (256.63416, 314.01935),
     (201.26117, 371.41043), (313.08905, 371.15118),
 ])  # fmt: skip
-# Of a face that fills its picture, the square may be larger than that; of what is larger still, points are no face's.
+# Of a face that fills its image, the square may be larger than that; of what is larger still, points are no face's.
 LARGEST = 4
 REACH = 4  # pixels that the interpolation looks beyond the square
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """A square in a picture, turned by any angle.
+    """A square in an image, turned by any angle.
 
     Attributes:
-        matrix: (2, 3), a point of the picture -> one of the unit square. Pixels are areas: the first reaches from 0 to
+        matrix: (2, 3), a point of the image -> one of the unit square. Pixels are areas: the first reaches from 0 to
             1, its middle is 0.5.
     """
 
@@ -38,7 +38,7 @@ class Alignment:
 
     @property
     def side(self) -> float:
-        """Of the square, in pixels of the picture."""
+        """Of the square, in pixels of the image."""
         return 1 / math.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
 
     @property
@@ -47,16 +47,16 @@ class Alignment:
         return math.degrees(math.atan2(self.matrix[0, 1], self.matrix[0, 0]))
 
     def to_square(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) of the picture -> of the square."""
+        """(..., 2) of the image -> of the square."""
         return points @ self.matrix[:, :2].T + self.matrix[:, 2]
 
     def to_picture(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) of the square -> of the picture."""
+        """(..., 2) of the square -> of the image."""
         return (points - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
 
     @property
     def corners(self) -> np.ndarray:
-        """(4, 2), of the picture."""
+        """(4, 2), of the image."""
         return self.to_picture(np.array([(0.0, 0.0), (1, 0), (0, 1), (1, 1)]))
 
 
@@ -65,10 +65,10 @@ def alignment(points: Sequence[tuple[float, float]], shape: tuple[int, int]) -> 
 
     Args:
         points: Left and right eye, nose, left and right corner of the mouth, in pixels.
-        shape: Height and width of the picture.
+        shape: Height and width of the image.
 
     Returns:
-        None for points that are no face's: all in one place, or so far apart that the square dwarfs the picture.
+        None for points that are no face's: all in one place, or so far apart that the square dwarfs the image.
     """
     given = np.asarray(points, np.float64) + 0.5
     wanted = (TEMPLATE + 0.5) / TEMPLATE_SIZE
@@ -109,8 +109,8 @@ def centres(size: int) -> np.ndarray:
 def crop(image: np.ndarray, white: float, square: Alignment, size: int) -> np.ndarray:
     """Levels (H, W, C) -> what the square holds, (size, size, C) float32, 0 to 1.
 
-    Beyond its edges the picture is mirrored. A square with more pixels is sampled at a multiple of ``size`` and shrunk
-    by MATLAB's bicubic, as training pictures are.
+    Beyond its edges the image is mirrored. A square with more pixels is sampled at a multiple of ``size`` and shrunk
+    by MATLAB's bicubic, as training images are.
     """
     fine = size * max(1, math.ceil(square.side / size - 0.01))
     low = np.floor(square.corners.min(axis=0)).astype(int) - REACH

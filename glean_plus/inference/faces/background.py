@@ -1,4 +1,4 @@
-"""A picture enlarged by bicubic, row by row: what is behind the faces."""
+"""An image enlarged by bicubic, row by row: what is behind the faces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HALO = 2  # rows that bicubic sees beyond
 
 
 def bicubic_rows(pictures: Sequence[Picture], scale: int) -> Iterator[list[np.ndarray]]:
-    """Rows (h, s W, K) of each picture of one size and kind, enlarged by MATLAB's bicubic, from the top."""
+    """Rows (h, s W, K) of each image of one size and kind, enlarged by MATLAB's bicubic, from the top."""
     images, layers = [picture.opaque() for picture in pictures], pictures[0].layers
     pyramid, height = Pyramid(scale), len(images[0])
     for top in range(0, height, BLOCK):

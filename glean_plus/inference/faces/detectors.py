@@ -23,7 +23,7 @@ RETINAFACE = Card(
     name='retinaface_resnet50',
     kind='network',
     data='WIDER FACE',
-    licence='MIT (biubug6/Pytorch_Retinaface); pictures: WIDER FACE, non-commercial research',
+    licence='MIT (biubug6/Pytorch_Retinaface); images: WIDER FACE, non-commercial research',
     colour_order='bgr',
     value_range=(0, 255),
     sha256='6d1de9c2944f2ccddca5f5e010ea5ae64a39845a86311af6fdf30841b0a5a16d',
@@ -35,7 +35,7 @@ NAMES = ('auto', 'retinaface', 'mtcnn')
 MTCNN_PACKAGE = 'facenet-pytorch'
 BY_HAND = f'pip install --no-deps {MTCNN_PACKAGE}==2.6.0'
 LEAST = 0.5  # score of what is a face at all; what is restored is chosen later
-SMALLEST = 20  # pixels: of a face for MTCNN, and of a picture that it takes
+SMALLEST = 20  # pixels: of a face for MTCNN, and of an image that it takes
 
 
 class RetinaFace:

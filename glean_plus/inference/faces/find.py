@@ -1,4 +1,4 @@
-"""Where faces are in a picture of any size and kind."""
+"""Where faces are in an image of any size and kind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from glean_plus.inference.faces.align import alignment, crop
 from glean_plus.inference.image import Picture
 
-# Sides of the picture in which faces are looked for: the longer one at most, the shorter one at least, and how much it
+# Sides of the image in which faces are looked for: the longer one at most, the shorter one at least, and how much it
 # is enlarged for that at most.
 LONGEST, SHORTEST, ENLARGED = 1600, 512, 4
 # Degrees from which on a face is turned upright and looked at once more, in a square of how many pixels, and how far
@@ -25,12 +25,12 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Face:
-    """A face, in pixels of its picture.
+    """A face, in pixels of its image.
 
     Attributes:
-        box: Left, top, right, bottom; may reach beyond the picture.
+        box: Left, top, right, bottom; may reach beyond the image.
         score: 0 to 1, as its detector counts.
-        points: Left and right eye, nose, left and right corner of the mouth, as seen in the picture.
+        points: Left and right eye, nose, left and right corner of the mouth, as seen in the image.
     """
 
     box: tuple[float, float, float, float]
@@ -54,7 +54,7 @@ class Face:
         return (left + right) / 2, (top + bottom) / 2
 
     def scaled(self, x: float, y: float) -> Face:
-        """The same in the picture enlarged by ``x`` and ``y``."""
+        """The same in the image enlarged by ``x`` and ``y``."""
         factors = np.array([x, y])
         box, points = ((np.reshape(each, (-1, 2)) + 0.5) * factors - 0.5 for each in (self.box, self.points))
         return Face.from_arrays(box.ravel(), self.score, points)
@@ -80,9 +80,9 @@ class Detector(Protocol):
 
 
 def find_faces(detector: Detector, picture: Picture) -> list[Face]:
-    """Faces of a picture, from top to bottom.
+    """Faces of an image, from top to bottom.
 
-    A large picture is shrunk and a small one enlarged for the detector. It looks at turned faces once more, upright:
+    A large image is shrunk and a small one enlarged for the detector. It looks at turned faces once more, upright:
     MTCNN's landmarks are off by 11% of the distance of the eyes at 45 degrees, and by 2% then.
     """
     image = shown = _shown(picture)

@@ -1,4 +1,4 @@
-"""Restored faces back into the rows of an enlarged picture, without seams."""
+"""Restored faces back into the rows of an enlarged image, without seams."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Patch:
 
     Args:
         result: (n, n, C), 0 to 1.
-        square: Where it was, in the picture.
-        scale: By how much the picture is enlarged.
-        shape: Height and width of the enlarged picture.
+        square: Where it was, in the image.
+        scale: By how much the image is enlarged.
+        shape: Height and width of the enlarged image.
 
     Attributes:
-        top, bottom, left, right: What it touches of the enlarged picture.
+        top, bottom, left, right: What it touches of the enlarged image.
     """
 
     def __init__(self, result: np.ndarray, square: Alignment, scale: int, shape: Sequence[int]) -> None:
@@ -55,7 +55,7 @@ class Patch:
 
 
 def extent(square: Alignment, scale: int, shape: Sequence[int]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of what a square touches of the enlarged picture."""
+    """Left, top, right and bottom of what a square touches of the enlarged image."""
     corners = scale * square.corners
     limits = (shape[1], shape[0])
     low = [max(0, math.floor(corners[:, i].min())) for i in (0, 1)]
@@ -70,7 +70,7 @@ def _fade(place: np.ndarray) -> np.ndarray:
 
 
 def paste(part: np.ndarray, top: int, patches: Sequence[Patch], colours: int, white: float) -> None:
-    """Put faces into rows of a picture; where no face is, not a level changes.
+    """Put faces into rows of an image; where no face is, not a level changes.
 
     Where several overlap, the one whose middle is nearer counts more.
 

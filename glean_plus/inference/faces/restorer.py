@@ -59,7 +59,7 @@ class FaceRestorer(PictureRestorer):
         keep_crops: bool = False,
     ) -> None:
         if restorer.network.colorizes or (background is not None and background.network.colorizes):
-            raise RestoreError('Colorization is of whole pictures: a face alone would be in colour. Leave faces out.')
+            raise RestoreError('Colorization is of whole images: a face alone would be in colour. Leave faces out.')
         if background is not None and enlarge not in (None, background.scale):
             raise RestoreError(
                 f"The background's model enlarges by {background.scale}, not by {enlarge}: leave one of them out."
@@ -84,7 +84,7 @@ class FaceRestorer(PictureRestorer):
 
     def restoration(self, pictures: Sequence[Picture], assess: bool = False) -> FaceRestoration:
         if assess:
-            raise RestoreError('A report is of whole pictures that one model made: leave it or the faces out.')
+            raise RestoreError('A report is of whole images that one model made: leave it or the faces out.')
         return FaceRestoration(self, pictures)
 
     def run_facts(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class LatentBank(nn.Module, ABC):
         channels: Width of the features at each resolution, keyed by resolution.
         resolutions: The resolutions of the blocks that this instance holds, ascending.
         start_res: The first of them; blocks below it do not exist in this instance.
-        out_size: The last of them, the side of the picture.
+        out_size: The last of them, the side of the image.
         code_dims: Length of the latent code of each conditioned layer of the whole bank, first layer first. A layer is
             what one code steers: a style layer of StyleGAN, a block of BigGAN.
         class_dims: How much of each layer's code, from its start, is the embedding of a class; zeros for a bank
@@ -103,16 +103,16 @@ class LatentBank(nn.Module, ABC):
 
     @abstractmethod
     def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
-        """The bank's own picture, which GLEAN's decoder is otherwise there for; needs ``rgb=True``.
+        """The bank's own image, which GLEAN's decoder is otherwise there for; needs ``rgb=True``.
 
         Args:
             codes: As for :meth:`step`.
             features: g_i (N, channels[res], res, res) by resolution, those of :attr:`resolutions`; a bank that draws
-                its picture from the last one needs no other.
+                its image from the last one needs no other.
 
         Returns:
             (N, out_channels, out_size, out_size), about -1 to 1. A StyleGAN2 that starts above 4 lacks the share of
-            its picture that the blocks below add.
+            its image that the blocks below add.
 
         Raises:
             RuntimeError: If the bank was built without the layers for it.
@@ -123,13 +123,13 @@ class LatentBank(nn.Module, ABC):
         return {}
 
     def continued_noises(self, size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> dict[int, list[Tensor]]:
-        """The fixed noise maps of each block for a picture of another size; empty for a bank that has none.
+        """The fixed noise maps of each block for an image of another size; empty for a bank that has none.
 
         They are repeated: what the layers have learned of a map holds for its copies.
 
         Args:
-            size: Height and width of the picture, in pixels of ``out_size``.
-            corner: Row and column at which it begins in the endless picture.
+            size: Height and width of the image, in pixels of ``out_size``.
+            corner: Row and column at which it begins in the endless image.
 
         Returns:
             (1, 1, H, W) each, by resolution, as ``step`` takes them.
@@ -149,7 +149,7 @@ class LatentBank(nn.Module, ABC):
 
     @abstractmethod
     def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:
-        """The average code of each layer of the whole bank, (code_dims[k],): its most typical picture.
+        """The average code of each layer of the whole bank, (code_dims[k],): its most typical image.
 
         Same seed, same result.
         """

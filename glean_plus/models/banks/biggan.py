@@ -24,7 +24,7 @@ from glean_plus.models.spectral_norm import (
 )
 from glean_plus.registry import MODELS
 
-# Size of the pictures -> widths at 4, 8, ..., in units of base_channels.
+# Size of the images -> widths at 4, 8, ..., in units of base_channels.
 WIDTHS: dict[int, tuple[int, ...]] = {
     32: (4, 4, 4, 4),
     64: (16, 16, 8, 4, 2),
@@ -240,7 +240,7 @@ def class_embedding(table: Tensor, label: Tensor) -> Tensor:
 
 
 class OutputLayer(nn.Module):
-    """Feature to picture, before the tanh."""
+    """Feature to image, before the tanh."""
 
     def __init__(self, in_channels: int, out_channels: int, sn: Mapping[str, Any]) -> None:
         super().__init__()
@@ -260,7 +260,7 @@ class BigGANBase(LatentBank):
     :meth:`load` does the same to a checkpoint. A frozen bank cannot go back to training.
 
     Args:
-        out_size: Side of the picture, a power of two.
+        out_size: Side of the image, a power of two.
         start_res: First resolution that is kept. 4 keeps everything; above it, the linear layer and the blocks below
             do not exist, as in LightGLEAN (Eq. 10).
         noise_size: Length of the noise z; the published one if None.
@@ -272,7 +272,7 @@ class BigGANBase(LatentBank):
         sn_style: How the checkpoint stores spectral normalisation, ``ajbrock`` or ``torch``; the published checkpoints'
             way if None.
         sn_eps: Least norm of its vectors.
-        out_channels: Channels of the picture.
+        out_channels: Channels of the image.
         embedding: Keep the embedding of the classes, which given classes and :meth:`forward` need. A bank whose codes
             are predicted or learned as a whole does without.
         rgb: Keep the output layer, which only :meth:`forward` uses.
@@ -289,7 +289,7 @@ class BigGANBase(LatentBank):
 
     left_out = {
         'shared_embedding.': 'class embedding (no class is given)',
-        'output_layer.': 'output layer (the decoder makes the picture)',
+        'output_layer.': 'output layer (the decoder makes the image)',
     }
 
     # What is published, and how many blocks there are a resolution.
@@ -438,12 +438,12 @@ class BigGANBase(LatentBank):
     def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
         self._need_output_layer()
         image = self.output_layer(features[self.out_size])
-        # Half precision has fewer levels than a picture.
+        # Half precision has fewer levels than an image.
         return torch.tanh(image.to(torch.promote_types(image.dtype, torch.float32)))
 
     def _need_output_layer(self) -> None:
         if not hasattr(self, 'output_layer'):
-            raise RuntimeError('This bank was built without the output layer; build it with rgb=True to make pictures.')
+            raise RuntimeError('This bank was built without the output layer; build it with rgb=True to make images.')
 
     def codes(self, noise: Tensor, embedding: Tensor) -> list[Tensor]:
         """Noise (N, noise_size) and classes' embedding (N, shared_dim) -> the code of each layer."""
@@ -506,7 +506,7 @@ class BigGANBase(LatentBank):
         truncation: float = -1.0,
         use_outside_embedding: bool = False,
     ) -> Tensor | dict:
-        """Make pictures; the interface is that of MMagic's ``BigGANGenerator``, so that its trainer works.
+        """Make images; the interface is that of MMagic's ``BigGANGenerator``, so that its trainer works.
 
         Args:
             noise: (N, noise_size); a function of a shape, or None for a normal distribution, draws ``num_batches``.
@@ -517,11 +517,11 @@ class BigGANBase(LatentBank):
             use_outside_embedding: ``label`` is the embedding (N, shared_dim).
 
         Returns:
-            Pictures (N, out_channels, out_size, out_size), -1 to 1, in the channel order of the training (RGB in the
+            Images (N, out_channels, out_size, out_size), -1 to 1, in the channel order of the training (RGB in the
             checkpoints that OpenMMLab converted), or the dict.
         """
         if self.start_res != 4:
-            raise RuntimeError(f'This bank starts at {self.start_res} and makes no pictures; only a whole one does.')
+            raise RuntimeError(f'This bank starts at {self.start_res} and makes no images; only a whole one does.')
         self._need_output_layer()
         if num_batches < 1 and not (isinstance(noise, Tensor) and isinstance(label, Tensor)):
             raise ValueError(f'num_batches must be positive where noise or label is drawn, but is {num_batches}.')

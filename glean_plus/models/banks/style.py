@@ -41,7 +41,7 @@ class PixelNorm(nn.Module):
 
 
 class Drawn(NamedTuple):
-    """What a picture is made of; the names are those of MMagic's result."""
+    """What an image is made of; the names are those of MMagic's result."""
 
     latent: Tensor                           # [NLC]  codes of each layer
     inject_index: int                        # first layer of the second style; the number of layers if there is one
@@ -60,7 +60,7 @@ class StyleBank(StyleSampling, LatentBank):
 
     left_out = {
         'style_mapping.': 'mapping network (codes do not come from noise)',
-        'to_rgb': 'ToRGB (the decoder makes the picture)',
+        'to_rgb': 'ToRGB (the decoder makes the image)',
     }
 
     # Scale of the leaky ReLU in the mapping network.
@@ -240,7 +240,7 @@ class StyleBank(StyleSampling, LatentBank):
     ) -> Drawn:
         """What ``forward`` is given to codes; its arguments are explained at :meth:`StyleGAN2Bank.forward`."""
         if self.start_res != 4:
-            raise RuntimeError(f'This bank starts at {self.start_res} and makes no pictures; only a whole one does.')
+            raise RuntimeError(f'This bank starts at {self.start_res} and makes no images; only a whole one does.')
         self._need('to_rgbs', 'pictures', 'rgb=True')
         if isinstance(styles, Tensor):
             styles = [styles]

@@ -30,14 +30,14 @@ FUSED_FROM = 128
 
 
 def adaptive_instance_norm(
-    x: Tensor,       # [NCHW] features; N may be 1 for all pictures
+    x: Tensor,       # [NCHW] features; N may be 1 for all images
     scale: Tensor,   # [NC]   of each normalised channel; N may be 1 as well
     shift: Tensor,   # [NC]   added to it
     eps: float = 1e-5,
 ) -> Tensor:
-    """Give each channel of each picture a mean and spread that follow from the code.
+    """Give each channel of each image a mean and spread that follow from the code.
 
-    One batch norm over N * C channels of a single picture does it; its statistics are taken in float32 or wider.
+    One batch norm over N * C channels of a single image does it; its statistics are taken in float32 or wider.
 
     Returns:
         (N, C, H, W).
@@ -302,7 +302,7 @@ class StyleGAN1Bank(StyleBank):
         return FoldedBank(layers, start, constant=whole and codes[0] is not None)
 
     def to_rgb(self, resolution: int, feature: Tensor) -> Tensor:
-        """Picture (N, out_channels, H, W) of ``resolution`` from its feature."""
+        """Image (N, out_channels, H, W) of ``resolution`` from its feature."""
         return at_least_float32(self.to_rgbs[str(self._index(resolution))](feature))
 
     def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
@@ -328,18 +328,18 @@ class StyleGAN1Bank(StyleBank):
         feat_idx: int = 5,
         return_latent_only: bool = False,
     ) -> Tensor | dict:
-        """Make pictures; the interface is that of MMagic's ``StyleGAN1Generator``, so that its trainer works.
+        """Make images; the interface is that of MMagic's ``StyleGAN1Generator``, so that its trainer works.
 
         Args:
             styles, num_batches, return_noise, return_latents, inject_index, truncation, truncation_latent,
                 input_is_latent, injected_noise, randomize_noise, add_noise, return_features, feat_idx,
                 return_latent_only: As for :meth:`StyleGAN2Bank.forward`.
-            transition_weight: Below 1, the share of the last block in the picture while the network grows; the rest is
-                the picture of the block before it, enlarged.
-            curr_scale: Side of the picture; -1 for ``out_size``.
+            transition_weight: Below 1, the share of the last block in the image while the network grows; the rest is
+                the image of the block before it, enlarged.
+            curr_scale: Side of the image; -1 for ``out_size``.
 
         Returns:
-            Pictures (N, out_channels, curr_scale, curr_scale), about -1 to 1, or the dict, or the codes.
+            Images (N, out_channels, curr_scale, curr_scale), about -1 to 1, or the dict, or the codes.
 
         Raises:
             ValueError: If ``curr_scale`` is no resolution of the bank, or ``feat_idx`` no index of its features.

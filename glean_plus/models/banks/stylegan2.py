@@ -134,7 +134,7 @@ class FoldedStyleConv(FoldedLayer):
 
 
 class ToRGB(nn.Module):
-    """Features to picture, added to the up-sampled picture of the resolution below."""
+    """Features to image, added to the up-sampled image of the resolution below."""
 
     def __init__(self, in_channels: int, out_channels: int, style_channels: int, upsample: bool = True) -> None:
         super().__init__()
@@ -153,12 +153,12 @@ class StyleGAN2Bank(StyleBank):
     """StyleGAN2's generator, whole or from a resolution on, with MMagic's state-dict keys.
 
     Args:
-        out_size: Side of the picture, a power of two from 8 on.
+        out_size: Side of the image, a power of two from 8 on.
         start_res: First resolution that is kept. 4 keeps everything; above it, the blocks below, the constant and
             their noise do not exist, as in LightGLEAN (Eq. 10), whose bank starts at the input resolution.
         style_channels: Length of a latent code.
         noise_size: Length of the mapping network's input; ``style_channels`` if None.
-        out_channels: Channels of the picture.
+        out_channels: Channels of the image.
         num_mlps: Layers of the mapping network.
         channels: Width per resolution, e.g. ``{4: 128, 8: 128, 16: 64}``; the published table if None. Values of the
             published table are not mixed in: every resolution up to ``out_size`` must be given.
@@ -255,7 +255,7 @@ class StyleGAN2Bank(StyleBank):
         return FoldedBank(layers, start, constant=whole and codes[0] is not None)
 
     def to_rgb(self, resolution: int, codes: Sequence[Tensor], feature: Tensor, skip: Tensor | None = None) -> Tensor:
-        """Picture (N, out_channels, H, W) of ``resolution`` from its feature and the picture of half the size."""
+        """Image (N, out_channels, H, W) of ``resolution`` from its feature and the image of half the size."""
         index = self._index(resolution)
         layer = self.to_rgb1 if index == 0 else self.to_rgbs[str(index - 1)]
         return layer(feature, codes[self.layers_of(resolution)[-1] + 1], skip)
@@ -287,7 +287,7 @@ class StyleGAN2Bank(StyleBank):
         feat_idx: int = 5,
         return_latent_only: bool = False,
     ) -> Tensor | dict:
-        """Make pictures; the interface is that of MMagic's ``StyleGANv2Generator``, so that its trainer works.
+        """Make images; the interface is that of MMagic's ``StyleGANv2Generator``, so that its trainer works.
 
         Args:
             styles: Noise (N, noise_size), or codes (N, style_channels) or (N, num_latents, style_channels) with
@@ -309,7 +309,7 @@ class StyleGAN2Bank(StyleBank):
             return_latent_only: Return the codes (N, num_latents, style_channels) alone.
 
         Returns:
-            Pictures (N, out_channels, out_size, out_size), about -1 to 1, or the dict, or the codes.
+            Images (N, out_channels, out_size, out_size), about -1 to 1, or the dict, or the codes.
 
         Raises:
             ValueError: On a label, ``update_ws``, or a ``feat_idx`` that there is not.

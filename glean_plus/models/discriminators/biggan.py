@@ -14,7 +14,7 @@ from glean_plus.registry import MODELS
 from glean_plus.utils.precision import full_precision
 from glean_plus.weights import load_strict, read_pretrained
 
-# Size of the pictures -> width after each block, in units of base_channels.
+# Size of the images -> width after each block, in units of base_channels.
 WIDTHS: dict[int, tuple[int, ...]] = {
     64: (1, 2, 4, 8, 16),
     128: (1, 2, 4, 8, 16, 16),
@@ -24,7 +24,7 @@ WIDTHS: dict[int, tuple[int, ...]] = {
 
 
 class DiscResBlock(nn.Module):
-    """Residual block. ``down`` halves the size; ``first`` takes a picture, which no ReLU comes before."""
+    """Residual block. ``down`` halves the size; ``first`` takes an image, which no ReLU comes before."""
 
     def __init__(
         self, in_channels: int, out_channels: int, sn: Mapping[str, Any], down: bool = True, first: bool = False
@@ -45,14 +45,14 @@ class DiscResBlock(nn.Module):
 
 @MODELS.register_module()
 class BigGANBankDiscriminator(nn.Module):
-    """Scores pictures, and how well they fit their class: (N, img_channels, in_size, in_size) -> (N, 1).
+    """Scores images, and how well they fit their class: (N, img_channels, in_size, in_size) -> (N, 1).
 
     MMagic's ``BigGANDiscriminator`` with any widths, with the same state-dict keys. Spectral normalisation keeps full
     precision under autocast, has its gradient, and takes any memory layout; MMagic's does neither.
 
     Args:
-        in_size: Side of the pictures.
-        num_classes: Number of classes; 0 for pictures without, which are scored alone.
+        in_size: Side of the images.
+        num_classes: Number of classes; 0 for images without, which are scored alone.
         img_channels: Their channels.
         base_channels: Unit of the published widths. Not used with ``widths``.
         widths: Width after each block. Every block halves the size but the last, which works at 4 px. The published
@@ -82,7 +82,7 @@ class BigGANBankDiscriminator(nn.Module):
         super().__init__()
         if widths is None:
             if in_size not in WIDTHS:
-                raise ValueError(f'There are published widths for pictures of {sorted(WIDTHS)} px, not {in_size}; '
+                raise ValueError(f'There are published widths for images of {sorted(WIDTHS)} px, not {in_size}; '
                                  'give `widths`.')
             widths = [base_channels * width for width in WIDTHS[in_size]]
         if in_size != 2 ** (len(widths) + 1):
@@ -113,7 +113,7 @@ class BigGANBankDiscriminator(nn.Module):
             load_strict(self, state, source, 'Discriminator')
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """See the class; ``label`` (N,) is the class of each picture, where there are classes."""
+        """See the class; ``label`` (N,) is the class of each image, where there are classes."""
         if (label is not None) != (self.num_classes > 0):
             raise ValueError(f'This discriminator was built with num_classes={self.num_classes} and is given '
                              f'{"no labels" if label is None else "labels"}.')

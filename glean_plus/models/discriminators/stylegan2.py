@@ -76,7 +76,7 @@ class ResBlock(nn.Module):
 
 
 class MinibatchStd(nn.Module):
-    """Appends one channel with the spread of the features over groups of pictures."""
+    """Appends one channel with the spread of the features over groups of images."""
 
     def __init__(self, group_size: int = 4) -> None:
         super().__init__()
@@ -95,17 +95,17 @@ class MinibatchStd(nn.Module):
 
 @MODELS.register_module()
 class StyleGAN2BankDiscriminator(nn.Module):
-    """Scores pictures: (N, img_channels, in_size, in_size) -> logits (N, 1).
+    """Scores images: (N, img_channels, in_size, in_size) -> logits (N, 1).
 
     MMagic's ``StyleGANv2Discriminator`` with any channel table, under autocast of any type, and with the same
     state-dict keys.
 
     Args:
-        in_size: Side of the pictures, a power of two.
+        in_size: Side of the images, a power of two.
         img_channels: Their channels.
         channels: Width per resolution from 4 on; the published table if None.
         channel_multiplier: 2 for config-f, 1 for config-e; only used with the published table.
-        mbstd_group: Pictures a group of the minibatch standard deviation.
+        mbstd_group: Images a group of the minibatch standard deviation.
         pretrained: ``dict(checkpoint=path or URL, prefix='discriminator')``, loaded by :meth:`init_weights`.
     """
 

@@ -13,7 +13,7 @@ FOLDERS = ('cars_test', 'cars_train', 'car_ims', '.')
 def read(source: Path) -> Listing:
     """`cars_test/00001.jpg`; where that is missing `cars_train/`, or `car_ims/000001.jpg`; or that folder itself.
 
-    Whole pictures: the boxes and classes of `devkit/*.mat` are not used.
+    Whole images: the boxes and classes of `devkit/*.mat` are not used.
     """
     root = folder_of(source, FOLDERS, 'Stanford Cars')
     paths, listing = pictures_below(root, r'(cars_\w+/)?\d{5,6}\.\w+', base=source)

@@ -12,14 +12,14 @@ FOLDERS = ('CelebA-HQ-img', 'data1024x1024', 'celeba-1024', '.')
 
 
 def read(source: Path) -> Listing:
-    """Numbered pictures:
+    """Numbered images:
 
     - `CelebA-HQ-img/0.jpg` of CelebAMask-HQ, from 0;
     - `data1024x1024/00001.jpg` of the shared folder that GLEAN's authors name, from 1;
-    - `00000.png`, or `imgHQ00000.npy` and `.npz` with one uint8 picture, dumps of the original HDF5 file, from 0.
+    - `00000.png`, or `imgHQ00000.npy` and `.npz` with one uint8 image, dumps of the original HDF5 file, from 0.
 
     They are renamed to count from 00001, as in GLEAN's list of its hundred test faces. A folder counts from 0 if it has
-    a picture 0, or if its numbers are not padded.
+    an image 0, or if its numbers are not padded.
     """
     root = folder_of(source, FOLDERS, 'CelebA-HQ')
     paths, listing = pictures_below(root, r'(imgHQ)?\d+\.\w+', endings=(*ENDINGS, '.npy', '.npz'), base=source)

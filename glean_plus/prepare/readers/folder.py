@@ -1,4 +1,4 @@
-"""A folder of one's own pictures."""
+"""A folder of one's own images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from glean_plus.prepare.items import Item, Listing, safe_name
 
 
 def read(source: Path) -> Listing:
-    """Every picture below ``source``, in any folder; the folders stay.
+    """Every image below ``source``, in any folder; the folders stay.
 
     Two of one name, such as a/1.jpg and a/1.png, keep their endings: a/1.jpg.png and a/1.png.png.
     """

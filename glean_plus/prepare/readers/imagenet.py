@@ -69,7 +69,7 @@ def synsets(path: Path) -> dict[int, str]:
 
 
 def validation_truth(source: Path) -> dict[str, str]:
-    """Stem of a validation picture -> its wnid.
+    """Stem of a validation image -> its wnid.
 
     From the development kit (`meta.mat` and the list of IDs, line 1 for ILSVRC2012_val_00000001), or from Kaggle's
     `LOC_val_solution.csv`.
@@ -89,6 +89,6 @@ def validation_truth(source: Path) -> dict[str, str]:
         with open(solution, newline='') as file:
             return {row['ImageId']: row['PredictionString'].split()[0] for row in csv.DictReader(file)}
     raise DataError(
-        f'ImageNet: the validation pictures lie flat, and {source} has neither LOC_val_solution.csv nor the '
+        f'ImageNet: the validation images lie flat, and {source} has neither LOC_val_solution.csv nor the '
         f'development kit (ILSVRC2012_devkit_t12/data/ with {TRUTH} and meta.mat) that names their classes.'
     )

@@ -10,7 +10,7 @@ from glean_plus.prepare.items import DataError, Item, Listing, safe_name
 def read(source: Path, category: str, split: str) -> Listing:
     """A folder with `data.mdb`: `bedroom_train_lmdb/` of the scenes, `cat/` of the objects, or that folder itself.
 
-    Each entry is an encoded picture (WebP or JPEG) by its key, 40 hex digits, which stay its name, as in GLEAN's list.
+    Each entry is an encoded image (WebP or JPEG) by its key, 40 hex digits, which stay its name, as in GLEAN's list.
 
     Raises:
         DataError: If there is no database, or it is cut short or not readable.

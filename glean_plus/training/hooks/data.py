@@ -26,8 +26,8 @@ class Fit:
 
     Attributes:
         lq: Side of the input in pixels.
-        gt: Side of the truth.
-        scale: Of the truth to the input.
+        gt: Side of the ground truth.
+        scale: Of the ground truth to the input.
     """
 
     lq: int | None = None
@@ -72,16 +72,16 @@ class DataHook(Hook):
     """Looks at the data of every ``PictureDataset``; nothing is known of others.
 
     Before a training its first sample must be of the sizes that the networks take, and all of the validation's
-    pictures must be whole and fit. Those of a test must be, too, each when its turn comes. A picture of the
-    training that turns out to be broken has a stand-in, is named in the log and counted: different pictures, over
+    images must be whole and fit. Those of a test must be, too, each when its turn comes. An image of the
+    training that turns out to be broken has a stand-in, is named in the log and counted: different images, over
     all processes, from each start on. What is beyond ``limit`` ends the training.
 
     Args:
-        limit: How many pictures of a training may be broken; 0 ends at the first.
+        limit: How many images of a training may be broken; 0 ends at the first.
 
     Raises:
         ValueError: If ``limit`` is no whole number of at least 0.
-        TrainingError: (in a run) If the data do not fit, or too many pictures are broken.
+        TrainingError: (in a run) If the data do not fit, or too many images are broken.
     """
 
     def __init__(self, limit: int = 10) -> None:
@@ -115,13 +115,13 @@ class DataHook(Hook):
             if text not in self.broken:
                 self.broken[text] = None
                 runner.logger.warning(
-                    f'Iteration {runner.iter + 1}: a broken picture: {text}. Another one stands in for it; '
+                    f'Iteration {runner.iter + 1}: a broken image: {text}. Another one stands in for it; '
                     f'{len(self.broken)} so far, data.limit={self.limit} allowed.'
                 )
         if len(self.broken) > self.limit:
             raise TrainingError(
-                f'{len(self.broken)} pictures of the training are broken, more than data.limit={self.limit}: '
-                f'{some([*self.broken])}. Mend them, or take them out of the list, and go on with --resume; or raise '
+                f'{len(self.broken)} images of the training are broken, more than data.limit={self.limit}: '
+                f'{some([*self.broken])}. Fix them, or take them out of the list, and go on with --resume; or raise '
                 'default_hooks.data.limit.'
             )
 
@@ -145,9 +145,9 @@ class DataHook(Hook):
         set_random_states(states)
         wrong = [*dict.fromkeys(itertools.chain.from_iterable(all_gather_object(wrong)))]
         for text in wrong:
-            runner.logger.error(f'A broken picture of the validation: {text}')
+            runner.logger.error(f'A broken image of the validation: {text}')
         if wrong:
             raise TrainingError(
-                f'{len(wrong)} pictures of the validation are broken or do not fit: {some(wrong)}. It needs all of '
-                'them: mend these, or take them out of the list.'
+                f'{len(wrong)} images of the validation are broken or do not fit: {some(wrong)}. It needs all of '
+                'them: fix these, or take them out of the list.'
             )

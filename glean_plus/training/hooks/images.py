@@ -1,4 +1,4 @@
-"""Saves what a test predicts, and pictures that compare it with its input and the truth."""
+"""Saves what a test predicts, and images that compare it with its input and the ground truth."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def to_array(image: Tensor) -> np.ndarray:
 
 @HOOKS.register_module()
 class PictureHook(Hook):
-    """Writes pictures during ``test``; works on data with and without truth, in one process or several.
+    """Writes images during ``test``; works on data with and without ground truth, in one process or several.
 
     ``<work_dir>/pictures/NAME.png`` is each prediction, in the folders of the input; a name that comes again, as in a
     test of two data sets, becomes ``NAME_2.png``, whichever process comes first. ``<work_dir>/comparison.png`` has, for
     the images whose index in their data set is in ``compare``, a row: input (enlarged without smoothing) | references |
-    prediction | truth, if there is any.
+    prediction | ground truth, if there is any.
 
     Args:
-        compare: Indices of test pictures, chosen before the results are known.
+        compare: Indices of test images, chosen before the results are known.
         save_predictions: Write each prediction.
-        channel_order: ``rgb`` or ``bgr``, the order of a test's pictures. MMagic turns them all into BGR, whatever
+        channel_order: ``rgb`` or ``bgr``, the order of a test's images. MMagic turns them all into BGR, whatever
             order they were loaded in.
         references: Names of what the model adds to its predictions by its ``test_cfg``; those that it does not add are
             left out.
@@ -113,7 +113,7 @@ class PictureHook(Hook):
         return np.ascontiguousarray(to_array(image)[:, :, :: self.step])
 
     def _row(self, sample: Any, prediction: np.ndarray) -> dict[str, np.ndarray]:
-        """Name of each column -> its picture."""
+        """Name of each column -> its image."""
         height, width = prediction.shape[:2]
         lq = Image.fromarray(self._array(sample.input)).resize((width, height), Image.NEAREST)
         row = dict(input=np.asarray(lq))

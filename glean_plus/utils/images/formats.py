@@ -1,4 +1,4 @@
-"""The formats of pictures that are opened, whatever the ending of the file is."""
+"""The formats of images that are opened, whatever the ending of the file is."""
 
 from __future__ import annotations
 

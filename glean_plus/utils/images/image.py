@@ -123,7 +123,7 @@ def _unknown(data: bytes) -> ImageFileError:
     """What a file is of which PIL knows nothing."""
     name = next((name for magic, name in MAGICS if data.startswith(magic)), None)
     if name is None:
-        return UnknownFormatError('it is no picture in a known format')
+        return UnknownFormatError('it is no image in a known format')
     return ImageFileError(f'it is a {name} whose header is broken')
 
 

@@ -130,7 +130,7 @@ SN = r'(bias|weight_orig|weight_u|weight_v)'
 def _at(truncation: float) -> Change:
     """Statistics (T, C) for truncations from 0 to 1 -> those for one, (C,).
 
-    In between, the weights of the two neighbours are the wrong way round; they are so in the original, whose pictures
+    In between, the weights of the two neighbours are the wrong way round; they are so in the original, whose images
     are the reference.
     """
     if not 0 < truncation <= 1:
@@ -172,7 +172,7 @@ def huggingface_rules(state: Mapping[str, Tensor], truncation: float) -> Sequenc
 
 
 def huggingface_finish(state: dict[str, Tensor]) -> dict[str, str]:
-    """Keep the three of many output channels that are the picture.
+    """Keep the three of many output channels that are the image.
 
     The norm is that of all of them. So the three rows are divided by it, and get vectors that give them the norm 1.
     """

@@ -195,7 +195,7 @@ def read_pretrained(
     if imported.kwargs.get('official') and not config.get('official'):
         raise WeightsError(
             f"{source} ({format.name}) is the authors' StyleGAN, whose layers compute in another order than MMagic's: "
-            f'build {name} with official=True, or its pictures would be others.'
+            f'build {name} with official=True, or its images would be others.'
         )
     differences = [
         f'{key} is {value} in the file and {config[key]} in the config'

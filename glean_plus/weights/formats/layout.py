@@ -20,7 +20,7 @@ class Architecture:
     """
     Attributes:
         name: As banks and messages name it.
-        discriminator: Whether it scores pictures rather than making them.
+        discriminator: Whether it scores images rather than making them.
         arguments: State -> arguments of the bank's constructor. Raises KeyError if a tensor that tells them is missing,
             and WeightsError if no bank is such a network.
         shapes: Constructor arguments -> {key: shape}.
@@ -44,5 +44,5 @@ def resolutions(out_size: int) -> list[int]:
         WeightsError: If that is more than ``LARGEST``.
     """
     if out_size > LARGEST:
-        raise WeightsError(f'its layers would draw pictures of more than {LARGEST} pixels a side.')
+        raise WeightsError(f'its layers would draw images of more than {LARGEST} pixels a side.')
     return [2**i for i in range(2, out_size.bit_length())]

@@ -11,7 +11,7 @@
 
 The gains and the scale are taken into the weights here. The first three cannot be: a converted file keeps one noise
 strength a channel (1, C, 1, 1), by which ``official=True`` of its arguments is told, and only a network of the official
-order gives the official picture.
+order gives the official image.
 """
 
 from __future__ import annotations
