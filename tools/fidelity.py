@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from glean_plus.inference import RestoreError, Restorer
 from glean_plus.metrics import KIDMetric, LRConsistency, STLPIPSMetric
+from glean_plus.metrics.fidelity import psnr
 from glean_plus.prepare.files import pictures_below
 from glean_plus.utils.files import read_names
 from glean_plus.utils.terminal import Parser
@@ -32,8 +33,6 @@ VALUES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 def measure(restorer: Restorer, pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, ...]:
     """Inputs and truths, (H, W, 3) uint8 -> a number for each column."""
-    from mmagic.evaluation.metrics.psnr import psnr  # after glean_plus, which mends what it imports
-
     perceptual, kid = STLPIPSMetric('vgg', channel_order='rgb'), KIDMetric(features='stlpips-alex', channel_order='rgb')
     consistency, rows = LRConsistency(), []
     for lq, gt in tqdm(pairs, unit='picture', leave=False):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from glean_plus.metrics import LRConsistency, NIQEMetric, STLPIPSMetric
+from glean_plus.metrics.fidelity import psnr, ssim
 from glean_plus.metrics.niqe import BLOCK
 
 MOST_DB = 100.0  # equal images would have infinitely many
