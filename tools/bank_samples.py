@@ -20,7 +20,7 @@ import torch
 
 from glean_plus.models.banks import BANKS
 from glean_plus.prepare.images import save
-from glean_plus.training.hooks.images import to_array
+from glean_plus.utils.images.arrays import to_array
 from glean_plus.utils.terminal import Parser
 from glean_plus.weights import WeightsError, import_weights
 

@@ -16,7 +16,14 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from glean_plus.cli.tools import add_common_arguments, check_checkpoint, load_config, refusals, runner_class
+from glean_plus.cli.tools import (
+    add_common_arguments,
+    check_checkpoint,
+    load_config,
+    need_training,
+    refusals,
+    runner_class,
+)
 
 SUFFIXES = ('.json', '.yaml', '.yml', '.pkl')
 
@@ -62,6 +69,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    need_training('test')
     check_checkpoint(args.checkpoint, '--checkpoint')
     config = load_config(args)
     config.load_from = args.checkpoint

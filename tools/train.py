@@ -13,7 +13,14 @@ import sys
 
 from mmengine.config import Config
 
-from glean_plus.cli.tools import add_common_arguments, check_checkpoint, load_config, refusals, runner_class
+from glean_plus.cli.tools import (
+    add_common_arguments,
+    check_checkpoint,
+    load_config,
+    need_training,
+    refusals,
+    runner_class,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,6 +57,7 @@ def resume(config: Config, checkpoint: str) -> None:
 
 def main() -> None:
     args = parse_args()
+    need_training('train')
     config = load_config(args)
     if args.amp:
         use_amp(config)

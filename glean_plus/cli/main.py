@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glean_plus.cli.face_options import add_face_arguments, given_options
+from glean_plus.compat import TRAINING_PACKAGES, StackError, missing_training_stack
 from glean_plus.utils.terminal import OutputError, Parser, lasting_streams, printable, program
 from glean_plus.web.arguments import add_web_arguments
 from glean_plus.weights.resources import DEFAULT_MODEL
@@ -90,6 +91,15 @@ def _run_tool(command: str, arguments: Sequence[str]) -> int:
         if not isinstance(ended.code, str):
             raise
         _complain(ended.code)
+        return WRONG
+    except ImportError as error:
+        package = (error.name or '').partition('.')[0]
+        if package in TRAINING_PACKAGES:
+            _complain(f'{command}: {missing_training_stack(package)}')
+        elif isinstance(error, StackError):
+            _complain(f'{command}: {error}')
+        else:
+            raise
         return WRONG
     except OSError as error:
         if error.filename is None:

@@ -154,6 +154,16 @@ def silence_libraries() -> None:
     warnings.filterwarnings('ignore', 'pkg_resources is deprecated', UserWarning)
 
 
+def need_training(tool: str) -> None:
+    """End the tool with a sentence unless MMagic is there to train and test with."""
+    from glean_plus.compat import StackError, check_training_stack
+
+    try:
+        check_training_stack()
+    except StackError as error:
+        sys.exit(f'{tool}: {error}')
+
+
 def runner_class(args: argparse.Namespace) -> type[Runner]:
     """What runs the config: MMEngine's runner, with ``--verbose`` as it is."""
     from glean_plus.training.runner import Runner, TerseRunner  # takes seconds to import
