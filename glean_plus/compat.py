@@ -46,6 +46,8 @@ Wanted = dict[str, tuple[str, Optional[str]]]
 CORE: Wanted = {'torch': ('2.1', None), 'mmengine': ('0.10', '1.0')}
 TRAINING: Wanted = {'mmcv': ('2.0.0', '2.2.0'), 'mmagic': ('1.2.0', '1.3')}
 WANTED: Wanted = CORE | TRAINING
+# Of the extra `train`, by the names that they are imported by.
+TRAINING_PACKAGES = ('mmagic', 'mmcv', 'mmpretrain', 'albumentations', 'lpips', 'kornia', 'torchvision', 'lmdb')
 ADVICE = 'Install a set that is known to work: pip install -r requirements/default.txt (see the README).'
 
 
@@ -107,13 +109,18 @@ def check_versions(wanted: Wanted = WANTED) -> None:
 
 def check_training_stack(what: str = '') -> None:
     """Raise StackError, which begins with ``what`` it is for, unless MMagic and mmcv are installed and can work."""
-    missing = ' and '.join({'mmagic': 'MMagic'}.get(each, each) for each in ('mmagic', 'mmcv') if not _version(each))
+    missing = [distribution for distribution in ('mmagic', 'mmcv') if not _version(distribution)]
     if missing:
-        raise StackError(
-            f'{what}Training and testing need {missing}, which {"are" if " and " in missing else "is"} not installed: '
-            'pip install "glean_plus[train]" mmcv-lite==2.1.0, or, for a full mmcv, see the README.'
-        )
+        raise StackError(what + missing_training_stack(' and '.join(missing)))
     check_versions()
+
+
+def missing_training_stack(packages: str | None) -> str:
+    """A sentence about packages that are not installed."""
+    return (
+        f'{packages} is not installed, which training, testing and measuring need: pip install "glean_plus[train]" '
+        'mmcv-lite==2.1.0, or, for an mmcv with compiled ops, see the README.'
+    )
 
 
 class _MissingOps(types.ModuleType):

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from mmengine import registry as mmengine_registry
-from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS
+from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS, build_from_cfg
 from mmengine.registry import Registry as MMEngineRegistry
 
 from glean_plus import compat
@@ -39,7 +39,10 @@ class Registry(MMEngineRegistry):
 
     def __init__(self, name: str, locations: tuple[str, ...] = ()) -> None:
         parent = getattr(mmengine_registry, name)
-        super().__init__(parent.name, parent=parent, scope='glean_plus', locations=list(locations))
+        # MMEngine's own way to build models imports its runner, for lists of configs, of which we have none.
+        super().__init__(
+            parent.name, build_from_cfg, parent=parent, scope='glean_plus', locations=list(locations)
+        )
         self.variable = name
 
     def get(self, key: str) -> Any:

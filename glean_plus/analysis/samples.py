@@ -12,7 +12,7 @@ import torch
 from glean_plus.errors import GleanError
 from glean_plus.models.banks import BANKS
 from glean_plus.prepare.images import save
-from glean_plus.training.hooks.images import to_array
+from glean_plus.utils.images.arrays import to_array
 from glean_plus.weights import WeightsError, import_weights
 
 

@@ -6,6 +6,7 @@ import importlib
 from dataclasses import dataclass
 from types import ModuleType
 
+from glean_plus.errors import MissingPackageError
 from glean_plus.utils.terminal import Parser, RawDescription
 
 
@@ -82,7 +83,7 @@ def run(name: str, arguments: list[str], prog: str | None = None) -> int:
     """Parse a command's arguments and carry it out; returns the exit code.
 
     Raises:
-        GleanError: If the input or a setting is wrong.
+        GleanError: If the input or a setting is wrong, or a package is missing.
         SystemExit: After help, and on a wrong call.
     """
     parser = parser_of(name, prog)
@@ -92,3 +93,12 @@ def run(name: str, arguments: list[str], prog: str | None = None) -> int:
         return load(name).run(args) or 0
     except UsageError as error:
         parser.error(str(error))
+    except ImportError as error:
+        from glean_plus.compat import TRAINING_PACKAGES, StackError, missing_training_stack
+
+        package = (error.name or '').partition('.')[0]
+        if package in TRAINING_PACKAGES:
+            raise MissingPackageError(missing_training_stack(package)) from error
+        if isinstance(error, StackError):
+            raise MissingPackageError(str(error)) from error
+        raise

@@ -22,9 +22,9 @@ from glean_plus.analysis.ablation.switches import GROUPS, MEAN, MODEL, NEXT, swi
 from glean_plus.analysis.ablation.table import CHANGE, PSNR, Scores, Table
 from glean_plus.models.glean import GLEAN
 from glean_plus.prepare.images import save
-from glean_plus.training.hooks.images import to_array
 from glean_plus.training.restorer import GLEANRestorer
 from glean_plus.utils.files import save_json, save_text
+from glean_plus.utils.images.arrays import to_array
 from glean_plus.version import __version__
 from glean_plus.weights import draws_bgr
 

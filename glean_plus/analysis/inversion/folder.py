@@ -19,8 +19,8 @@ from glean_plus.inference.write import fitting
 from glean_plus.prepare.decode import PictureError, decode, read_profile
 from glean_plus.prepare.files import pictures_below
 from glean_plus.prepare.images import save
-from glean_plus.training.hooks.images import to_array
 from glean_plus.utils.files import read_names, save_text
+from glean_plus.utils.images.arrays import to_array
 from glean_plus.utils.images.metadata import Meta
 
 REPORT = 'report.csv'

@@ -17,12 +17,7 @@ from torch import Tensor
 from glean_plus.prepare.images import save
 from glean_plus.registry import HOOKS
 from glean_plus.training.hooks.names import Place, Places, identity, own_name
-
-
-def to_array(image: Tensor) -> np.ndarray:
-    """(C, H, W), 0 to 255 -> (H, W, 3) uint8."""
-    array = image.detach().cpu().float().round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-    return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
+from glean_plus.utils.images.arrays import to_array
 
 
 @HOOKS.register_module()
