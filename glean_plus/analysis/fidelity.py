@@ -38,7 +38,7 @@ def pairs_of(lq: Path, gt: Path, names: Path | None = None, every: int = 1) -> P
 
 def measure(restorer: Restorer, pairs: Pairs) -> tuple[float, ...]:
     """A number for each column."""
-    from mmagic.evaluation.metrics.psnr import psnr  # after glean_plus, which fixes what it imports
+    from glean_plus.metrics.fidelity import psnr  # after glean_plus, which fixes what it imports
 
     perceptual, kid = STLPIPSMetric('vgg', channel_order='rgb'), KIDMetric(features='stlpips-alex', channel_order='rgb')
     consistency, rows = LRConsistency(), []

@@ -1,10 +1,10 @@
-"""Trained models for whatever images there are: any size, any kind, from Python or the command line.
+"""Trained models for any image: any size, any kind, from Python or the command line.
 
-A name, config or checkpoint (`source`) becomes a network on a device (`network`), through which an image goes in one
-go, in tiles or fitted (`engine`, `axis`), each channel in its way (`layers`), rows of the result coming as they are
-done. `read`, `arrays` and `write` are the ways in and out, `consistency` holds a result to its input, `fidelity` sets
-how much; `base` is what all restorers share, `folder` does whole folders, with a `manifest`. `failure` judges results,
-by `bounds` that `calibration` makes.
+`source` finds the config and weights of a name, config or checkpoint, and `network` builds the network on its device.
+`tiling` runs an image through it whole, in tiles or fitted, row by row; `channels` splits it into what the network
+takes. `read`, `arrays` and `write` are the ways in and out. `consistency` is iterative back-projection, `fidelity` scales
+the bank's features. `base` is what all restorers share, `folder` restores folders, with a `manifest`. `ood` scores
+results by the `thresholds` that `analysis.calibration` finds.
 """
 
 from glean_plus.inference.errors import RestoreError

@@ -13,13 +13,14 @@ from typing import Any, Union
 
 from glean_plus.inference.embedded import embedded_model, literal
 from glean_plus.inference.errors import RestoreError
+from glean_plus.utils.resources import data_folder
 from glean_plus.utils.tables import aligned
 from glean_plus.weights import CATALOGUE, Card, WeightsError, local_copy, read_card
 from glean_plus.weights.cards import hash_in_name, parse_card
 from glean_plus.weights.errors import brief
 from glean_plus.weights.fetch import cached_path
 from glean_plus.weights.listing import state
-from glean_plus.weights.resources import ConfigError, config_file, config_of, data_folder, own_config
+from glean_plus.weights.resources import ConfigError, config_file, config_of, own_config
 
 __all__ = ['PathLike', 'Source', 'available', 'find', 'is_here', 'listing', 'literal', 'other_config']
 

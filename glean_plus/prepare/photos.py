@@ -10,7 +10,7 @@ from pathlib import Path
 from glean_plus.prepare.archives import embedded, members
 from glean_plus.prepare.items import DataError
 from glean_plus.utils.files import save_text, whole_or_not_at_all
-from glean_plus.weights.resources import data_folder
+from glean_plus.utils.resources import data_folder
 
 PYPI = {'scikit_image': 'scikit-image', 'scikit_learn': 'scikit-learn'}
 ENDINGS = {b'RIFF': '.webp', b'\xff\xd8\xff\xe0': '.jpg', b'\xff\xd8\xff\xe1': '.jpg', b'\xff\xd8\xff\xdb': '.jpg'}

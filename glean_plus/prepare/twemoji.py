@@ -17,7 +17,7 @@ from glean_plus.prepare.images import save, shrink
 from glean_plus.prepare.items import DataError
 from glean_plus.prepare.pool import run_all
 from glean_plus.utils.files import save_text
-from glean_plus.weights.resources import data_folder
+from glean_plus.utils.resources import data_folder
 
 GROUPS = (
     'Smileys & Emotion', 'People & Body', 'Animals & Nature', 'Food & Drink', 'Travel & Places', 'Activities',

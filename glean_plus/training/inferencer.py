@@ -11,7 +11,8 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 from glean_plus.inference.source import available, find
-from glean_plus.weights.resources import data_folder, own_config
+from glean_plus.utils.resources import data_folder
+from glean_plus.weights.resources import own_config
 
 # A task in our metafile -> its name in MMagic's. What has no results there is a published model of super-resolution.
 TASKS = {

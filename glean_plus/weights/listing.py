@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+from glean_plus.utils.resources import data_folder
 from glean_plus.utils.tables import aligned
 from glean_plus.weights.cards import Card, read_card
 from glean_plus.weights.catalogue import CATALOGUE
 from glean_plus.weights.fetch import cached_path
-from glean_plus.weights.resources import data_folder
 
 
 def listing(cache: Path | None = None) -> str:

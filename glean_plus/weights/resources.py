@@ -1,4 +1,4 @@
-"""Where the configs and tools of this project are: in the source tree, or installed."""
+"""The configs of this project, by their names or paths."""
 
 from __future__ import annotations
 
@@ -8,21 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import glean_plus
 from glean_plus.errors import GleanError
+from glean_plus.utils.resources import data_folder
 from glean_plus.weights.errors import brief
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 PREFIX = 'glean_plus::'  # before the name of a config of ours, as OpenMMLab's packages have it
-
-
-def data_folder(name: str) -> Path:
-    """``configs`` or ``tools``: of the installed package, in ``.mim``, or of the source tree."""
-    package = Path(glean_plus.__file__).parent
-    installed = package / '.mim' / name
-    return installed if installed.is_dir() else package.parent / name
 
 
 def own_config(name: str) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from glean_plus.errors import GleanError
-from glean_plus.weights.resources import data_folder
+from glean_plus.utils.resources import data_folder
 
 BUDGETS = ('iters', 'images', 'seconds')
 # What must be the same for every row that is trained, so that the rows differ in the generator alone.
