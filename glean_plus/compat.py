@@ -47,7 +47,7 @@ CORE: Wanted = {'torch': ('2.1', None), 'mmengine': ('0.10', '1.0')}
 TRAINING: Wanted = {'mmcv': ('2.0.0', '2.2.0'), 'mmagic': ('1.2.0', '1.3')}
 WANTED: Wanted = CORE | TRAINING
 # Of the extra `train`, by the names that they are imported by.
-TRAINING_PACKAGES = ('mmagic', 'mmcv', 'mmpretrain', 'albumentations', 'lpips', 'kornia', 'torchvision', 'lmdb')
+TRAINING_PACKAGES = ('mmagic', 'mmcv', 'mmpretrain', 'albumentations', 'lpips', 'kornia', 'lmdb')
 ADVICE = 'Install a set that is known to work: pip install -r requirements/default.txt (see the README).'
 
 
