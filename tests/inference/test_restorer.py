@@ -488,7 +488,6 @@ def test_options_that_do_not_fit_are_refused(checkpoints: dict[str, Path]) -> No
         ('light', dict(device='cuda:99'), 'cannot be used'), ('light', dict(label=3), 'takes no label'),
         ('light', dict(batch=0), 'batch is 1 or more'), ('color', dict(consistent=5), 'keeps the lightness'),
         ('light', dict(speed='warp'), 'speed must be one of'),
-        ('color', dict(speed='folded', mode='direct'), 'no direct mode'),
         ('light', dict(speed='compiled', precision='bf16', device='meta'), 'kernel is for CPUs'),
         ('light', dict(speed='openvino', device='meta'), "is for CPUs, but the model is on meta: take speed='folded'"),
     ):  # fmt: skip

@@ -13,8 +13,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from glean_plus import compat
-from glean_plus.weights.resources import read_config
+from glean_plus import compat, registry
+from glean_plus.weights.resources import ConfigError, read_config
 
 from conftest import CONFIGS, ROOT
 
@@ -121,7 +121,7 @@ def test_a_base_that_is_not_ours_is_named_and_mmagic_s_still_works(tmp_path: Pat
     path.write_text("_base_ = 'glean_plus::lightglean_twemoji_4.py'")
     with pytest.raises(FileNotFoundError, match="'lightglean_twemoji_4.py' in glean_plus; try lightglean_twemoji"):
         Config.fromfile(path)
-    with pytest.raises(FileNotFoundError, match='no config .* in glean_plus; try'):
+    with pytest.raises(ConfigError, match='mine.py cannot be read: .*no config .* in glean_plus; try'):
         read_config(path)
     path.write_text("_base_ = 'mmagic::glean/glean_x16_2xb8_cat.py'")
     assert Config.fromfile(path).model.type == 'SRGAN'
@@ -133,14 +133,14 @@ def test_a_tool_takes_the_same_name(tmp_path: Path) -> None:
 
 def test_the_first_look_up_may_be_in_any_registry() -> None:
     """Each registry that has something of ours knows where to import it from."""
-    from mmagic import registry
+    from mmagic import registry as theirs
     from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS, Registry
 
-    every = [each for each in vars(registry).values() if isinstance(each, Registry)] + [MODEL_WRAPPERS, OPTIM_WRAPPERS]
-    importlib.import_module(compat.MODULES)
+    every = [each for each in vars(theirs).values() if isinstance(each, Registry)] + [MODEL_WRAPPERS, OPTIM_WRAPPERS]
+    importlib.import_module(registry.EVERYTHING)
     ours = [
         each for each in every
         if any(getattr(found, '__module__', '').startswith('glean_plus.') for found in each.module_dict.values())
     ]  # fmt: skip
     assert len(ours) >= 8
-    assert [each.name for each in ours if compat.MODULES not in each._locations] == []
+    assert [each.name for each in ours if registry.EVERYTHING not in each._locations] == []

@@ -13,8 +13,8 @@ from glean_plus.weights.errors import WeightsError
 
 from conftest import ROOT
 
-# A page's status for a request, the end of an output, a wrong command line, and a missing package.
-OTHERS = {'Refused', 'OutputError', 'UsageError', 'StackError'}
+# The end of an output, a wrong command line, and a missing package.
+OTHERS = {'OutputError', 'UsageError', 'StackError'}
 
 
 def test_every_public_error_has_the_base() -> None:

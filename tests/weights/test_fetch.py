@@ -25,6 +25,7 @@ import pytest
 from mmengine.config import Config
 
 from glean_plus.cli.main import main
+from glean_plus.utils import locks
 from glean_plus.weights import CATALOGUE, Card, WeightsError, fetch, import_weights, read_card
 from glean_plus.weights.cards import hash_in_name
 from glean_plus.weights.fetch import _Redirects, _url, cached_path
@@ -274,7 +275,7 @@ def test_silent_server_is_given_up(site: Site, cache: Path, monkeypatch: pytest.
 def test_files_that_cannot_be_locked_are_fetched_too(
     site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, 'fcntl', None)
+    monkeypatch.setattr(locks, 'fcntl', None)
     assert fetch.fetch(f'{site.root}/{NAME}').read_bytes() == CONTENT
     site.files['other-00000000.pth'] = CONTENT
     with pytest.raises(WeightsError, match='invalid hash'):

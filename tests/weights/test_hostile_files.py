@@ -367,7 +367,7 @@ def test_a_download_stays_in_its_cache(url: str, tmp_path: Path) -> None:
 def test_an_override_that_is_none_is_a_sentence(given: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parser().parse_args(['x.py', '--cfg-options', given])
-    assert ended.value.code == 2 and 'error: --cfg-options' in capsys.readouterr().err
+    assert ended.value.code == 2 and ': --cfg-options ' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('key', ['hooks.9.type', 'model.type.x', 'hooks.x.y'])
