@@ -28,6 +28,9 @@ def run(args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not args.verbose:
         silence_libraries()
+    from glean_plus.compat import check_training_stack
+
+    check_training_stack()
     from glean_plus.training import launch
 
     config = launch.load_config(args.config, args.work_dir, args.cfg_options, args.launcher)

@@ -18,7 +18,6 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from glean_plus import compat
 from glean_plus.errors import GleanError
 from glean_plus.training.errors import TrainingError
 from glean_plus.training.hooks.checkpoints import newest_whole
@@ -44,9 +43,7 @@ def load_config(
 
     Raises:
         ConfigError: If it cannot be run.
-        StackError: If MMagic or mmcv is missing, or of a version that cannot work.
     """
-    compat.check_training_stack()
     config = read_config(given)
     config.launcher = launcher
     # `vis_backends` is the visualizer's; on its own it would be a key that nothing reads.

@@ -17,7 +17,7 @@ from mmagic.models.archs import PixelShufflePack
 from mmagic.models.editors.esrgan.rrdb_net import RRDB as MMagicRRDB
 from mmengine.registry import DefaultScope
 from PIL import Image
-from test_restore_video import make_clip
+from test_video import make_clip
 from torch import nn
 
 from glean_plus import Restorer, compat, registry
@@ -160,7 +160,7 @@ sys.argv = ['test.py', 'lightglean_twemoji_4x.py', 'x.pth']
 said(lambda: runpy.run_path({str(ROOT / 'tools' / 'test.py')!r}, run_name='__main__'))
 said(lambda: registry.MODELS.get('SRGAN'))
 said(lambda: registry.MODELS.get('GLEAN').__name__)
-said(lambda: main(['fidelity']))
+said(lambda: main(['fidelity', 'model', '.', '.']))
 '''
     done = without_mmagic(program, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
