@@ -94,11 +94,13 @@ def run(name: str, arguments: list[str], prog: str | None = None) -> int:
     except UsageError as error:
         parser.error(str(error))
     except ImportError as error:
-        from glean_plus.compat import TRAINING_PACKAGES, StackError, missing_training_stack
+        from glean_plus.compat import TRAINING_PACKAGES, StackError, check_training_stack, missing_training_stack
 
         package = (error.name or '').partition('.')[0]
-        if package in TRAINING_PACKAGES:
-            raise MissingPackageError(missing_training_stack(package)) from error
-        if isinstance(error, StackError):
-            raise MissingPackageError(str(error)) from error
-        raise
+        if not isinstance(error, StackError) and package not in TRAINING_PACKAGES:
+            raise
+        try:
+            check_training_stack()
+        except StackError as wrong:
+            raise MissingPackageError(str(wrong)) from error
+        raise MissingPackageError(missing_training_stack(package)) from error
