@@ -68,10 +68,10 @@ def compiler() -> list[str]:
     return command
 
 
-def check_device(device: torch.device) -> None:
-    """Raise ValueError if the kernel cannot work there."""
+def check_device(device: torch.device, other: str = "speed='folded'") -> None:
+    """Raise ValueError, which advises ``other``, if the kernel cannot work there."""
     if device.type != 'cpu':
-        raise ValueError(f"The compiled kernel is for CPUs, but the model is on {device}: take speed='folded'.")
+        raise ValueError(f'The compiled kernel is for CPUs, but the model is on {device}: take {other}.')
 
 
 @functools.cache
@@ -122,7 +122,8 @@ def is_built() -> bool:
 
 
 def build_in_background() -> None:
-    """Start to build the kernel in a process of its own, which goes on when this one ends, unless one does so already.
+    """Start to build the kernel in a process of its own, which goes on when this one ends, unless one does so
+    or has done so already.
 
     Raises:
         CompilerError: If there is no folder for it.
@@ -130,16 +131,17 @@ def build_in_background() -> None:
     path = kernel_path()
     started = path.with_suffix('.building')
     try:
-        if started.is_file() and time.time() - started.stat().st_mtime < PATIENCE:
+        if path.is_file() or (started.is_file() and time.time() - started.stat().st_mtime < PATIENCE):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         started.touch()
     except OSError as error:
         raise CompilerError(f'The compiled kernel cannot be kept in {path.parent} ({error}). {OTHER_FOLDER}') from error
-    # Isolated, as other modules of this folder must not take the place of packages.
+    # It imports from where this process does, be that an installed package or a source tree.
+    program = f'import sys; sys.path[:] = {sys.path!r}; from glean_plus.accel import compiler; compiler.main()'
     nothing = subprocess.DEVNULL
     _builds.append(subprocess.Popen(
-        [sys.executable, '-I', __file__], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+        [sys.executable, '-c', program], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
     ))  # fmt: skip
 
 
@@ -194,7 +196,3 @@ def main() -> None:
         _failure(path).write_text(str(error), encoding='utf-8')
     finally:
         path.with_suffix('.building').unlink(missing_ok=True)
-
-
-if __name__ == '__main__':
-    main()

@@ -20,7 +20,7 @@ from glean_plus import Restorer
 from glean_plus.accel import compiler, openvino, speed
 from glean_plus.accel.compiler import CompilerError
 from glean_plus.accel.openvino import OpenVINOError, OpenVINOGLEAN
-from glean_plus.accel.speed import at_speed, check_words, resolve, take_words
+from glean_plus.accel.speed import _log_once, at_speed, check_words, resolve, take_words
 from glean_plus.inference.errors import RestoreError
 
 from small_restorers import generator_config, photo, write_checkpoint
@@ -102,6 +102,11 @@ def test_shipped_models(name: str, speed: str) -> None:
 
 
 # ---- words
+
+@pytest.fixture(autouse=True)
+def _nothing_is_logged_yet() -> None:
+    _log_once.cache_clear()
+
 
 def test_former_spellings_are_taken_and_noted(caplog: pytest.LogCaptureFixture) -> None:
     for given, wanted in (('folded-bfloat16', ('folded', 'bf16')), ('compiled-bfloat16', ('compiled', 'bf16'))):

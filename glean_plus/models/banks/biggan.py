@@ -150,7 +150,8 @@ class FoldedNorm(nn.Module):
     def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
         scale, shift = self._scales(code) if self.constant is None else self.constant
         scale, shift = (each.to(self.dtype)[:, :, None, None] for each in (scale, shift))
-        return F.relu_(torch.addcmul(shift, x, scale))
+        x = torch.addcmul(shift, x, scale)
+        return F.relu(x) if torch.jit.is_tracing() else F.relu_(x)  # OpenVINO takes no such chain in place
 
 
 class FoldedNormedConv(nn.Module):
