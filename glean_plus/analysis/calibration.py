@@ -97,7 +97,7 @@ def calibrate(
     """
     assessor = Assessor(restorer, draws, bounds=Bounds())
     measured = {
-        name: [assess(restorer, picture, assessor).figures for picture in tqdm(some, desc=name, unit='picture')]
+        name: [assess(restorer, picture, assessor).figures for picture in tqdm(some, desc=name, unit='image')]
         for name, some in (('known', known), *sets.items())
     }
     making = [each for i, each in enumerate(measured['known']) if i // BLOCK % 2 == 0]

@@ -76,4 +76,4 @@ def run(args: argparse.Namespace) -> None:
     for switch in table.switches:
         if not switch.applies:
             print(f'{switch.label} does not apply: {switch.reason}')
-    print(f'{out / "index.html"}: {len(table.rows)} pictures')
+    print(f'{out / "index.html"}: {len(table.rows)} images')

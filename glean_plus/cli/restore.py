@@ -108,7 +108,7 @@ def _restore_files(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     counts = {state: sum(record.state == state for record in records) for state in ('restored', 'there', 'failed')}
     speed = counts['restored'] / max(time.perf_counter() - began, 1e-9)
     faces = f', {sum(len(record.faces or []) for record in records)} faces' if args.faces else ''
-    print(f'{printable(args.output)}: {counts["restored"]} restored ({speed:.3g} pictures/s), {counts["there"]} there '
+    print(f'{printable(args.output)}: {counts["restored"]} restored ({speed:.3g} images/s), {counts["there"]} there '
           f'already, {counts["failed"]} failed{faces}', file=sys.stderr)  # fmt: skip
     return 1 if counts['failed'] else 0, report(records, content, time.perf_counter() - start)
 

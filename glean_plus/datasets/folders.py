@@ -43,7 +43,7 @@ def shapes_of(sample: Mapping[str, Any]) -> Shapes:
 
 def sizes(shapes: Shapes) -> str:
     """Width and height, for people."""
-    names = dict(img='input', gt='truth')
+    names = dict(img='input', gt='ground truth')
     return ', '.join(f'{names[key]} {shape[-1]}x{shape[-2]}' for key, shape in shapes.items())
 
 
@@ -190,9 +190,9 @@ class PictureDataset(BasicImageDataset):
                 files[folder] = regular_files(folder)
             if name not in files[folder]:
                 lost.append(f'{os.path.join(folder, name)} {what_it_is(os.path.join(folder, name))}')
-        way = f'mend them, or take their lines out of {self.ann_file}'
+        way = f'fix them, or take their lines out of {self.ann_file}'
         if not self.use_ann_file:
-            used, way = set(paths), 'mend or remove them'
+            used, way = set(paths), 'fix or remove them'
             for folder in dict.fromkeys(self.data_prefix.values()):
                 lost += [f'{path} {what_it_is(path)}' for path in self._strays(folder) if path not in used]
         if lost:

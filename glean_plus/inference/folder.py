@@ -121,7 +121,7 @@ def restore_files(
                 records.append(Record(str(job.source), str(job.target), 'there'))
             else:
                 todo.append(job)
-        with tqdm(total=len(todo), unit='picture', disable=not todo) as bar:
+        with tqdm(total=len(todo), unit='image', disable=not todo) as bar:
             _Run(restorer, where, compare, assessor, crf, records, bar, say).restore(todo)
     return records, content
 
@@ -327,8 +327,8 @@ class _Run:
                 self._check_place()
                 self._failed(job, error)
                 return
-        if clip.sound == 'encoded anew':
-            self.say(f'{job.source}: {job.target.suffix} cannot hold its sound as it is, which was encoded anew')
+        if clip.sound == 'encoded again':
+            self.say(f'{job.source}: {job.target.suffix} cannot hold its sound as it is, which was encoded again')
         for note in clip.notes:
             self.say(f'{job.source}: {note}')
         self.records.append(Record(

@@ -89,7 +89,7 @@ class Assessor:
         if not network.has_bank:
             return 'this model has no bank'
         if not network.predicts_codes:
-            return 'the codes of this model are the same for all pictures'
+            return 'the codes of this model are the same for all images'
         return code_statistics(self.restorer.source.model['generator'])
 
     def __call__(

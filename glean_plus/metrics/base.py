@@ -96,7 +96,7 @@ class PictureMetric(BaseSampleWiseMetric):
         return {self.metric: number}
 
     def images(self, sample: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Ground ground truth, if the metric needs one, and prediction of a sample."""
+        """Ground truth, if the metric needs one, and prediction of a sample."""
         return obtain_data(sample, self.gt_key, self.device), obtain_data(sample['output'], self.pred_key, self.device)
 
     def compute_metrics(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:

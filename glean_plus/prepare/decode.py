@@ -87,14 +87,14 @@ def from_numpy(data: bytes) -> np.ndarray:
     if data[:2] == b'PK':
         archive = zipfile.ZipFile(file)
         if len(archive.namelist()) != 1:
-            raise PictureError('unreadable', f'an .npz of {len(archive.namelist())} arrays, not of one picture')
+            raise PictureError('unreadable', f'an .npz of {len(archive.namelist())} arrays, not of one image')
         file = archive.open(archive.namelist()[0])
     loaded = _array(file)
     array = loaded[0] if loaded.ndim == 4 and len(loaded) == 1 else loaded
     if array.ndim == 3 and array.shape[0] == 3:
         array = array.transpose(1, 2, 0)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-        raise PictureError('unreadable', f'an array of shape {loaded.shape} and type {loaded.dtype} is no picture')
+        raise PictureError('unreadable', f'an array of shape {loaded.shape} and type {loaded.dtype} is no image')
     return np.ascontiguousarray(array)
 
 
@@ -106,7 +106,7 @@ def _array(file: IO[bytes]) -> np.ndarray:
     shape, fortran, kind = read_header(file)
     most = 3 * (Image.MAX_IMAGE_PIXELS or 1 << 27)
     if version[0] > 2 or len(shape) not in (3, 4) or kind != np.uint8 or fortran or not 0 <= math.prod(shape) <= most:
-        raise PictureError('unreadable', f'an array of shape {shape} and type {kind} is no picture')
+        raise PictureError('unreadable', f'an array of shape {shape} and type {kind} is no image')
     levels = file.read(math.prod(shape) + 1)
     if len(levels) != math.prod(shape):
         raise PictureError('truncated', f'{len(levels)} bytes of an array of shape {shape}')

@@ -89,7 +89,7 @@ def pictures_below(
     for entry in walk(root, skipped=skipped):
         path = Path(entry.path).relative_to(root).as_posix()
         if entry.is_dir(follow_symlinks=False):
-            listing.notes.append(f'{path} is a folder that is named like a picture')
+            listing.notes.append(f'{path} is a folder that is named like an image')
             continue
         if entry.is_symlink():
             if os.path.isdir(entry.path):

@@ -56,7 +56,7 @@ def run_all(
 
     with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
         try:
-            return list(tqdm(pool.map(work, tasks, chunksize=8), total=len(tasks), desc=name, unit='picture'))
+            return list(tqdm(pool.map(work, tasks, chunksize=8), total=len(tasks), desc=name, unit='image'))
         except BrokenProcessPool as error:
             raise DataError(
                 'A worker process was killed, perhaps for want of memory: the same command goes on from here; '

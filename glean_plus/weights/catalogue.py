@@ -14,9 +14,9 @@ OPENMMLAB = 'https://download.openmmlab.com/mmediting/'
 
 NVIDIA = 'Nvidia Source Code License-NC (converted from the official networks): research and evaluation only'
 APACHE = 'Apache-2.0 (as MMagic, which publishes them)'
-FFHQ = 'Pictures: FFHQ, CC BY-NC-SA 4.0, non-commercial'
-LSUN = 'Pictures: LSUN (terms: yf.io/p/lsun)'
-IMAGENET = 'Pictures: ImageNet, non-commercial research'
+FFHQ = 'Images: FFHQ, CC BY-NC-SA 4.0, non-commercial'
+LSUN = 'Images: LSUN (terms: yf.io/p/lsun)'
+IMAGENET = 'Images: ImageNet, non-commercial research'
 
 # BGR: MMGeneration's StyleGAN2 "allows to generate BGR image, while the original StyleGAN2 outputs RGB" (docstring), it
 # trains with to_rgb=False, and the published FIDs are measured with bgr2rgb=True. What a bank hands to GLEAN are

@@ -240,7 +240,7 @@ def test_what_cannot_be_folded_is_named() -> None:
     folded = model.fold()
     lq, label = inputs_of(model, 1)
     for inputs, message in (
-        ((lq,), 'needs a label for each picture'),
+        ((lq,), 'needs a label for each image'),
         ((lq, label + 5), r'classes 0 to 4, but is given \[5\]'),
         ((lq[..., :16], label), 'The input is 32x16, but this model restores 32x32'),
         ((lq.expand(-1, 3, -1, -1), label), None),

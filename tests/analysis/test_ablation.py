@@ -119,7 +119,7 @@ def by_hooks(inspector: Inspector, view: View, key: str) -> Tensor:
 
         handles.append(model.decoder.register_forward_pre_hook(without))
     elif key.startswith('codes'):
-        others = {'codes_next': view.next_codes, 'codes_mean': inspector._codes['mean of the pictures'],
+        others = {'codes_next': view.next_codes, 'codes_mean': inspector._codes['mean of the images'],
                   'codes_bank': [code[None] for code in inspector.own_picture.mean_codes()]}[key]  # fmt: skip
         given = model._given_dims(bank)
         others = [None if code is None else code[:, dim:] for code, dim in zip(others, given)]
@@ -227,7 +227,7 @@ def test_colorization_with_given_classes(checkpoints: dict[str, Path]) -> None:
     coarse = [switch.key for switch in inspector.switches if 'coarse' in switch.label and switch.decoder]
     assert coarse == ['encoder_to_8']  # a quarter of the input's side, as 16 of 64 in the paper
     torch.testing.assert_close(pictures['bank_off'], by_hooks(inspector, view, 'bank_off'))
-    swapped = inspector.codes(view, Walk(codes='of the next picture'))
+    swapped = inspector.codes(view, Walk(codes='of the next image'))
     assert all(torch.equal(a, b) for a, b in zip(swapped, view.next_codes))
     # Learned codes are the same for every image, but not with the classes in front of them.
     config['codes'] = dict(type='LearnedCodes')
@@ -241,7 +241,7 @@ def test_what_a_model_has_not_is_named(checkpoints: dict[str, Path], tmp_path: P
     inspector, _ = inspector_of(config, count=1)
     found = reasons(inspector)
     assert 'names no file' in found['own'] and 'names no file' in found['codes_bank']
-    assert 'two pictures' in found['codes_next'] and 'two pictures' in found['codes_mean']
+    assert 'two images' in found['codes_next'] and 'two images' in found['codes_mean']
     missing = generator('StyleGAN2', tmp_path / 'nothing.pth')
     assert 'nothing.pth' in own_picture_bank(missing)
     with pytest.raises(WeightsError, match='is a StyleGAN1|does not fit'):
@@ -420,7 +420,7 @@ def test_options_do_what_they_say(tiny_model: tuple[Config, Path], pictures: Pat
     assert one['pictures'] == ['a b_2'] and not list((tmp_path / 'one' / 'grids').iterdir())
     assert one['facts']['pictures'] == '1, of which 0 are shown'
     assert one['switches'][0]['ST-LPIPS-alex']['error'] is None
-    assert {each['key'] for each in one['switches'] if 'two pictures' in each.get('reason', '')} == {
+    assert {each['key'] for each in one['switches'] if 'two images' in each.get('reason', '')} == {
         'codes_next', 'codes_mean'
     }
 
@@ -478,7 +478,7 @@ def test_errors_name_what_is_wrong(
         folder_source(Config.fromfile(CONFIGS / 'esrganplus_twemoji_4x.py').to_dict(), pictures, tmp_path / 's')
     with pytest.raises(InspectionError, match='no images in'):
         folder_source(plain, tmp_path / 'empty', tmp_path / 's')
-    with pytest.raises(InspectionError, match=r'pictures 0 to 2, but \[7\] are asked for'):
+    with pytest.raises(InspectionError, match=r'images 0 to 2, but \[7\] are asked for'):
         folder_source(plain, pictures, tmp_path / 's', indices=[7])
     with pytest.raises(InspectionError, match='once'):
         folder_source(plain, pictures, tmp_path / 's', indices=[1, 1])

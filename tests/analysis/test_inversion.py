@@ -327,7 +327,7 @@ def test_errors_by_name(config: Any, small: Path) -> None:
     out, lq = small / 'out', small / 'lq'
     (small / 'empty').mkdir()
     (small / 'broken').mkdir()
-    (small / 'broken' / 'x.png').write_bytes(b'no picture')
+    (small / 'broken' / 'x.png').write_bytes(b'no image')
     (small / 'twice').mkdir()
     for ending in ('png', 'bmp'):
         Image.open(lq / 'woman.png').save(small / 'twice' / f'woman.{ending}')
@@ -380,7 +380,7 @@ def test_the_command_restores_photographs(
     arguments = ['glean_twemoji_4x.py', 'in', 'out', '--steps', '15', '--lr', '0.3', '--restarts', '1']  # by its name
     run_tool('invert', arguments, monkeypatch)
     said = capsys.readouterr()
-    assert 'out: 2 pictures' in said.out and 'objective=' in said.err and '30/30' in said.err
+    assert 'out: 2 images' in said.out and 'objective=' in said.err and '30/30' in said.err
     assert {path.name for path in (tmp_path / 'out').iterdir()} == {'woman.png', 'coffee.png', 'report.csv'}
     for row in report(tmp_path / 'out'):
         assert float(row['lr_psnr']) > float(row['start_lr_psnr']) + 2

@@ -231,7 +231,7 @@ def test_unknown_rows_and_studies_are_named(tiny_data: Path, tmp_path: Path, cap
 
 def test_paired_test_is_scipy_s() -> None:
     random = np.random.default_rng(1)
-    names = [f'picture {i}' for i in range(30)]
+    names = [f'image {i}' for i in range(30)]
     draw = lambda mean: [dict(zip(names, random.normal(mean, 1, 30))) for _ in range(3)]  # noqa: E731
     seeds = dict(a=draw(0.3), b=draw(0))
     ours = paired_test(seed_average(seeds['a']), seed_average(seeds['b']))

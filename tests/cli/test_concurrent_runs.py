@@ -60,7 +60,7 @@ def test_every_name_is_restored_under_its_own(restore: Callable[..., int], capsy
         Image.fromarray(photo('coffee', 8, 8, 10 * i)).save(source / name)
     undecodable = os.fsencode(source) + b'/bad\xff.png'
     Image.fromarray(photo('coffee', 8, 8)).save(undecodable)
-    (source / 'broken\n\x1b[2J.png').write_bytes(b'no picture')
+    (source / 'broken\n\x1b[2J.png').write_bytes(b'no image')
     (source / '.hidden.png').touch()
     assert restore(source, out, '--json', '-') == command.FAILED
     said = capsys.readouterr()
@@ -69,7 +69,7 @@ def test_every_name_is_restored_under_its_own(restore: Callable[..., int], capsy
     restored = [each for each in records.values() if each['state'] == 'restored']
     assert len(restored) == len(NAMES) + 1 and all(Path(each['output']).stem == Path(each['input']).stem
                                                    and Path(each['output']).is_file() for each in restored)  # fmt: skip
-    assert '\x1b[2J' not in said.err and 'broken\\n\\x1b[2J.png: it is no picture' in said.err
+    assert '\x1b[2J' not in said.err and 'broken\\n\\x1b[2J.png: it is no image' in said.err
     assert 'Hidden files passed over: 1' in said.err
 
 
@@ -399,7 +399,7 @@ def test_verdicts_are_said(source: Path, capsys: Any, tmp_path: Path) -> None:
     same = ['--device', 'cpu', '--model', 'lightglean_twemoji_4x']
     assert main(['restore', str(source), str(tmp_path / 'out'), *same]) == 0
     said = capsys.readouterr().err
-    assert said.count('unlike what the model was made for') == 1 and '4 of the first 4 pictures' in said
+    assert said.count('unlike what the model was made for') == 1 and '4 of the first 4 images' in said
     assert main(['restore', str(source), str(tmp_path / 'judged'), '--report', *same]) == 0
     said = capsys.readouterr().err
     for i in range(4):

@@ -41,7 +41,7 @@ def pictures(tmp_path: Path) -> Path:
     Image.fromarray(photo('chelsea', 10, 12)).convert('L').save(source / 'more' / 'a.png')
     (source / 'empty.png').touch()
     (source / 'notes.txt').touch()
-    (source / 'text.jpg').write_text('no picture')
+    (source / 'text.jpg').write_text('no image')
     (source / 'cut.png').write_bytes((source / '0.png').read_bytes()[:300])
     frames = [Image.new('L', (4, 4), level) for level in (0, 200)]
     frames[0].save(source / 'moving.gif', save_all=True, append_images=frames[1:])
@@ -61,7 +61,7 @@ def test_folder(
     said = capsys.readouterr().err
     for name in ('empty.png', 'text.jpg', 'cut.png', 'moving.gif'):
         assert f'{pictures / name}: it' in said or f'{pictures / name}: the file is empty' in said
-    assert '8 restored' in said and '4 failed' in said and 'pictures/s' in said and 'ending: 1 .txt' in said
+    assert '8 restored' in said and '4 failed' in said and 'images/s' in said and 'ending: 1 .txt' in said
     there = results(out)
     assert {*there} == {*(f'{i}.png' for i in range(6)), 'more/a.jpg.png', 'more/a.png.png'}
     assert Image.open(out / 'more' / 'a.jpg.png').size == (24, 20)
@@ -226,7 +226,11 @@ def test_option_changes_the_result(
     assert restore(source, tmp_path / 'plain.png') == 0
     assert restore(source, tmp_path / 'other.png', *options) == 0
     plain, changed = (np.asarray(Image.open(tmp_path / f'{name}.png')).astype(int) for name in ('plain', 'other'))
-    assert plain.shape == changed.shape and (plain != changed).any()
+    assert plain.shape == changed.shape
+    if options[0] == '--speed':
+        assert np.abs(plain - changed).max() <= 1, 'all speeds give what exact gives'
+    else:
+        assert (plain != changed).any()
     run = json.loads((tmp_path / 'other.png.run.json').read_text())['run']
     assert run != json.loads((tmp_path / 'plain.png.run.json').read_text())['run'], 'the manifest tells them apart'
 

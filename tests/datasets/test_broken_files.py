@@ -132,7 +132,7 @@ def training(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     runner = train(config_of(pairs, folder / 'on', 'files.txt', **loader))
     assert runner.iter == 6 and (folder / 'on' / 'iter_6.pth').is_file()
     log = log_of(folder / 'on')
-    assert log.count('a broken picture') == len(NO_PICTURES)
+    assert log.count('a broken image') == len(NO_PICTURES)
     return refused.replace('; ', '\n') + log
 
 
@@ -251,7 +251,7 @@ def test_what_is_missing_is_refused_with_the_way_out(change: Callable, options: 
 def test_a_data_set_of_broken_pictures_alone_is_refused(few: Path) -> None:
     for path in (few / 'GT').iterdir():
         path.write_bytes(b'')
-    with pytest.raises(DataError, match=r'No image of \S+/GT that was tried .*unreadable: empty.*Prepare them anew'):
+    with pytest.raises(DataError, match=r'No image of \S+/GT that was tried .*unreadable: empty.*Prepare them again'):
         data_set(few)
 
 
@@ -386,5 +386,5 @@ def test_processes_count_together_and_end_together(tmp_path: Path) -> None:
     forked(in_process, cwd=tmp_path, processes=2)
     said = [json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2)]
     assert said[0] == said[1] and len(said[0]) == 4
-    assert [re.search('picture: (both|own .)', line).group(1) for line in said[0][:3]] == ['both', 'own 0', 'own 1']
+    assert [re.search('image: (both|own .)', line).group(1) for line in said[0][:3]] == ['both', 'own 0', 'own 1']
     assert said[0][3].startswith('3 images of the training are broken, more than data.limit=2: both; own 0; own 1. ')

@@ -153,7 +153,7 @@ def test_alignment_is_the_similarity_that_fits_best() -> None:
 
 def test_what_is_no_face_has_no_square(checkpoint: Path) -> None:
     assert alignment([(5, 5)] * 5, (100, 100)) is None
-    assert alignment(TEMPLATE * 3, (100, 100)) is None, 'fifteen times the picture'
+    assert alignment(TEMPLATE * 3, (100, 100)) is None, 'fifteen times the image'
     restorer = FaceRestorer(through(checkpoint), Given((100, 120), (50, 50, 0, 0)))
     picture = photo('chelsea', 100, 120)
     np.testing.assert_allclose(restorer(picture).astype(int), bicubic(picture, 2), atol=1)
@@ -346,7 +346,7 @@ def test_what_a_caller_may_choose(group: np.ndarray, checkpoint: Path, mtcnn: MT
     ):
         with pytest.raises(RestoreError, match=words):
             FaceRestorer(restorer, mtcnn, **wrong)
-    with pytest.raises(RestoreError, match='A report is of whole pictures'):
+    with pytest.raises(RestoreError, match='A report is of whole images'):
         FaceRestorer(restorer, mtcnn).restoration([Picture(group)], assess=True)
 
 
@@ -570,7 +570,7 @@ def test_a_folder_with_a_photo_without_a_face(
     Image.fromarray(group).save(source / 'group.png')
     cat = photo('chelsea', 150, 200)
     Image.fromarray(cat).save(source / 'cat.png')
-    (source / 'broken.png').write_bytes(b'no picture')
+    (source / 'broken.png').write_bytes(b'no image')
     arguments = ['restore', str(source), str(out), '--faces', '--model', str(checkpoint), '--device', 'cpu']
     assert main([*arguments, '--json', '-', '--save-faces', '--detector', 'mtcnn']) == command.FAILED
     output = capsys.readouterr()
@@ -584,5 +584,5 @@ def test_a_folder_with_a_photo_without_a_face(
 
 def test_colorization_is_not_for_faces() -> None:
     colour = Restorer('lightglean_twemoji_color', device='cpu')
-    with pytest.raises(RestoreError, match='Colorization is of whole pictures'):
+    with pytest.raises(RestoreError, match='Colorization is of whole images'):
         FaceRestorer(colour, Given((64, 64)))

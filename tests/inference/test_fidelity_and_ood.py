@@ -162,7 +162,7 @@ def test_noise_spread_is_that_of_the_draws(emoji: list[tuple[np.ndarray, np.ndar
     assert failure.figures['noise_spread'] == pytest.approx(expected.mean(), rel=0.05)
     heat = np.asarray(Image.open(tmp_path / 'heat.png')).astype(float).sum(axis=2)
     assert heat.shape == (64, 64) and np.corrcoef(heat.ravel(), expected.ravel())[0, 1] > 0.9
-    assert 'same for all pictures' in failure.missing['code_distance']
+    assert 'same for all images' in failure.missing['code_distance']
     assert 'no noise maps' in Assessor(Restorer(GLEAN, device='cpu'))(Picture(image), 30, 1).missing['noise_spread']
 
 

@@ -259,7 +259,7 @@ def test_broken_files_are_named_with_the_reason(tmp_path: Path) -> None:
     deep = tmp_path / 'deep.png'
     write(deep, [np.repeat(DEEP, 20, axis=0)], (120, 9, 4), 'uint16', Meta())
     for name, data, words in (
-        ('empty.png', b'', 'empty'), ('text.png', b'hello', 'no picture'), ('cut.png', whole[:999], 'broken'),
+        ('empty.png', b'', 'empty'), ('text.png', b'hello', 'no image'), ('cut.png', whole[:999], 'broken'),
         ('cut16.png', deep.read_bytes()[:200], 'broken'), ('floats.tif', None, 'TIFF of 32-bit floats'),
     ):  # fmt: skip
         path = tmp_path / name

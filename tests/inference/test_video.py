@@ -110,7 +110,7 @@ def test_three_seconds_with_sound(tmp_path: Path, restorer: Restorer) -> None:
     ('source', 'sound', 'target', 'how'),
     [
         ('a.mkv', 'pcm_s16le', 'b.mkv', 'copied'),
-        ('a.mkv', 'aac', 'b.webm', 'encoded anew'),
+        ('a.mkv', 'aac', 'b.webm', 'encoded again'),
         ('a.mkv', 'libopus', 'b.webm', 'copied'),
         ('a.avi', None, 'b.mp4', 'none'),
     ],
@@ -123,7 +123,7 @@ def test_containers(
     assert clip.sound == how and clip.frames == len(frames_of(tmp_path / target)) == 6
     if how == 'copied':
         assert sound_of(tmp_path / target) == sound_of(given)
-    elif how == 'encoded anew':
+    elif how == 'encoded again':
         with av.open(str(tmp_path / target)) as made:
             heard = np.concatenate([frame.to_ndarray()[0] for frame in made.decode(audio=0)])
         assert abs(len(heard) / 48000 - 0.6) < 0.05 and 0.15 < heard.std() < 0.25  # the tone's is 0.3 / sqrt(2)

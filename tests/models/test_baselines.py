@@ -190,7 +190,7 @@ def test_the_second_of_two_steps_is_the_same_after_a_resume(train: Any, tmp_path
     """The config runs from image to checkpoint and on."""
     expected = train('esrganplus_twemoji_4x', 'once', 2).state_dict()
     result = train('esrganplus_twemoji_4x', 'again', 2, resume_from=tmp_path / 'once' / 'iter_1.pth').state_dict()
-    assert not (tmp_path / 'again' / 'iter_1.pth').exists(), 'it did not start anew'
+    assert not (tmp_path / 'again' / 'iter_1.pth').exists(), 'it did not start again'
     assert expected.keys() == result.keys() and int(result['step_counter']) == 2
     assert not [key for key, value in expected.items() if not torch.equal(value, result[key])]
 

@@ -380,7 +380,7 @@ def test_killed_and_started_again_gives_what_an_undisturbed_run_does(tmp_path: P
     source = tmp_path / 'source'
     for number in range(60):
         put(source / f'{number % 3}' / f'{number}.jpg', photo(700, 700, number))
-    (source / 'bad.jpg').write_bytes(b'no picture')
+    (source / 'bad.jpg').write_bytes(b'no image')
     settings = Settings.of('folder', 128, [8])
     whole, out = tmp_path / 'whole', tmp_path / 'out'
     assert prepare(source, whole, settings, workers=1, allow_problems=1).pictures == 60

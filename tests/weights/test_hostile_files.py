@@ -289,7 +289,7 @@ def test_a_resolution_that_no_file_holds_is_left_out(tmp_path: Path) -> None:
 def test_an_array_gets_no_memory_before_it_is_there(shape: str) -> None:
     header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + '\n'
     data = b'\x93NUMPY\1\0' + struct.pack('<H', len(header)) + header.encode() + bytes(192)
-    with pytest.raises(PictureError, match='no picture'):
+    with pytest.raises(PictureError, match='no image'):
         decode(data)
 
 

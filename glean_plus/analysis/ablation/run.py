@@ -151,7 +151,7 @@ class Inspection:
         for old in (out / PAGE, out / NUMBERS, out / SUMMARY, *grids.glob('*.png')):
             old.unlink(missing_ok=True)
 
-        for place, index in enumerate(tqdm(indices, desc='pictures', unit='picture')):
+        for place, index in enumerate(tqdm(indices, desc='pictures', unit='image')):
             sample, name = self.sample(source, index), source.names[index]
             others = codes[(place + 1) % len(codes)] if codes else ()
             view = inspector.view(sample.lq, sample.label, others, settings.seed + index)
@@ -167,7 +167,7 @@ class Inspection:
     @torch.no_grad()
     def _codes(self, source: Source, indices: Sequence[int]) -> Iterator[Codes]:
         """Of each image; they are exchanged and averaged, so that all are needed before the first is run."""
-        for index in tqdm(indices, desc='codes', unit='picture'):
+        for index in tqdm(indices, desc='codes', unit='image'):
             sample = self.sample(source, index)
             yield self.model.encode(sample.lq, sample.label)[1]
 

@@ -24,7 +24,7 @@ GROUPS = {
     'codes': 'Codes and noise',
 }
 # What may take the place of a picture's codes.
-OWN, NEXT, MEAN, BANK = 'own', 'of the next picture', 'mean of the pictures', 'mean of the bank'
+OWN, NEXT, MEAN, BANK = 'own', 'of the next image', 'mean of the images', 'mean of the bank'
 
 
 class Walk(NamedTuple):
@@ -149,7 +149,7 @@ def _bank(model: GLEAN) -> list[Switch]:
 
 def _codes(model: GLEAN, own_picture: LatentBank | str, count: int) -> list[Switch]:
     shared = isinstance(model.codes, LearnedCodes) and not model.given_class
-    reason = 'the codes are parameters, the same for every picture' if shared else ''
+    reason = 'the codes are parameters, the same for every image' if shared else ''
     if not reason and count < 2:
         reason = 'it needs two images or more'
     bank_reason = own_picture if isinstance(own_picture, str) else ''
@@ -162,4 +162,4 @@ def _codes(model: GLEAN, own_picture: LatentBank | str, count: int) -> list[Swit
 def _noise(model: GLEAN) -> Sequence[Switch]:
     has_maps = bool(model.bank.draw_noises())
     reason = '' if has_maps else f'{type(model.bank).__name__} has no noise maps: its noise is a part of the codes'
-    return [Switch('noise', 'codes', 'noise maps drawn anew', Walk(new_noise=True), reason=reason)]
+    return [Switch('noise', 'codes', 'noise maps drawn again', Walk(new_noise=True), reason=reason)]

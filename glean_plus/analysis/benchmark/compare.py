@@ -119,8 +119,8 @@ def compare(
         with tempfile.TemporaryDirectory() as folder:
             pictures: dict[str, Tensor] = {}
             for name in names:
-                path = Path(folder) / 'picture.pth'
-                workers[name].ask(f'picture {path}')
+                path = Path(folder) / 'image.pth'
+                workers[name].ask(f'image {path}')
                 pictures[name] = torch.load(path)
                 say(f'{name}: ready')
         _compare_pictures(found, pictures)

@@ -118,7 +118,7 @@ def main() -> None:
         word, _, rest = line.strip().partition(' ')
         if word == 'run':
             answer: dict[str, float] = dict(seconds=timed.seconds(), macs=macs)
-        elif word == 'picture':
+        elif word == 'image':
             with torch.no_grad():
                 torch.save(run(x).float().cpu(), rest)
             answer = {}

@@ -32,7 +32,7 @@ COSTS = {
     'multiply-adds': ('macs', 1e9, 'G'),
     's/iteration': ('seconds_per_iter', 1, ''),
     's/picture': ('seconds_per_image', 1, ''),
-    'pictures seen': ('images', 1, ''),
+    'images seen': ('images', 1, ''),
 }
 
 

@@ -51,7 +51,7 @@ class Sounds:
                     self.tracks[stream.index] = _Encoded(name, output, self.made)
         if self.tracks:
             encoded = any(isinstance(track, _Encoded) for track in self.tracks.values())
-            self.how = 'encoded anew' if encoded else 'copied'
+            self.how = 'encoded again' if encoded else 'copied'
 
     def _encoder(self, name: str, stream: av.AudioStream) -> Any:
         """A stream with the container's own codec, with the channels of the source, or in stereo; None if neither."""

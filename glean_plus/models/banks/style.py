@@ -254,7 +254,7 @@ class StyleBank(StyleSampling, LatentBank):
         self._check_styles(styles, input_is_latent)
         noise_batch = None if input_is_latent else styles
         if not input_is_latent:
-            self._need('style_mapping', 'pictures from noise', 'mapping=True')
+            self._need('style_mapping', 'images from noise', 'mapping=True')
             styles = [self.style_mapping(style) for style in styles]
         if truncation < 1:
             centre = self.mean_code() if truncation_latent is None else truncation_latent
