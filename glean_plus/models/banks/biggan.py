@@ -150,7 +150,7 @@ class FoldedNorm(nn.Module):
     def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
         scale, shift = self._scales(code) if self.constant is None else self.constant
         scale, shift = (each.to(self.dtype)[:, :, None, None] for each in (scale, shift))
-        return F.relu_(torch.addcmul(shift, x, scale))
+        return F.relu(torch.addcmul(shift, x, scale))  # OpenVINO converts no relu_() after addcmul()
 
 
 class FoldedNormedConv(nn.Module):
