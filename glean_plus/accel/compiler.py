@@ -68,10 +68,10 @@ def compiler() -> list[str]:
     return command
 
 
-def check_device(device: torch.device) -> None:
-    """Raise ValueError if the kernel cannot work there."""
+def check_device(device: torch.device, instead: str = "speed='folded'") -> None:
+    """Raise ValueError, which advises to take another setting ``instead``, if the kernel cannot work there."""
     if device.type != 'cpu':
-        raise ValueError(f"The compiled kernel is for CPUs, but the model is on {device}: take speed='folded'.")
+        raise ValueError(f'The compiled kernel is for CPUs, but the model is on {device}: take {instead}.')
 
 
 @functools.cache
@@ -132,15 +132,19 @@ def build_in_background() -> None:
     try:
         if started.is_file() and time.time() - started.stat().st_mtime < PATIENCE:
             return
+        if path.is_file():  # asked for last: a build that ends puts the kernel there before it removes its mark
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         started.touch()
     except OSError as error:
         raise CompilerError(f'The compiled kernel cannot be kept in {path.parent} ({error}). {OTHER_FOLDER}') from error
-    # Isolated, as other modules of this folder must not take the place of packages.
+    # Isolated, as other modules of this folder must not take the place of packages; but with this package, which need
+    # not be an installed one.
+    file = Path(__file__).resolve()
+    code = 'import runpy, sys; sys.path.insert(0, sys.argv[1]); runpy.run_path(sys.argv[2], run_name="__main__")'
+    command = [sys.executable, '-I', '-c', code, str(file.parents[2]), str(file)]
     nothing = subprocess.DEVNULL
-    _builds.append(subprocess.Popen(
-        [sys.executable, '-I', __file__], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
-    ))  # fmt: skip
+    _builds.append(subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True))
 
 
 def _failure(path: Path) -> Path:

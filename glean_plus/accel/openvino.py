@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from glean_plus.accel.folded import FoldedGLEAN, Noises
+from glean_plus.errors import GleanError
 from glean_plus.models.codes import codes_of
 from glean_plus.models.glean import GLEAN
 
@@ -24,7 +25,7 @@ HINTS = {'fp32': 'f32', 'bf16': 'bf16'}
 KEPT = 8
 
 
-class OpenVINOError(RuntimeError):
+class OpenVINOError(GleanError, RuntimeError):
     """OpenVINO cannot be used here."""
 
 

@@ -165,7 +165,7 @@ def test_a_wrong_call_is_a_sentence(
     (dict(batch=0), 'batch is 1 or more, not 0'), (dict(batch=2.0), 'batch is 1 or more, not 2.0'),
     (dict(consistent='all'), "consistent is 0 or more, not 'all'"),
     (dict(fidelity='high'), "fidelity is a number from 0 to 1, not 'high'"), (dict(device='gpu'), "no device 'gpu'"),
-    (dict(mode='tile'), "not 'tile'"), (dict(precision='half'), "not 'half'"), (dict(max_memory='much'), "not 'much'"),
+    (dict(mode='tile'), "not 'tile'"), (dict(precision='half'), "but is 'half'"), (dict(max_memory='much'), "not 'much'"),
     (dict(model='lightglean_twemoji_4'), 'did you mean lightglean_twemoji_4x'),
     (dict(checkpoint=WEIGHTS / 'lightglean_twemoji_8x.safetensors'), 'does not fit'),
 ])  # fmt: skip
