@@ -131,7 +131,9 @@ def build_in_background() -> None:
     path = kernel_path()
     started = path.with_suffix('.building')
     try:
-        if path.is_file() or (started.is_file() and time.time() - started.stat().st_mtime < PATIENCE):
+        if started.is_file() and time.time() - started.stat().st_mtime < PATIENCE:
+            return
+        if path.is_file():  # asked for last: a build that ends puts the kernel there before it removes its mark
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         started.touch()

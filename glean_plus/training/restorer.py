@@ -265,7 +265,7 @@ class GLEANRestorer(SRGAN):
         from glean_plus.accel.compiler import check_device
         from glean_plus.accel.trained import CompiledConvolutions  # it needs the networks' modules
 
-        check_device(next(self.generator.parameters()).device, 'compiled=False')
+        check_device(next(self.generator.parameters()).device, 'train_cfg.compiled=False')
         with CompiledConvolutions() as kernel:
             log_vars = self._step(data, optim_wrapper)
         if kernel.left and not self._said_left:

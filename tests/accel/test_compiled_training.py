@@ -147,7 +147,7 @@ def test_what_the_kernel_does_not_do_is_said(monkeypatch: pytest.MonkeyPatch) ->
         model = restorer(compiled=True)
         two_steps(model, wrapper)
         assert len(said) == messages and all('the kernel is for float32' in text for text in said)
-    with pytest.raises(ValueError, match='compiled kernel is for CPUs, but the model is on meta: take compiled=False'):
+    with pytest.raises(ValueError, match='for CPUs, but the model is on meta: take train_cfg.compiled=False'):
         model.to('meta').train_step({}, None)
 
 

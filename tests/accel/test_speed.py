@@ -185,9 +185,12 @@ def test_the_kernel_is_built_in_the_background(monkeypatch: pytest.MonkeyPatch, 
     works = 'for last; do :; done; echo x >> "$XDG_CACHE_HOME/calls"; echo built > "$last"'
     monkeypatch.setenv('CXX', fake_compiler(tmp_path / 'works', works))
     assert not compiler.is_built()
+    before = len(compiler._builds)
     for _ in range(3):  # while it is built, no other is started
         compiler.build_in_background()
     compiler._builds[-1].wait(60)
+    compiler.build_in_background()  # nor where it has been built since is_built() was asked
+    assert len(compiler._builds) == before + 1
     assert compiler.is_built() and compiler.kernel_path().read_text() == 'built\n'
     assert (tmp_path / 'calls').read_text() == 'x\nx\n'  # compiled and linked
     assert {path.suffix for path in (tmp_path / 'glean_plus').iterdir()} == {'.so'}

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from mmengine.config import Config
 from PIL import Image
 
-from glean_plus.accel import compiler, openvino
-from glean_plus.analysis.benchmark import compare, contenders, worker
+from glean_plus.accel.openvino import OpenVINOError
+from glean_plus.analysis.benchmark import compare, contenders, run, worker
 from glean_plus.analysis.benchmark.compare import BenchmarkError, Measured, Setting, markdown
 from glean_plus.analysis.benchmark.plot import plot
 from glean_plus.analysis.benchmark.run import left_out
@@ -121,13 +121,13 @@ def test_memory_is_what_a_network_needs() -> None:
 
 def test_what_cannot_run_here_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     names = ['GLEAN', 'GLEAN, folded', 'GLEAN, compiled', 'GLEAN, compiled, bf16', 'GLEAN, openvino']
-    monkeypatch.setattr(openvino, 'core', lambda: None)
+    monkeypatch.setattr(run, 'core', lambda: None)
     assert left_out(names, 'cuda') == names[2:]
     monkeypatch.setenv('CXX', str(tmp_path / 'no compiler'))
     assert left_out(names, 'cpu') == names[2:4]
     monkeypatch.undo()
-    monkeypatch.setattr(compiler, 'compiler', list)
-    monkeypatch.setattr(openvino, 'core', Mock(side_effect=openvino.OpenVINOError))
+    monkeypatch.setattr(run, 'compiler', list)
+    monkeypatch.setattr(run, 'core', Mock(side_effect=OpenVINOError))
     assert left_out(names, 'cpu') == names[4:]
 
 
