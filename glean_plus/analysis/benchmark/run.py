@@ -7,9 +7,8 @@ from pathlib import Path
 
 from mmengine.registry import init_default_scope
 
-from glean_plus.accel import compiler, openvino
-from glean_plus.accel.compiler import CompilerError
-from glean_plus.accel.openvino import OpenVINOError
+from glean_plus.accel.compiler import CompilerError, compiler
+from glean_plus.accel.openvino import OpenVINOError, core
 from glean_plus.analysis.benchmark.compare import BenchmarkError, Measured, Setting, compare, markdown
 from glean_plus.analysis.benchmark.contenders import CONTENDERS, TASKS
 from glean_plus.analysis.benchmark.plot import plot
@@ -20,7 +19,7 @@ from glean_plus.utils.files import save_text
 def left_out(names: Sequence[str], device: str) -> list[str]:
     """Those that cannot run here: on another device, without a compiler, or without OpenVINO."""
     missing = set()
-    for speed, needs in (('compiled', compiler.compiler), ('openvino', openvino.core)):
+    for speed, needs in (('compiled', compiler), ('openvino', core)):
         try:
             needs()
         except (CompilerError, OpenVINOError):
