@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 import threading
 import warnings
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from glean_plus.accel.folded import FoldedGLEAN, Noises
 from glean_plus.errors import GleanError
 from glean_plus.models.codes import codes_of
 from glean_plus.models.glean import GLEAN
+from glean_plus.weights.errors import brief
 
 if TYPE_CHECKING:
     import openvino
@@ -98,14 +100,26 @@ class OpenVINOGLEAN(FoldedGLEAN):
         return torch.cat(results)
 
     def _convert(self, inputs: Inputs, shapes: tuple[tuple[int, ...], ...]) -> Any:
-        """The network for inputs of these shapes."""
+        """The network for inputs of these shapes.
+
+        Raises:
+            OpenVINOError: If OpenVINO cannot convert it.
+        """
         import openvino
 
         flat = Flat(self, inputs).eval()
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')  # tracing warns of each decision by a shape
             traced = torch.jit.trace(flat, tuple(torch.zeros(shape) for shape in shapes), check_trace=False)
-            network = openvino.convert_model(traced, input=[openvino.PartialShape([*shape]) for shape in shapes])
+            level = logging.root.level  # which convert_model() sets, and leaves so when it fails
+            try:
+                network = openvino.convert_model(traced, input=[openvino.PartialShape([*shape]) for shape in shapes])
+            except Exception as error:  # of kinds that are OpenVINO's own
+                raise OpenVINOError(
+                    f"OpenVINO cannot convert this network: {brief(error)} Take speed='folded' or 'compiled'."
+                ) from error
+            finally:
+                logging.root.setLevel(level)
         return core().compile_model(
             network, 'CPU', {'INFERENCE_PRECISION_HINT': self.hint, 'INFERENCE_NUM_THREADS': torch.get_num_threads()}
         )

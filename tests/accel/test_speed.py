@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -141,6 +143,21 @@ def test_openvino_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(OpenVINOError, match=r"needs OpenVINO, .*pip install 'glean_plus\[openvino\]'"):
         at_speed(build('StyleGAN2', True, False), 'openvino')
     openvino.core.cache_clear()
+
+
+def test_what_openvino_cannot_convert_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('openvino')
+    network = at_speed(build('StyleGAN2', True, False), 'openvino')
+    level = logging.root.level
+
+    def fails(*args: Any, **options: Any) -> None:
+        logging.root.setLevel(level + 10)
+        raise RuntimeError('no such operation\nand more.')
+
+    monkeypatch.setattr('openvino.convert_model', fails)
+    with pytest.raises(OpenVINOError, match="no such operation and more. Take speed='folded'"):
+        network(torch.zeros(1, 3, network.in_size, network.in_size))
+    assert logging.root.level == level
 
 
 # ---- auto
