@@ -25,7 +25,7 @@ class Measured:
     """How far a file's results are from the model's.
 
     Attributes:
-        image: ``random``, or ``smooth`` with some noise.
+        picture: ``random``, or ``smooth`` with some noise.
         height, width: Of the input.
         batch: Images in the call.
         difference: The largest of a sample, as a share of the range of the model's result.

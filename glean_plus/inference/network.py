@@ -190,7 +190,7 @@ class Network:
         """Restore.
 
         Args:
-            images: (N, 3, H, W), RGB, 0 to 1, on any device; for a gray network (N, C, H, W).
+            pictures: (N, 3, H, W), RGB, 0 to 1, on any device; for a gray network (N, C, H, W).
             codes: In place of those that the model would predict.
             origin: Where the images begin in the one that they are parts of, for a model of any size.
 

@@ -98,7 +98,7 @@ class Assessor:
         """Judge.
 
         Args:
-            image: That has been restored.
+            picture: That has been restored.
             lr_psnr, lr_gain: Of its result, as its :class:`Restoration` has them.
             heat_map: File, .png, for an image of the spread: black where the draws agree, over red to yellow; not
                 written where the model has no noise.

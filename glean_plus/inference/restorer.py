@@ -136,7 +136,7 @@ class Restoration:
 
     Args:
         restorer: Who does it.
-        images: One or more.
+        pictures: One or more.
         assess: Fill :attr:`own_scores`.
 
     Attributes:

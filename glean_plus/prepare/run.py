@@ -86,7 +86,7 @@ def prepare_one(item: Item, settings: Settings, truth: Path | None, twins: dict[
     Args:
         item: The image.
         settings: Of the set.
-        ground truth: Folder of the full size; None only checks.
+        truth: Folder of the full size; None only checks.
         twins: Scale -> folder.
     """
     try:

@@ -106,13 +106,13 @@ def test_table_has_every_column_and_the_right_numbers(carried_out: SimpleNamespa
     lines = (out / 'table.md').read_text().splitlines()
     head, _, *rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines if line.startswith('|')]
     assert head == ['', 'seeds', 'PSNR ↑', 'LR-PSNR ↑', 'KID-ST-LPIPS-alex ↓', 'parameters', 'trained', 'multiply-adds',
-                    's/iteration', 's/picture', 'images seen']  # fmt: skip
+                    's/iteration', 's/picture', 'pictures seen']  # fmt: skip
     table = {row[0]: dict(zip(head, row)) for row in rows[:3]}
     assert list(table) == ['bicubic', 'Light', 'Random']
     assert (table['bicubic']['seeds'], table['bicubic']['parameters'], table['Light']['seeds']) == ('1', '', '2')
     light = [test['metrics']['PSNR'] for test in tests['Light']]
     assert table['Light']['PSNR ↑'] == f'{np.mean(light):.2f} ± {np.std(light, ddof=1):.2f}'
-    assert table['Light']['images seen'] == '8'  # 4 iterations of 2
+    assert table['Light']['pictures seen'] == '8'  # 4 iterations of 2
 
     config = Config.fromfile(read_study(carried_out.path).row('Light').config)
     config.model.generator.encoder.num_rrdbs = 1
@@ -126,7 +126,7 @@ def test_table_has_every_column_and_the_right_numbers(carried_out: SimpleNamespa
 
     (wide,) = [line for line in csv.DictReader((out / 'table.csv').open()) if line['row'] == 'Light']
     assert float(wide['PSNR mean']) == pytest.approx(np.mean(light))
-    assert float(wide['parameters']) == parameters and float(wide['images seen']) == 8
+    assert float(wide['parameters']) == parameters and float(wide['pictures seen']) == 8
     # The paired test, from each picture's numbers.
     means = {
         label: {name: np.mean([test['per_picture']['PSNR'][name] for test in each])

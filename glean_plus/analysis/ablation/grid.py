@@ -20,7 +20,7 @@ class Tile:
 
     Attributes:
         label: What it is.
-        image: (H, W, 3) uint8 RGB; None where a switch does not apply.
+        picture: (H, W, 3) uint8 RGB; None where a switch does not apply.
         numbers: Such as ``22.28 dB | 0.257``.
     """
 

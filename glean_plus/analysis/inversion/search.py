@@ -22,7 +22,7 @@ class Found:
     """The best of each of N inputs.
 
     Attributes:
-        images: (N, 3, out_size, out_size), RGB, 0 to 1.
+        pictures: (N, 3, out_size, out_size), RGB, 0 to 1.
         objective: Mean squared error of the input that the found image would give, for values of 0 to 1, and prior;
             (N,).
         psnr: PSNR of the input that the found image would give, in dB, (N,): LR-PSNR, or in colorization that of the

@@ -35,7 +35,7 @@ class Row:
         config: Config file of the model.
         cfg_options: What differs from the config; keys as for ``--cfg-options``.
         checkpoint: Test this file, and train nothing.
-        image: Test what the model's ``test_cfg`` adds to its predictions under this key, such as ``bicubic_img``, and
+        picture: Test what the model's ``test_cfg`` adds to its predictions under this key, such as ``bicubic_img``, and
             train nothing.
         seeds: In place of the study's.
     """
@@ -197,7 +197,7 @@ def _row(label: str, data: Mapping[str, Any], study: Path) -> Row:
         raise StudyError(f'The row {label!r} has no config {config}.')
     checkpoint, picture = data.get('checkpoint'), data.get('picture')
     if checkpoint and picture:
-        raise StudyError(f'The row {label!r} has both checkpoint and image; a row tests one thing.')
+        raise StudyError(f'The row {label!r} has both checkpoint and picture; a row tests one thing.')
     if checkpoint:
         checkpoint = str((study.parent / checkpoint).resolve())
         if not Path(checkpoint).is_file():

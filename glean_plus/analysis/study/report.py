@@ -32,7 +32,7 @@ COSTS = {
     'multiply-adds': ('macs', 1e9, 'G'),
     's/iteration': ('seconds_per_iter', 1, ''),
     's/picture': ('seconds_per_image', 1, ''),
-    'images seen': ('images', 1, ''),
+    'pictures seen': ('images', 1, ''),
 }
 
 
@@ -41,7 +41,7 @@ class Comparison:
     """A row against the reference, in one metric.
 
     Attributes:
-        images, groups: The tests by image and by group; None for a metric of the whole set, and where a number is
+        pictures, groups: The tests by image and by group; None for a metric of the whole set, and where a number is
             not finite.
         better_seeds: In how many of ``seed_pairs`` pairs of seeds the row is better.
     """
