@@ -22,10 +22,10 @@ from glean_plus import Restorer
 from glean_plus.accel import compiler, openvino, speed
 from glean_plus.accel.compiler import CompilerError
 from glean_plus.accel.openvino import OpenVINOError, OpenVINOGLEAN
-from glean_plus.accel.speed import _log_once, at_speed, check_words, resolve, take_words
+from glean_plus.accel.speed import at_speed, check_words, resolve, take_words
 from glean_plus.inference.errors import RestoreError
 
-from small_restorers import generator_config, photo, write_checkpoint
+from small_restorers import generator_config, photo, write_checkpoint, write_checkpoints
 
 try:
     openvino.core()
@@ -62,20 +62,12 @@ def test_openvino_is_the_model(bank: str, light: bool, color: bool, given_class:
 @pytest.fixture(scope='module')
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp('speeds')
-    colorizing = generator_config(
-        True, in_size=32, decoder=dict(type='ColorizationHead', mid_channels=4),
-        encoder=dict(type='GLEANEncoder', in_channels=1, num_rrdbs=1, rrdb_channels=8, growth_channels=4),
-    )  # fmt: skip
     classes = dict(
         type='BigGANBank', out_size=32, noise_size=8, num_classes=3, shared_dim=4, attention=[8], rgb=False,
         channels={4: 16, 8: 16, 16: 8, 32: 8},
     )  # fmt: skip
-    return dict(
-        light=write_checkpoint(folder / 'light.pth', generator_config(True)),
-        whole=write_checkpoint(folder / 'whole.pth', generator_config(False)),
-        color=write_checkpoint(folder / 'color.pth', colorizing, dict(type='ColorizationDataPreprocessor')),
-        classes=write_checkpoint(folder / 'classes.pth', generator_config(False, bank=classes, given_class=True)),
-    )
+    network = generator_config(False, bank=classes, given_class=True)
+    return write_checkpoints(folder) | dict(classes=write_checkpoint(folder / 'classes.pth', network))
 
 
 @pytest.mark.parametrize('speed', FAST)
@@ -104,10 +96,6 @@ def test_shipped_models(name: str, speed: str) -> None:
 
 
 # ---- words
-
-@pytest.fixture(autouse=True)
-def _nothing_is_logged_yet() -> None:
-    _log_once.cache_clear()
 
 
 def test_former_spellings_are_taken_and_noted(caplog: pytest.LogCaptureFixture) -> None:

@@ -47,6 +47,19 @@ def write_checkpoint(path: Path, generator: dict[str, Any], preprocessor: dict[s
     return path
 
 
+def write_checkpoints(folder: Path) -> dict[str, Path]:
+    """A LightGLEAN (``light``), a whole GLEAN (``whole``) and a LightGLEAN of colorization (``color``)."""
+    color = generator_config(
+        True, in_size=32, decoder=dict(type='ColorizationHead', mid_channels=4),
+        encoder=dict(type='GLEANEncoder', in_channels=1, num_rrdbs=1, rrdb_channels=8, growth_channels=4),
+    )  # fmt: skip
+    return dict(
+        light=write_checkpoint(folder / 'light.pth', generator_config(True)),
+        whole=write_checkpoint(folder / 'whole.pth', generator_config(False)),
+        color=write_checkpoint(folder / 'color.pth', color, dict(type='ColorizationDataPreprocessor')),
+    )
+
+
 def photo(name: str, height: int, width: int, top: int = 60, left: int = 100) -> np.ndarray:
     """A part of one of scikit-image's photographs, (H, W, 3) uint8."""
     from skimage import data

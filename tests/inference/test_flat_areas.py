@@ -16,7 +16,7 @@ from glean_plus.inference import tiling
 from glean_plus.inference.flat import hold_opacity
 from glean_plus.inference.image import WHITES, Picture
 
-from small_restorers import generator_config, write_checkpoint
+from small_restorers import write_checkpoints
 
 MODES = [('light', 'direct'), ('light', 'tiles'), ('light', 'fit'), ('whole', 'tiles'), ('whole', 'fit')]
 
@@ -24,16 +24,7 @@ MODES = [('light', 'direct'), ('light', 'tiles'), ('light', 'fit'), ('whole', 't
 @pytest.fixture(scope='module')
 def restorers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Restorer]:
     """Of random weights: what they make of a flat area is anything but flat."""
-    folder = tmp_path_factory.mktemp('models')
-    color = generator_config(
-        True, in_size=32, decoder=dict(type='ColorizationHead', mid_channels=4),
-        encoder=dict(type='GLEANEncoder', in_channels=1, num_rrdbs=1, rrdb_channels=8, growth_channels=4),
-    )  # fmt: skip
-    paths = dict(
-        light=write_checkpoint(folder / 'light.pth', generator_config(True)),
-        whole=write_checkpoint(folder / 'whole.pth', generator_config(False)),
-        color=write_checkpoint(folder / 'color.pth', color, dict(type='ColorizationDataPreprocessor')),
-    )
+    paths = write_checkpoints(tmp_path_factory.mktemp('models'))
     return {name: Restorer(path, device='cpu') for name, path in paths.items()}
 
 

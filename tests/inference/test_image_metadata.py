@@ -153,6 +153,19 @@ WRONG: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
+# Which Pillow writes since 13, so that it is kept.
+OF_NEWER_PIL = 'a rational without a sign bit'
+
+
+def pil_writes(data: bytes) -> bool:
+    tags = Image.Exif()
+    tags.load(data)
+    try:
+        return bool(tags.tobytes())
+    except struct.error:
+        return False
+
+
 @pytest.mark.parametrize('ending', ['.png', '.jpg', '.webp'])
 @pytest.mark.parametrize('name', WRONG)
 def test_a_wrong_tag_costs_itself(name: str, ending: str, tmp_path: Path) -> None:
@@ -164,6 +177,8 @@ def test_a_wrong_tag_costs_itself(name: str, ending: str, tmp_path: Path) -> Non
         path.write_bytes(with_chunks(chunk(b'eXIf', data[6:]), data=path.read_bytes()))
     found = read(path)
     assert found.image.shape == (9, 6, 3) and decode(path.read_bytes()).shape == (9, 6, 3)
+    if name == OF_NEWER_PIL and pil_writes(data):
+        named = ''
     assert bool(found.notes) == bool(named) and named in ' '.join(found.notes), found.notes
     if ending == '.png':
         np.testing.assert_array_equal(found.image, np.rot90(RGB, -1))
@@ -347,7 +362,7 @@ def test_one_gray_of_pils_is_transparent(depth: int, tmp_path: Path) -> None:
 
 def test_a_picture_of_pils_with_wrong_tags() -> None:
     file = io.BytesIO()
-    data, named = WRONG['a rational without a sign bit']
+    data, named = WRONG['a width in letters']
     Image.fromarray(RGB).save(file, 'JPEG', exif=data)
     found = from_pil(Image.open(file))
     assert found.image.shape == (9, 6, 3) and named in found.notes[0]

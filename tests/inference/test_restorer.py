@@ -27,7 +27,7 @@ from glean_plus.utils.color import rgb_to_lab
 from glean_plus.utils.imresize import matlab_resize
 
 from conftest import CONFIGS, relative_error
-from small_restorers import generator_config, photo, write_checkpoint
+from small_restorers import generator_config, photo, write_checkpoint, write_checkpoints
 
 pytestmark = pytest.mark.usefixtures('exact_speed')
 
@@ -36,16 +36,7 @@ SHIPPED = 'lightglean_twemoji_4x'
 
 @pytest.fixture(scope='module')
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp('restorers')
-    colour = generator_config(
-        True, in_size=32, decoder=dict(type='ColorizationHead', mid_channels=4),
-        encoder=dict(type='GLEANEncoder', in_channels=1, num_rrdbs=1, rrdb_channels=8, growth_channels=4),
-    )  # fmt: skip
-    return dict(
-        light=write_checkpoint(folder / 'light.pth', generator_config(True)),
-        whole=write_checkpoint(folder / 'whole.pth', generator_config(False)),
-        color=write_checkpoint(folder / 'color.pth', colour, dict(type='ColorizationDataPreprocessor')),
-    )
+    return write_checkpoints(tmp_path_factory.mktemp('restorers'))
 
 
 @pytest.fixture(scope='module')

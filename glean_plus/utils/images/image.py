@@ -221,7 +221,7 @@ def from_pil(image: Image.Image) -> Loaded:
         Exception: Whatever PIL raises on one that is broken.
     """
     refuse_several(image)
-    scale = FEW_BITS.get(_unpacking(image), 255 if image.mode == '1' else 1)
+    scale = FEW_BITS.get(_unpacking(image), 1)
     wrong = image.info.get('xmp')
     if image.format == 'TIFF':
         _bare_tiff(image)
@@ -233,7 +233,10 @@ def from_pil(image: Image.Image) -> Loaded:
     if image.format in ('JPEG', 'MPO') and 'icc_profile' in image.info and not image.info['icc_profile']:
         notes.append('its colour profile is incomplete: left out')
     if isinstance(level, (int, tuple)):
-        array = _transparent(array, tuple(scale * each for each in ([level] if isinstance(level, int) else level)))
+        levels = (level,) if isinstance(level, int) else level
+        if image.mode == '1':  # white is 1 up to Pillow 12, and 255 since
+            scale, levels = 255, tuple(int(each > 0) for each in levels)
+        array = _transparent(array, tuple(scale * each for each in levels))
     if image.mode == 'CMYK':
         info['icc_profile'] = None  # of the inks
     text = {key: str(value) for key, value in getattr(image, 'text', {}).items()
