@@ -430,7 +430,12 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         go_on.set()
 
 
-def until(true: Callable[[], Any], seconds: float = 20) -> None:
+def connect(page: Page) -> socket.socket:
+    host, _, port = page.address.removeprefix('http://').partition(':')
+    return socket.create_connection((host, int(port)), timeout=60)
+
+
+def until(true: Callable[[], Any], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -468,23 +473,32 @@ def test_users_wait_their_turn_and_get_their_own(
 def test_a_restoration_stops_when_its_client_has_left(
     page: Page, picture: Path, leaves: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if leaves != 'delete':
-        monkeypatch.setattr(web_jobs, 'LEFT', 0.6)
     begun, ended = endless(monkeypatch)
     key = page.call(page.image(picture)).json()['id']
-    place = f'/api/jobs/{key}'
-    assert begun.wait(20)
-    page.client.get(place, params=dict(wait=1.5))  # longer than it would go on alone
-    assert not ended.is_set()
-    if leaves == 'delete':
-        assert page.client.delete(place).status_code == 204
-        assert page.client.get(place).status_code == 404
-    elif leaves == 'mid-wait':
-        with pytest.raises(httpx.ReadTimeout):
-            page.client.get(place, params=dict(wait=20), timeout=0.3)
-    assert ended.wait(10)
+    place, entry = f'/api/jobs/{key}', page.jobs.store._entries[key]
+    assert begun.wait(60)
+    if leaves == 'silent':
+        assert page.client.get(place).json()['state'] == 'running'
+    else:
+        asked = time.monotonic()
+        with connect(page) as connection:
+            connection.sendall(f'GET {place}?wait=20 HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode())
+            until(lambda: entry.users == 2)  # the job and the request
+            for _ in range(3):  # a client that waits is seen again and again
+                seen = entry.job.seen
+                until(lambda: entry.job.seen > seen)
+            if leaves == 'delete':
+                assert not ended.is_set()
+                assert page.client.delete(place).status_code == 204
+                assert page.client.get(place).status_code == 404
+        until(lambda: entry.users <= 1)
+        assert entry.job.seen < asked + 20  # the request has ended before its time
     if leaves != 'delete':
-        until(lambda: page.jobs.store._entries[key].job.ended)
+        assert not ended.is_set()
+        entry.job.seen -= web_jobs.LEFT
+    assert ended.wait(60)
+    if leaves != 'delete':
+        until(lambda: entry.job.ended)
         job = page.client.get(place).json()
         assert job['state'] == 'stopped' and 'restore the image again' in job['error']
 
@@ -512,40 +526,43 @@ class Upload:
     """An upload that stays open."""
 
     def __init__(self, page: Page, length: int | None) -> None:
-        host, _, port = page.address.removeprefix('http://').partition(':')
         body = 'Transfer-Encoding: chunked' if length is None else f'Content-Length: {length}'
-        self.connection = socket.create_connection((host, int(port)), timeout=20)
-        self.connection.sendall(f'POST /api/images HTTP/1.1\r\nHost: {host}\r\n{body}\r\n\r\n'.encode())
+        self.connection = connect(page)
+        self.connection.sendall(
+            f'POST /api/images HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{body}\r\n\r\n'.encode()
+        )
 
     def answer(self) -> bytes:
         with self.connection:
-            return self.connection.recv(2**16)
+            return b''.join(iter(lambda: self.connection.recv(2**16), b''))
 
 
-def test_open_uploads_count_are_few_and_end(
-    model: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(web_api, 'GRACE', 1.5)
-    monkeypatch.setattr(web_api, 'SLOWEST', 2**40)
+def test_open_uploads_count_and_are_few(model: Path, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_api, 'GRACE', 600)  # none is cut off
     settings = Settings(models=(str(model),), device='cpu', max_upload=2**20, max_store=5 * 2**20, queue=8)
     with served(settings) as page:
         store = page.jobs.store
-        slow = [Upload(page, length) for length in (None, 2**20, None, 2**20)]
+        large = [Upload(page, length) for length in (None, 2**20, None, 2**20)]
         until(lambda: store.size() >= 4 * 2**20)
         assert Upload(page, None).answer().startswith(b'HTTP/1.1 507 ')  # no room is left for a megabyte
         few = [Upload(page, 10) for _ in range(4)]
         until(lambda: store.size() > 4 * 2**20 + 8 * web_store.LEAST)
         refused = page.upload(picture.read_bytes())
         assert refused.status_code == 503 and 'Too many uploads are open' in refused.json()['error']
-        for upload in slow + few:
+        for upload in large + few:
+            upload.connection.close()
+        until(lambda: store.size() == 0)
+        assert page.upload(picture.read_bytes()).status_code == 201
+
+
+def test_slow_uploads_are_cut_off(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_api, 'GRACE', 0.5)
+    monkeypatch.setattr(web_api, 'SLOWEST', 2**40)
+    with served(Settings(models=(str(model),), **SMALL)) as page:
+        for upload in [Upload(page, length) for length in (None, 2**20, 10)]:
             answer = upload.answer()
             assert answer.startswith(b'HTTP/1.1 408 ') and is_guarded(answer) and b'too slow' in answer
-        until(lambda: store.size() == 0)
-        left = Upload(page, 2**20)
-        until(lambda: store.size() > 2**20)
-        left.connection.close()
-        until(lambda: store.size() == 0)  # before its time
-        assert page.upload(picture.read_bytes()).status_code == 201
+        assert page.jobs.store.size() == 0
 
 
 def test_results_have_room_before_they_are_written(page: Page, picture: Path, tmp_path: Path) -> None:
