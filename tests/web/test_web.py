@@ -482,8 +482,7 @@ def test_a_restoration_stops_when_its_client_has_left(
             connection.sendall(f'GET {place}?wait=20 HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode())
             until(lambda: entry.users == 2)  # the job and the request
             for _ in range(3):  # a client that waits is seen again and again
-                seen = entry.job.seen
-                until(lambda: entry.job.seen > seen)
+                until(lambda seen=entry.job.seen: entry.job.seen > seen)
             if leaves == 'delete':
                 assert not ended.is_set()
                 assert page.client.delete(place).status_code == 204
