@@ -37,6 +37,8 @@ class Registry(MMEngineRegistry):
         locations: Modules of this package to import at the first look-up.
     """
 
+    _module_dict: dict[str, Any]
+
     def __init__(self, name: str, locations: tuple[str, ...] = ()) -> None:
         parent = getattr(mmengine_registry, name)
         # MMEngine's own way to build models imports its runner, for lists of configs, of which we have none.

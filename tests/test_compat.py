@@ -15,6 +15,7 @@ from mmengine.config import Config
 
 from glean_plus import compat
 from glean_plus.cli.tools import read_config
+from glean_plus.registry import EVERYTHING
 
 from conftest import CONFIGS, ROOT
 
@@ -137,10 +138,10 @@ def test_the_first_look_up_may_be_in_any_registry() -> None:
     from mmengine.registry import MODEL_WRAPPERS, OPTIM_WRAPPERS, Registry
 
     every = [each for each in vars(registry).values() if isinstance(each, Registry)] + [MODEL_WRAPPERS, OPTIM_WRAPPERS]
-    importlib.import_module(compat.MODULES)
+    importlib.import_module(EVERYTHING)
     ours = [
         each for each in every
         if any(getattr(found, '__module__', '').startswith('glean_plus.') for found in each.module_dict.values())
     ]  # fmt: skip
     assert len(ours) >= 8
-    assert [each.name for each in ours if compat.MODULES not in each._locations] == []
+    assert [each.name for each in ours if EVERYTHING not in each._locations] == []
