@@ -118,7 +118,7 @@ def check_training_stack(what: str = '') -> None:
 def missing_training_stack(packages: str | None) -> str:
     """A sentence about packages that are not installed."""
     return (
-        f'{packages} is not installed, which training, testing and measuring need: pip install "glean_plus[train]" '
+        f'Training, testing and measuring need {packages}, not installed here: pip install "glean_plus[train]" '
         'mmcv-lite==2.1.0, or, for an mmcv with compiled ops, see the README.'
     )
 

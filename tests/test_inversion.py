@@ -350,7 +350,8 @@ def test_errors_by_name(config: Any, small: Path) -> None:
         (r'has no classes, but the label 3', [lq, out, '--label', 3]),
         (r"no device 'nonsense'", [lq, out, '--device', 'nonsense']),
         (r'names no weights of the bank', [lq, out, '--cfg-options', 'model.generator.bank.pretrained=None']),
-        (r'inputs of 4 channels for restoration; known are', [lq, out, '--cfg-options', 'model.generator.encoder.in_channels=4']),
+        (r'inputs of 4 channels for restoration; known are',
+         [lq, out, '--cfg-options', 'model.generator.encoder.in_channels=4']),
     ):
         with pytest.raises(SystemExit, match=message):
             invert(config(), *arguments)

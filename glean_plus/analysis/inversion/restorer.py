@@ -56,8 +56,8 @@ def task_of(generator: Mapping[str, Any]) -> Task:
     if (task, channels) == (RESTORATION, 3):
         return SuperResolution(generator['in_size'])
     raise InversionError(
-        f'The config takes inputs of {channels} channels for {task}; known are RGB (3) for {RESTORATION}, and lightness '
-        f'(1) for {COLORIZATION}.'
+        f'The config takes inputs of {channels} channels for {task}; known are 3 (RGB) for {RESTORATION} and 1 '
+        f'(lightness) for {COLORIZATION}.'
     )
 
 
