@@ -118,7 +118,7 @@ def check_training_stack(what: str = '') -> None:
 def missing_training_stack(packages: str | None) -> str:
     """A sentence about packages that are not installed."""
     return (
-        f'{packages} is not installed, which training, testing and measuring need: pip install "glean_plus[train]" '
+        f'Training, testing and measuring need {packages}, not installed here: pip install "glean_plus[train]" '
         'mmcv-lite==2.1.0, or, for an mmcv with compiled ops, see the README.'
     )
 
@@ -295,7 +295,7 @@ def extend_inferencer() -> None:
     extend(sys.modules['mmagic.apis.mmagic_inferencer'].MMagicInferencer)
 
 
-BEFORE_IMPORT: dict[str, Callable[[], None]] = {'mmagic': check_versions}
+BEFORE_IMPORT: dict[str, Callable[[], None]] = {'mmagic': check_training_stack}
 AFTER_IMPORT: dict[str, Callable[[], None]] = {
     'torch': allow_mmengine_checkpoints,
     'mmengine.logging.history_buffer': allow_mmengine_checkpoints,
@@ -316,7 +316,8 @@ class _AroundImport(importlib.abc.MetaPathFinder):
         before, after = BEFORE_IMPORT.get(fullname), AFTER_IMPORT.get(fullname)
         if before is None and after is None:
             return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        found = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next((each for each in found if each is not None), None)
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module

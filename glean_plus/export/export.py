@@ -145,13 +145,13 @@ def _example(network: Network, shape: Shape, each_label: bool) -> tuple[torch.Te
 def _facts(source: Source, network: Network, shape: Shape, label: int | None, each_label: bool) -> dict[str, Any]:
     size = 'any' if shape.dynamic else f'{shape.height}x{shape.width}'
     facts: dict[str, Any] = dict(
-        model=source.name, task='colorization' if network.colorizes else 'restoration', scale=network.scale,
+        model=source.name, task=network.spec.task, scale=network.scale,
         size=size, multiple=network.multiple if shape.dynamic else 1, in_size=network.in_size,
         batch=shape.batch or 'any', channels='RGB', range='0 to 1', weights_sha256=sha256(source.checkpoint),
         version=__version__, bound=BOUND,
     )  # fmt: skip
     if each_label:
-        facts['classes'] = network.network.bank.num_classes
+        facts['classes'] = network.spec.classes
     elif label is not None:
         facts['label'] = label
     if source.card is not None and source.card.licence:

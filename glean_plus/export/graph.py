@@ -14,7 +14,6 @@ from glean_plus.inference.network import Network
 from glean_plus.models.codes import LearnedCodes
 from glean_plus.models.glean import GLEAN, with_class
 from glean_plus.models.spectral_norm import resolve_spectral_norm
-from glean_plus.utils.color import rgb_to_lab
 
 
 @dataclass(frozen=True)
@@ -113,23 +112,15 @@ class Served(nn.Module):
             self.network = PlainGLEAN(plain, shape, label) if isinstance(plain, GLEAN) else _contiguous(plain)
         except TypeError as error:
             raise ExportError(str(error)) from error
-        self.mean, self.std = network.mean / 255, network.std / 255
-        self.bgr, self.colorizes, self.gray = network.bgr, network.colorizes, network.gray
+        self.spec = network.spec
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """See the class; ``label``: class of each image, (N,), int64."""
-        if self.colorizes:
-            inputs = rgb_to_lab(image)[:, :1] / 50 - 1
-        elif self.gray:  # each channel by itself
-            inputs = (image.reshape(-1, 1, *image.shape[2:]) - self.mean) / self.std
-            label = None if label is None else label.repeat_interleave(3)
-        else:
-            inputs = ((image.flip(1) if self.bgr else image) - self.mean) / self.std
+        inputs = self.spec.normalize(image)
+        if self.spec.gray and label is not None:
+            label = label.repeat_interleave(3)
         result = self.network(inputs) if label is None else self.network(inputs, label)
-        result = result * self.std + self.mean
-        if self.gray:
-            return result.reshape(-1, 3, *result.shape[2:]).clamp(0, 1)
-        return (result.flip(1) if self.bgr else result).clamp(0, 1)
+        return self.spec.denormalize(result).clamp(0, 1)
 
 
 def _contiguous(network: nn.Module) -> nn.Module:

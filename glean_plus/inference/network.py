@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,8 @@ from glean_plus.inference.fidelity import enlarge_bank_features
 from glean_plus.inference.memory import bytes_per_pixel
 from glean_plus.inference.source import Source
 from glean_plus.models.banks import LatentBank
-from glean_plus.models.baselines import BankFreeGLEAN, ESRGANPlus
 from glean_plus.models.codes import PredictedCodes
+from glean_plus.models.task import task_of
 from glean_plus.registry import MODELS
 from glean_plus.utils.color import rgb_to_lab
 from glean_plus.utils.devices import DeviceError, usable_device
@@ -55,6 +56,7 @@ class Network:
 
     Attributes:
         speed: How it is run; what ``auto`` stands for.
+        spec: What the network is for, and its pixel values.
         in_size, scale: Nominal side of the input, and how much larger the result is.
         colorizes: The input is L of Lab, and the results are a and b.
         gray: It takes and gives one channel; those of a colour image go through it one by one.
@@ -107,28 +109,25 @@ class Network:
             raise RestoreError(f"{error} Or take speed='exact'.") from error
 
     def _take_facts(self, source: Source, network: nn.Module) -> None:
-        self.in_size, self.out_size = network.in_size, network.out_size
-        self.scale = self.out_size // self.in_size
-        self.in_channels = network.in_channels
-        self.colorizes = getattr(network, 'task', 'restoration') == 'colorization'
-        channels = (self.in_channels, getattr(network, 'out_channels', self.in_channels))
-        self.gray = channels == (1, 1)
-        if not self.colorizes and channels not in ((1, 1), (3, 3)):
+        spec = task_of(network)
+        if not (spec.colorizes or spec.gray or spec.rgb):
             raise RestoreError(
-                f'The network of {source.config} takes {channels[0]} channels and gives {channels[1]}: only 3 and 3 '
-                '(RGB), 1 and 1 (gray), or colorization can be run.'
+                f'The network of {source.config} takes {spec.in_channels} channels and gives {spec.out_channels}: only '
+                '3 and 3 (RGB), 1 and 1 (gray), or colorization can be run.'
             )
-        self.any_size = isinstance(network, (ESRGANPlus, BankFreeGLEAN)) or bool(getattr(network, 'any_size', False))
-        self.multiple = int(getattr(network, 'multiple', 1))
+        mean, std = (_levels(source, key) for key in ('mean', 'std'))
+        bgr = source.card is not None and source.card.colour_order == 'bgr'
+        self.spec = spec = dataclasses.replace(spec, mean=mean, std=std, bgr=bgr)
+        self.in_size, self.scale, self.any_size, self.multiple = spec.in_size, spec.scale, spec.any_size, spec.multiple
+        self.colorizes: bool = spec.colorizes
+        self.gray, self.bgr = spec.gray, spec.bgr
         self.predicts_codes = isinstance(getattr(network, 'codes', None), PredictedCodes)
         bank = getattr(network, 'bank', None)
         self.has_bank = isinstance(bank, LatentBank)
         self.has_noise = self.has_bank and bool(bank.draw_noises(torch.Generator()))
-        self.bgr = source.card is not None and source.card.colour_order == 'bgr'
-        self.mean, self.std = (_levels(source, key) for key in ('mean', 'std'))
         # Without labels: their values would be looked at, of which there are none; the maps are the same.
         generator = {key: value for key, value in source.model['generator'].items() if key != 'given_class'}
-        shape = (1, self.in_channels, self.in_size, self.in_size)
+        shape = (1, spec.in_channels, self.in_size, self.in_size)
         self.bytes_per_pixel = bytes_per_pixel(lambda: MODELS.build(generator), shape) * (3 if self.gray else 1)
 
     @staticmethod
@@ -156,8 +155,8 @@ class Network:
         return other
 
     def _check_label(self, network: nn.Module, label: int | None) -> Tensor | None:
-        classes = getattr(getattr(network, 'bank', None), 'num_classes', 0)
-        if not getattr(network, 'given_class', False):
+        classes = self.spec.classes
+        if not classes:
             if label is not None:
                 raise RestoreError('This model takes no label: leave it out.')
             return None
@@ -209,21 +208,12 @@ class Network:
                 result = network(inputs, *self._labels(inputs))
             else:
                 result = network.forward_any(inputs, *self._labels(inputs), origin=origin)
-        result = (result.float() * self.std + self.mean) / 255
-        if self.gray:
-            return result.reshape(*pictures.shape[:2], *result.shape[2:])
-        result = result.flip(1) if self.bgr else result
+        result = self.spec.denormalize(result.float(), pictures.shape[1])
         return rgb_to_lab(result)[:, 1:] if self.colorizes else result
 
     def _normalized(self, pictures: Tensor) -> Tensor:
-        pictures = pictures.to(self.device, torch.float32)
-        if self.colorizes:
-            return rgb_to_lab(pictures)[:, :1] / 50 - 1
-        if self.gray:
-            pictures = pictures.flatten(0, 1).unsqueeze(1)
-        elif self.bgr:
-            pictures = pictures.flip(1)
-        return ((255 * pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        inputs = self.spec.normalize(pictures.to(self.device, torch.float32))
+        return inputs if self.colorizes else inputs.contiguous(memory_format=torch.channels_last)
 
     def _labels(self, pictures: Tensor) -> tuple[Tensor, ...]:
         return () if self.label is None else (self.label.repeat_interleave(len(pictures) // len(self.label)),)

@@ -12,6 +12,7 @@ from glean_plus.models.banks.stylegan2 import channel_table
 from glean_plus.models.blocks import INIT_SCALE, init_like_he, init_parts
 from glean_plus.models.encoder import RRDBTrunk
 from glean_plus.models.ops import LRELU_SLOPE
+from glean_plus.models.task import RESTORATION, TaskSpec
 from glean_plus.registry import MODELS
 
 
@@ -23,6 +24,14 @@ def check_sizes(in_size: int, out_size: int) -> None:
             f'The scale must be 2, 4, 8 or another power of two, but out_size {out_size} is not in_size {in_size} '
             'times one.'
         )
+
+
+def convolutional_spec(network: Any) -> TaskSpec:
+    """What a network of convolutions alone is for."""
+    scale = network.out_size // network.in_size
+    return TaskSpec(
+        RESTORATION, network.in_size, scale, network.in_channels, network.out_channels, any_size=True
+    )
 
 
 @MODELS.register_module()
@@ -71,6 +80,8 @@ class ESRGANPlus(RRDBTrunk):
         self.conv_hr = nn.Conv2d(mid_channels, mid_channels, 3, 1, 1)
         self.conv_last = nn.Conv2d(mid_channels, out_channels, 3, 1, 1)
         self.lrelu = nn.LeakyReLU(LRELU_SLOPE, inplace=True)
+
+    task_spec = convolutional_spec
 
     def init_weights(self) -> None:
         """Start as ESRGAN does; the dense blocks have done so when they were built."""
@@ -139,6 +150,8 @@ class BankFreeGLEAN(nn.Module):
                 'leave out its bank_resolutions, or set them to ().'
             )
         self.in_channels, self.out_channels = self.encoder.in_channels, self.decoder.out_channels
+
+    task_spec = convolutional_spec
 
     def init_weights(self) -> None:
         """Let parts that have pre-trained weights or a start of their own take it."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from glean_plus.models.blocks import PixelShuffleUp
 from glean_plus.models.ops import LRELU_SLOPE
+from glean_plus.models.task import RESTORATION
 from glean_plus.registry import MODELS
 
 
@@ -39,7 +40,7 @@ class GLEANDecoder(nn.Module):
         ValueError: If the output is not larger than the input, or the decoder has no such resolution.
     """
 
-    task = 'restoration'
+    task = RESTORATION
 
     def __init__(
         self,

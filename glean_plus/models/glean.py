@@ -13,6 +13,7 @@ from glean_plus.models.banks import LatentBank
 from glean_plus.models.blocks import init_parts
 from glean_plus.models.checkpointing import again, repeatable
 from glean_plus.models.codes import LearnedCodes
+from glean_plus.models.task import RESTORATION, TaskSpec
 from glean_plus.registry import FOLDED, MODELS
 
 
@@ -170,7 +171,15 @@ class GLEAN(nn.Module):
     @property
     def task(self) -> str:
         """What the network is for, as its decoder says: ``restoration``, or ``colorization``, which takes lightness."""
-        return str(getattr(self.decoder, 'task', 'restoration'))
+        return str(getattr(self.decoder, 'task', RESTORATION))
+
+    def task_spec(self) -> TaskSpec:
+        """What the network is for."""
+        return TaskSpec(
+            task=self.task, in_size=self.in_size, scale=self.out_size // self.in_size, in_channels=self.in_channels,
+            out_channels=self.out_channels, any_size=self.any_size, multiple=self.multiple,
+            classes=self.bank.num_classes if self.given_class else 0,
+        )  # fmt: skip
 
     @property
     def multiple(self) -> int:

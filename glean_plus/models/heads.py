@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from glean_plus.models.encoder import conv_act
+from glean_plus.models.task import COLORIZATION
 from glean_plus.registry import MODELS
 from glean_plus.utils.color import lab_to_rgb, to_lab_lightness
 from glean_plus.utils.precision import at_least_float32
@@ -37,7 +38,7 @@ class ColorizationHead(nn.Module):
     """
 
     wants_input = True
-    task = 'colorization'
+    task = COLORIZATION
     out_channels = 3
 
     def __init__(self, in_size: int, out_size: int, channels: Mapping[int, int], mid_channels: int = 64) -> None:

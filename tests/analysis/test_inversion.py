@@ -231,7 +231,7 @@ def test_part_and_whole_of_a_bank_are_searched_alike(banks: dict[str, dict[str, 
 def test_colours_are_found_at_the_input_s_lightness(
     config: Any, small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    color = config('BigGANBank', in_size=32, encoder=dict(in_channels=1))
+    color = config('BigGANBank', in_size=32, encoder=dict(in_channels=1), decoder=dict(type='ColorizationHead'))
     invert(color, small / 'gt', small / 'out', '--steps', 20)
     assert 'PSNR of lightness' in capsys.readouterr().out
     for name in ('woman', 'animals/cat'):
@@ -350,7 +350,8 @@ def test_errors_by_name(config: Any, small: Path) -> None:
         (r'has no classes, but the label 3', [lq, out, '--label', 3]),
         (r"no device 'nonsense'", [lq, out, '--device', 'nonsense']),
         (r'names no weights of the bank', [lq, out, '--cfg-options', 'model.generator.bank.pretrained=None']),
-        (r'in_channels|channels; known are', [lq, out, '--cfg-options', 'model.generator.encoder.in_channels=4']),
+        (r'inputs of 4 channels for restoration; known are',
+         [lq, out, '--cfg-options', 'model.generator.encoder.in_channels=4']),
     ):
         with pytest.raises(SystemExit, match=message):
             invert(config(), *arguments)

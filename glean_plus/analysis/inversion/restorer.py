@@ -15,6 +15,7 @@ from glean_plus.analysis.inversion.settings import Settings
 from glean_plus.analysis.inversion.spaces import space_of
 from glean_plus.analysis.inversion.tasks import Colorization, SuperResolution, Task
 from glean_plus.models.banks import LatentBank
+from glean_plus.models.task import COLORIZATION, RESTORATION
 from glean_plus.registry import MODELS
 from glean_plus.utils.devices import usable_device
 from glean_plus.weights import draws_bgr
@@ -43,16 +44,22 @@ def whole_bank(generator: Mapping[str, Any]) -> LatentBank:
 
 
 def task_of(generator: Mapping[str, Any]) -> Task:
-    """What the config's generator is for: colorization, if it takes one channel, else super-resolution.
+    """What the config's generator is for.
 
     Raises:
-        InversionError: If it takes another number of channels.
+        InversionError: If its inputs are neither RGB nor, for colorization, lightness.
     """
+    decoder = MODELS.get((generator.get('decoder') or {}).get('type', 'GLEANDecoder'))
+    task = getattr(decoder, 'task', RESTORATION)
     channels = (generator.get('encoder') or {}).get('in_channels', 3)
-    tasks: dict[int, type[Task]] = {3: SuperResolution, 1: Colorization}
-    if channels not in tasks:
-        raise InversionError(f'The config takes inputs of {channels} channels; known are RGB and lightness, 3 and 1.')
-    return tasks[channels](generator['in_size'])
+    if (task, channels) == (COLORIZATION, 1):
+        return Colorization(generator['in_size'])
+    if (task, channels) == (RESTORATION, 3):
+        return SuperResolution(generator['in_size'])
+    raise InversionError(
+        f'The config takes inputs of {channels} channels for {task}; known are 3 (RGB) for {RESTORATION} and 1 '
+        f'(lightness) for {COLORIZATION}.'
+    )
 
 
 class Inverter:
