@@ -25,6 +25,7 @@ from pathlib import Path
 
 from glean_plus.analysis.peers.degradations import DEGRADATIONS
 from glean_plus.analysis.peers.entries import ENTRIES
+from glean_plus.analysis.peers.scores import SCORES
 from glean_plus.cli.commands import UsageError
 
 
@@ -48,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=f'{", ".join(ENTRIES)} (default: all that have the scale)')
     parser.add_argument('--models', nargs='+', default=[], metavar='[TITLE=]MODEL', help='ours: names or checkpoints')
     parser.add_argument('--speed', default='exact', help='of ours, as of `restore` (default: %(default)s)')
+    parser.add_argument('--scores', nargs='+', choices=SCORES, default=[*SCORES], metavar='NAME',
+                        help=f'{", ".join(SCORES)} (default: all; NIQE takes the most time)')
     parser.add_argument('--threads', type=positive, default=os.cpu_count(), help='(default: %(default)s)')
     parser.add_argument('--peers', type=Path, metavar='FOLDER', help='of the packages (default: in the cache)')
     parser.add_argument('--out', type=Path, metavar='FILE.md', help='Markdown, in place of the standard output')
@@ -81,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
         raise PeersError(f'There is no image {wrong[0]}: the {len(names)} images have indices from 0.')
     entries = choose(args.entries, args.models, args.speed, args.scale)
     degradations = [*dict.fromkeys(args.degrade)]
-    setting = Setting(args.gt, names, degradations, args.scale, args.crop, args.seed, args.threads)
+    setting = Setting(args.gt, names, degradations, args.scale, args.crop, args.seed, args.threads, [*dict.fromkeys(args.scores)])
     with log_on_stderr():
         comparison = compare(setting, entries, args.peers or default_folder(), args.images)
     if args.json:

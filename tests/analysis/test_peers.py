@@ -27,7 +27,9 @@ from glean_plus.analysis.peers.entries import ENTRIES, Entry, choose
 from glean_plus.analysis.peers.errors import PeersError
 from glean_plus.analysis.peers.images import ground_truths, names_of
 from glean_plus.analysis.peers.install import default_folder, install, site_of
-from glean_plus.analysis.peers.scores import SCORES, Scorer
+from glean_plus.analysis.peers.scorer import Scorer
+from glean_plus.analysis.peers.scores import SCORES
+from glean_plus.metrics import NIQEMetric
 from glean_plus.pretrained.perceptual import STLPIPS
 from glean_plus.utils.imresize import matlab_bicubic
 
@@ -221,6 +223,25 @@ def test_scores_of_flat_images_are_those_by_hand() -> None:
     sharp = photo('astronaut', 192, 192)
     soft = rounded(ndimage.gaussian_filter(sharp.astype(float), (2, 2, 0)))
     assert Scorer()(lq, sharp, sharp)['NIQE'] < Scorer()(lq, soft, sharp)['NIQE']
+
+
+def test_only_the_scores_asked_for_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    Image.fromarray(photo('coffee', 64, 64)).save(folder / 'coffee.png')
+    monkeypatch.setattr(NIQEMetric, 'process_image', lambda *arguments: pytest.fail('Nobody asked for it.'))
+    table, numbers = tmp_path / 'x.md', tmp_path / 'x.json'
+    run_tool('compare_peers', ['--gt', str(folder), '--entries', 'bicubic', '--scores', 'ST-LPIPS', 'PSNR',
+                               '--threads', '1', '--out', str(table), '--json', str(numbers)], monkeypatch)  # fmt: skip
+    means = json.loads(numbers.read_text())['degradations']['clean']['results']['bicubic']['mean']
+    assert [*means] == ['ST-LPIPS', 'PSNR']
+    gt = photo('coffee', 64, 64)
+    assert means['PSNR'] == pytest.approx(psnr(rounded(resized(rounded(resized(gt, 1 / 4)), 4)), gt), abs=1e-4)
+    text = table.read_text()
+    head = next(line for line in text.splitlines() if line.startswith('|'))
+    assert [cell.strip() for cell in head.split('|')[4:-1]] == [
+        'ST-LPIPS', 'ST-LPIPS - bicubic', 'PSNR', 'PSNR - bicubic']  # fmt: skip
+    assert 'SSIM' not in text and 'NIQE' not in text and 'Lower is better of ST-LPIPS,' in text
 
 
 def test_interval_is_that_of_scipy() -> None:

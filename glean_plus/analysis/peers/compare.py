@@ -21,7 +21,8 @@ from glean_plus.analysis.peers.entries import BASELINE, ENTRIES, Entry
 from glean_plus.analysis.peers.errors import PeersError
 from glean_plus.analysis.peers.images import ground_truths
 from glean_plus.analysis.peers.install import install
-from glean_plus.analysis.peers.scores import SCORES, Scorer
+from glean_plus.analysis.peers.scorer import Scorer
+from glean_plus.analysis.peers.scores import SCORES
 from glean_plus.analysis.study.statistics import PairedTest, paired_test
 
 
@@ -37,6 +38,7 @@ class Setting:
         crop: Side of the centre that is taken; None for whole images.
         seed: Of the degradations.
         threads: Of each entry.
+        scores: Of :data:`SCORES`.
     """
 
     folder: Path
@@ -46,6 +48,7 @@ class Setting:
     crop: int | None = None
     seed: int = 0
     threads: int = 2
+    scores: Sequence[str] = tuple(SCORES)
 
 
 @dataclass
@@ -57,7 +60,7 @@ class Measured:
         seconds: Of each image.
     """
 
-    scores: dict[str, list[float | None]] = field(default_factory=lambda: {name: [] for name in SCORES})
+    scores: dict[str, list[float | None]]
     seconds: list[float] = field(default_factory=list)
 
     def mean(self, score: str) -> float | None:
@@ -184,7 +187,7 @@ def compare(setting: Setting, entries: Sequence[Entry], peers: Path, shown: Coll
     for _ in ground_truths(setting.folder, setting.names, setting.scale, setting.crop):
         pass  # an image that cannot be used is an error before anything is computed, not after hours
     comparison = Comparison(setting, entries, load=os.getloadavg()[0] if hasattr(os, 'getloadavg') else None)
-    scorer = Scorer()
+    scorer = Scorer(setting.scores)
     processes: dict[str, Process] = {}
     total = len(setting.degradations) * len(setting.names)
     try:
@@ -198,7 +201,9 @@ def compare(setting: Setting, entries: Sequence[Entry], peers: Path, shown: Coll
             for degradation in setting.degradations:
                 what = DEGRADATIONS[degradation]
                 active = [entry.title for entry in entries if what.degrades or not entry.degraded_only]
-                found = comparison.measured[degradation] = {title: Measured() for title in active}
+                found = comparison.measured[degradation] = {
+                    title: Measured({score: [] for score in setting.scores}) for title in active
+                }
                 truths = ground_truths(setting.folder, setting.names, setting.scale, setting.crop)
                 for index, (name, gt) in enumerate(zip(setting.names, truths)):
                     lq = degrade(gt, setting.scale, what, name, setting.seed)

@@ -20,6 +20,13 @@ from glean_plus.utils import tables
 from glean_plus.version import __version__
 
 GAP, LINE, LABEL = 8, 16, 13
+# What is said of the scores in a table.
+MEANINGS = {
+    'PSNR': f'PSNR: RGB, whole images, at most {MOST_DB:g} dB.',
+    'SSIM': 'SSIM: RGB, whole images.',
+    'ST-LPIPS': 'ST-LPIPS: VGG.',
+    'LR-PSNR': "LR-PSNR: the result, shrunk by MATLAB's bicubic, to the input.",
+}
 INK, PAPER = (20, 20, 20), (255, 255, 255)
 
 
@@ -35,11 +42,14 @@ def markdown(comparison: Comparison) -> str:
     parts += [_table(comparison, degradation) for degradation in setting.degradations]
     peers = [f'{entry.title}: {" ".join(entry.packages)} ({entry.licence})'
              for entry in comparison.entries if entry.packages]  # fmt: skip
-    lower = ' and '.join(name for name, score in SCORES.items() if score.lower_is_better)
+    names = setting.scores
+    lower = ' and '.join(name for name in names if SCORES[name].lower_is_better)
+    meanings = [meaning for name, meaning in MEANINGS.items() if name in names]
     parts.append(
-        "Inputs: ground truths shrunk by MATLAB's bicubic, then as each heading says. PSNR and SSIM: RGB, whole "
-        f'images, PSNR at most {MOST_DB:g} dB. ST-LPIPS: VGG. LR-PSNR: the result, shrunk by MATLAB\'s bicubic, to the '
-        f'input. Lower is better of {lower}, higher of the others. In brackets: 95 % interval of the mean difference '
+        "Inputs: ground truths shrunk by MATLAB's bicubic, then as each heading says. "
+        + ''.join(f'{meaning} ' for meaning in meanings)
+        + (f'Lower is better of {lower}, higher of the others. ' if lower else 'Higher is better. ')
+        + 'In brackets: 95 % interval of the mean difference '
         f'to bicubic, percentile bootstrap over images ({RESAMPLES:,} resamples). s/image: median over images of one '
         'pass, 8 bits in, 8 bits out; the entries take turns, each in a process of its own.'
         + ''.join(f' {peer}.' for peer in peers)
@@ -49,13 +59,13 @@ def markdown(comparison: Comparison) -> str:
 
 def _table(comparison: Comparison, degradation: str) -> str:
     head = ['', 'parameters', 's/image']
-    for name, score in SCORES.items():
-        head += [name, *([f'{name} - bicubic'] if score.compared else [])]
+    for name in comparison.setting.scores:
+        head += [name, *([f'{name} - bicubic'] if SCORES[name].compared else [])]
     rows, notes = [head], []
     for title, measured in comparison.measured[degradation].items():
         cells = [title, _millions(comparison.parameters[title]), f'{measured.median_seconds:.3g}']
-        for name, score in SCORES.items():
-            mean = measured.mean(name)
+        for name in comparison.setting.scores:
+            score, mean = SCORES[name], measured.mean(name)
             cells.append('' if mean is None else f'{mean:.{score.digits}f}')
             if missing := measured.scores[name].count(None):
                 notes.append(f'{name} of {title}: {missing} of {len(measured.seconds)} images have none, being too '
@@ -99,12 +109,12 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
                 after=[dict(step) for step in DEGRADATIONS[name].after],
                 results={
                     title: dict(
-                        mean={score: measured.mean(score) for score in SCORES},
+                        mean={score: measured.mean(score) for score in setting.scores},
                         seconds=measured.median_seconds,
                         difference={
                             score: None if (test := comparison.difference(name, title, score)) is None
                             else dict(mean=test.difference, low=test.low, high=test.high, p=test.p)
-                            for score, how in SCORES.items() if how.compared
+                            for score in setting.scores if SCORES[score].compared
                         },
                         images=dict(measured.scores, seconds=measured.seconds),
                     )

@@ -1,16 +1,9 @@
-"""Numbers of a result."""
+"""What a result is measured by, as data."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
-
-from glean_plus.metrics import LRConsistency, NIQEMetric, PSNRMetric, SSIMMetric, STLPIPSMetric
-from glean_plus.metrics.directions import LOWER_IS_BETTER
-from glean_plus.metrics.niqe import BLOCK
 
 MOST_DB = 100.0  # equal images would have infinitely many
 
@@ -31,6 +24,8 @@ class Score:
 
     @property
     def lower_is_better(self) -> bool:
+        from glean_plus.metrics.directions import LOWER_IS_BETTER  # torch comes with it
+
         return LOWER_IS_BETTER[self.metric]
 
 
@@ -41,33 +36,3 @@ SCORES: Mapping[str, Score] = {
     'NIQE': Score('NIQEMetric', 2),
     'LR-PSNR': Score('LRConsistency', 2),
 }
-
-
-class Scorer:
-    """Measures results; networks are read once."""
-
-    def __init__(self) -> None:
-        self.psnr, self.ssim = PSNRMetric(), SSIMMetric()
-        self.perceptual = STLPIPSMetric('vgg', channel_order='rgb')
-        self.naturalness = NIQEMetric(channel_order='rgb')
-        self.consistency = LRConsistency()
-
-    def __call__(self, lq: np.ndarray, result: np.ndarray, gt: np.ndarray) -> dict[str, float | None]:
-        """Input, result and ground truth, (H, W, 3) uint8 RGB -> a number for each of :data:`SCORES`.
-
-        NIQE is None where an image is too small for it, or too flat.
-        """
-        small, pred, truth = (image.transpose(2, 0, 1) for image in (lq, result, gt))
-        return {
-            'PSNR': min(self.psnr.process_image(truth, pred, None), MOST_DB),
-            'SSIM': self.ssim.process_image(truth, pred, None),
-            'ST-LPIPS': self.perceptual.process_image(truth, pred, None),
-            'NIQE': self._niqe(pred),
-            'LR-PSNR': min(self.consistency.process_image(small, pred, None), MOST_DB),
-        }
-
-    def _niqe(self, pred: np.ndarray) -> float | None:
-        if (pred.shape[1] // BLOCK) * (pred.shape[2] // BLOCK) < 2:
-            return None
-        number = self.naturalness.process_image(None, pred, None)
-        return number if math.isfinite(number) else None
