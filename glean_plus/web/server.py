@@ -6,7 +6,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
@@ -35,9 +36,8 @@ def serve(settings: Settings, say: Callable[[str], None] = print) -> None:
         WeightsError: If a model's weights cannot be read.
         KeyboardInterrupt, SystemExit: By a signal.
     """
-    signal.signal(signal.SIGTERM, _terminate)
     logging.basicConfig(format='%(levelname)s: %(message)s')
-    with _listening(settings) as listener:
+    with _ended_by_sigterm(), _listening(settings) as listener:
         store = Store(settings.keep, settings.max_store)
         try:
             jobs = Jobs(store, Restorers(settings), settings.concurrency, settings.queue)
@@ -77,5 +77,11 @@ def _listening(settings: Settings) -> socket.socket:
         ) from error
 
 
-def _terminate(*_: object) -> None:
-    sys.exit(TERMINATED)
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Meanwhile SIGTERM raises :exc:`SystemExit`, so that temporary files are removed."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
