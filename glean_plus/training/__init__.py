@@ -2,7 +2,11 @@ from glean_plus.training.bank_trainer import BigGANBankTrainer, StyleGAN2BankTra
 from glean_plus.training.distributed import SeparateDistributedDataParallel
 from glean_plus.training.errors import TrainingError
 from glean_plus.training.hooks import (
-    DataHook, DeeperEncoderHook, NumbersHook, PictureHook, WholeCheckpointHook,
+    DataHook,
+    DeeperEncoderHook,
+    NumbersHook,
+    PictureHook,
+    WholeCheckpointHook,
 )  # fmt: skip
 from glean_plus.training.hooks.checkpoints import load_from_checked, load_safetensors, newest_whole
 from glean_plus.training.optim import BF16OptimWrapper
