@@ -35,7 +35,7 @@ CALLERS = re.compile(r'(class `\w+` in [^:]*: )+')
 
 
 class TooManyParts(RestoreError):
-    """A network goes on and on."""
+    """A network has far more parts than its file has tensors for."""
 
 
 @contextmanager

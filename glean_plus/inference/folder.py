@@ -1,4 +1,4 @@
-"""Files in, files out: what fails is named and the rest goes on; a run that was interrupted goes on where it was."""
+"""Files in, files out: a file that fails is named and the others are restored; an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def restore_files(
     the same model and options, are left as they are. No other process can restore to the same place meanwhile.
 
     Args:
-        restorer: Who does it.
+        restorer: What restores them.
         jobs: Which files.
         compare: Write an image of each input, enlarged, beside its result.
         assessor: Writes a report on each result, and a heat map. Without one, a line says whether the first images
@@ -127,7 +127,7 @@ def restore_files(
 
 
 def _begin(jobs: Jobs, where: Path, content: dict, overwrite: bool) -> bool:
-    """Write the manifest, unless this run goes on; say whether it does.
+    """Write the manifest, unless this run resumes; say whether it does.
 
     Raises:
         RestoreError: If there are results that are not of this run.
@@ -187,7 +187,7 @@ Group = list[tuple[Job, Picture]]
 
 @dataclass
 class _Run:
-    """Jobs on their way: what fails is recorded, and the rest goes on.
+    """Jobs on their way: what fails is recorded, and the others continue.
 
     Attributes:
         where: The manifest. Where it has gone, so has the folder of the results, which is not made again without it.

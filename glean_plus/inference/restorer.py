@@ -135,7 +135,7 @@ class Restoration:
     """Images of one size and kind being restored: iterate over it for rows of the results, from the top.
 
     Args:
-        restorer: Who does it.
+        restorer: What restores them.
         pictures: One or more.
         assess: Fill :attr:`own_scores`.
 

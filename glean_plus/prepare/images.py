@@ -1,4 +1,4 @@
-"""Low-resolution twins, and files that are whole or not there."""
+"""Low-resolution counterparts, and which image files are whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The class of each image, for networks that are told it."""
+"""The class of each image, for class-conditional networks."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ Each draws its value from numpy's global generator, as MMagic's transforms do, c
 
 * ``RandomResize`` draws 1 / r uniformly, so that r would lie near 1 far too often.
 * ``RandomJPEGCompression`` rounds a uniform draw, which halves the chance of the two ends; it encodes whatever range
-  and type it is given, and takes RGB for BGR unless told.
+  and type it is given, and takes RGB for BGR by default.
 * ``RandomBlur`` has a kernel of a fixed size, and rounds to whole levels where the image is uint8.
 * ``RandomNoise`` has the right units, but adds to what the step before left, and none of them tells what it drew.
 * ``DegradationsWithShuffle`` shuffles its own list in place, so that an order depends on all orders before it.
@@ -199,7 +199,7 @@ class Sometimes(BaseTransform):
 
 @TRANSFORMS.register_module()
 class Shuffled(BaseTransform):
-    """Runs transforms in an order drawn again for each image (degradation shuffling, Zhang et al., ICCV 2021).
+    """Runs transforms in an order sampled for each image (degradation shuffling, Zhang et al., ICCV 2021).
 
     Args:
         transforms: Configs of the transforms.
