@@ -40,7 +40,7 @@ def cache_dir() -> Path:
 def cached_path(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Path:
     """Where the download of a URL or card is, or would be.
 
-    Without a hash, files of one name, such as ``latest.pth``, cannot be distinguished: their names then give the URL too.
+    Without a hash, files of one name, such as ``latest.pth``, cannot be distinguished: names then hold the URL too.
     """
     url, folder = _url(source), Path(cache or cache_dir()).expanduser()
     path = folder / Path(urlsplit(url).path).name
