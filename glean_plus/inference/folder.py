@@ -15,7 +15,7 @@ from glean_plus.inference import claims, manifest
 from glean_plus.inference.base import PictureRestorer, Restored
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.faces.save import save_faces
-from glean_plus.inference.image import WHITES, Meta, Picture
+from glean_plus.inference.image import Meta, Picture
 from glean_plus.inference.jobs import Job, Jobs, refuse_doubles
 from glean_plus.inference.ood import Assessor
 from glean_plus.inference.png_stream import PngWriter
@@ -24,6 +24,7 @@ from glean_plus.inference.video import CRF, check_crf, frame_count, restore_vide
 from glean_plus.inference.watch import Watch
 from glean_plus.inference.write import fitting, write
 from glean_plus.utils.files import save_json, sweep, whole_or_not_at_all
+from glean_plus.utils.images.arrays import WHITES, from_unit
 from glean_plus.utils.text import printable
 
 
@@ -386,7 +387,7 @@ def _shown(image: np.ndarray, colours: int) -> np.ndarray:
     image = image / np.float32(WHITES[image.dtype.name])
     opacity = image[..., -1:] if image.shape[2] in (2, 4) else 1
     colour = image[..., :1 if image.shape[2] < 3 else 3]
-    shown = (255 * (colour * opacity + (1 - opacity))).round().astype(np.uint8)
+    shown = from_unit(colour * opacity + (1 - opacity))
     return np.broadcast_to(shown, (*image.shape[:2], colours))
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from glean_plus.registry import TRANSFORMS
+from glean_plus.utils.images.arrays import quantize
 
 INTERPOLATIONS = {'bilinear': cv2.INTER_LINEAR, 'bicubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
 
@@ -151,7 +152,7 @@ class BlindJPEG(DegradationStep):
 
     def apply(self, image: np.ndarray, value: float, channel_order: str) -> np.ndarray:
         step = -1 if channel_order.lower() == 'rgb' else 1  # OpenCV's encoder takes BGR
-        levels = np.ascontiguousarray(image.round().clip(0, 255).astype(np.uint8)[:, :, ::step])
+        levels = np.ascontiguousarray(quantize(image)[:, :, ::step])
         written, code = cv2.imencode('.jpg', levels, [cv2.IMWRITE_JPEG_QUALITY, int(value)])
         if not written:
             raise RuntimeError(f'OpenCV cannot write an image of shape {image.shape} as JPEG.')
@@ -167,7 +168,7 @@ class Quantize(BaseTransform):
         self.key = key
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        results[self.key] = np.asarray(results[self.key]).round().clip(0, 255).astype(np.uint8)
+        results[self.key] = quantize(np.asarray(results[self.key]))
         return results
 
 
