@@ -18,7 +18,7 @@ from glean_plus.inference.memory import bytes_per_pixel
 from glean_plus.inference.source import Source
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.codes import PredictedCodes
-from glean_plus.models.task import run, task_of
+from glean_plus.models.task import TaskSpec, run, task_of
 from glean_plus.registry import MODELS
 from glean_plus.utils.color import rgb_to_lab
 from glean_plus.utils.devices import DeviceError, usable_device
@@ -217,7 +217,7 @@ class Network:
 
 def _levels(source: Source, key: str) -> float:
     """Mean or deviation of the config's preprocessor, which is one number here for all colours."""
-    values = (source.model.get('data_preprocessor') or {}).get(key, 127.5)
+    values = (source.model.get('data_preprocessor') or {}).get(key, getattr(TaskSpec, key))
     numbers = {float(value) for value in (values if isinstance(values, (list, tuple)) else [values])}
     if len(numbers) != 1:
         raise RestoreError(
