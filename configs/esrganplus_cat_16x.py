@@ -1,6 +1,6 @@
 # The baseline of glean_cat_16x.py: the same ESRGAN+ as for faces, losses, discriminator and data GLEAN's. At this size
-# its 683 convolutions, one after another, are 14.0 G multiply-adds where GLEAN computes 160.5 G: for a twin of GLEAN's
-# cost, see bankfree_cat_16x.py.
+# its 683 convolutions, one after another, are 14.0 G multiply-adds where GLEAN computes 160.5 G: for a
+# baseline of GLEAN's cost, see bankfree_cat_16x.py.
 _base_ = './glean_cat_16x.py'
 
 model = dict(

@@ -23,7 +23,7 @@ eq11 = [
     dict(type='BlindNoise', limits=(0, 25)),
     dict(type='BlindJPEG', limits=(5, 50)),
 ]
-# Drawn again each time an image is seen, and the same for any number of workers.
+# Sampled each time an image is seen, and the same for any number of workers.
 degrade_anew = dict(type='SeededTransforms', seed=0, transforms=[_base_.flip, _base_.copy_gt] + eq11)
 degrade_alike = dict(type='SeededTransforms', seed=0, fixed=True, transforms=[_base_.copy_gt] + eq11)
 gt_size = dict(type='SquareResize', key='gt', size=out_size)

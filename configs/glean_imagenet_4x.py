@@ -3,7 +3,7 @@
 # The paper's bank is "BigGAN" by ajbrock's code, of which nothing at 256 px is published: here it is BigGAN-deep. Its
 # whole code, class included, is predicted, so that photographs need no label. (With generator=dict(given_class=True)
 # and bank=dict(embedding=True) the class is given; then every loader needs LabeledImageDataset.) BigGAN's discriminator
-# is told the class. It starts from nothing: of those at 256 px none is published.
+# is class-conditional. It starts from nothing: of those at 256 px none is published.
 _base_ = './_base_/glean.py'
 
 in_size, out_size = 64, 256

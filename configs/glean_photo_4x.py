@@ -1,6 +1,6 @@
 # Photographs, 4x, trained on crops 16 -> 64. Losses are the pixels' and ST-LPIPS: a discriminator costs fidelity that
 # 4x does not need.
-_base_ = ['./_base_/glean.py', './_base_/photos.py']
+_base_ = ['./_base_/stlpips.py', './_base_/photos.py']
 
 in_size, out_size = 16, 64
 checkpoint = '{{ fileDirname }}/weights/stylegan2_twemoji_64px.safetensors'
@@ -19,7 +19,6 @@ model = dict(
         decoder=dict(residual=True)),
     discriminator=None,
     gan_loss=None,
-    perceptual_loss=dict(_delete_=True, type='STLPIPSLoss', net='alex', loss_weight=0.02),
     ema=dict(decay=0.999),
     train_cfg=dict(channels_last=True))
 
@@ -42,17 +41,6 @@ val_dataloader = dict(
         ann_file='meta_info_GT.txt',
         pipeline=_base_.middle_pipeline))
 test_dataloader = val_dataloader
-
-metrics = [
-    dict(type='PSNR'),
-    dict(type='SSIM'),
-    dict(type='STLPIPSMetric', net='vgg'),
-    dict(type='PSNR', pred_key='bicubic_img', prefix='bicubic'),
-    dict(type='SSIM', pred_key='bicubic_img', prefix='bicubic'),
-    dict(type='STLPIPSMetric', net='vgg', pred_key='bicubic_img', prefix='bicubic'),
-]
-val_evaluator = dict(metrics=metrics)
-test_evaluator = dict(metrics=metrics)
 
 train_cfg = dict(max_iters=20_000, val_interval=5000)
 optim_wrapper = dict(_delete_=True, constructor='MultiOptimWrapperConstructor', generator=dict(

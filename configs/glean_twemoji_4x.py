@@ -1,7 +1,7 @@
 # Twemoji's people, 4x: 16 -> 64, on the small bank that was trained here. Everything is small: 2 RRDBs, 128 channels at
 # most, 16,000 images seen, and the perceptual loss that needs no download. In so short a training the paper's weight
 # of the GAN loss, 1e-2, would drown the pixels: the discriminator comes from the bank's training and is far ahead.
-_base_ = './_base_/glean.py'
+_base_ = './_base_/stlpips.py'
 
 in_size, out_size = 16, 64
 checkpoint = '{{ fileDirname }}/weights/stylegan2_twemoji_64px.safetensors'
@@ -21,7 +21,6 @@ model = dict(
         in_size=out_size,
         channels={4: 128, 8: 128, 16: 96, 32: 48, 64: 16},
         pretrained=dict(checkpoint=checkpoint, prefix='discriminator')),
-    perceptual_loss=dict(_delete_=True, type='STLPIPSLoss', net='alex', loss_weight=0.02),
     gan_loss=dict(loss_weight=1e-3),
     ema=dict(decay=0.99),
     train_cfg=dict(channels_last=True))
@@ -42,17 +41,6 @@ val_dataloader = dict(
         data_prefix=dict(img='BIx4_down'),
         ann_file='meta_info_Twemoji_people_test.txt'))
 test_dataloader = val_dataloader
-
-metrics = [
-    dict(type='PSNRMetric'),
-    dict(type='SSIMMetric'),
-    dict(type='STLPIPSMetric', net='vgg'),
-    dict(type='PSNRMetric', pred_key='bicubic_img', prefix='bicubic'),
-    dict(type='SSIMMetric', pred_key='bicubic_img', prefix='bicubic'),
-    dict(type='STLPIPSMetric', net='vgg', pred_key='bicubic_img', prefix='bicubic'),
-]
-val_evaluator = dict(metrics=metrics)
-test_evaluator = dict(metrics=metrics)
 
 train_cfg = dict(max_iters=1000, val_interval=500)
 optim_wrapper = dict(

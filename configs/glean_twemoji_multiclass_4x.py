@@ -1,5 +1,5 @@
 # Multi-class super-resolution of Twemoji, every group, 4x: 16 -> 64, on the small BigGAN bank and with the BigGAN
-# discriminator that was trained with it, which is told the group. The generator predicts the whole code, group
+# discriminator that was trained with it, conditional on the group. The generator predicts the whole code, group
 # included, so that a test needs no classes.
 _base_ = ['./glean_twemoji_4x.py', './_base_/biggan_twemoji.py']
 

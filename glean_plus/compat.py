@@ -189,7 +189,7 @@ def method_of_history_buffer(owner: Any, name: str) -> Any:
 
 
 def has_safe_globals() -> bool:
-    """Whether ``torch.load(weights_only=True)`` can be told of further types."""
+    """Whether ``torch.load(weights_only=True)`` accepts further types."""
     return torch_at_least('2.6')
 
 

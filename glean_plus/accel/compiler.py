@@ -101,7 +101,7 @@ def kernel_path() -> Path:
     Raises:
         CompilerError: If there is no compiler, or no folder for it.
     """
-    return cache_folder() / f'kernel-{_fingerprint(compiler())}.so'
+    return cache_folder() / f'kernel-{_fingerprint(tuple(compiler()))}.so'
 
 
 def is_built() -> bool:
@@ -122,8 +122,7 @@ def is_built() -> bool:
 
 
 def build_in_background() -> None:
-    """Start to build the kernel in a process of its own, which goes on when this one ends, unless one does so
-    or has done so already.
+    """Start to build the kernel in a process of its own, which outlives this one, unless one is or has been at it.
 
     Raises:
         CompilerError: If there is no folder for it.
@@ -152,7 +151,8 @@ def _failure(path: Path) -> Path:
     return path.with_suffix('.failed')
 
 
-def _fingerprint(command: list[str]) -> str:
+@functools.cache
+def _fingerprint(command: tuple[str, ...]) -> str:
     """Of all that the result depends on: source, compiler, flags, and the processor behind -march=native."""
     processor = platform.processor() + platform.machine()
     information = Path('/proc/cpuinfo')

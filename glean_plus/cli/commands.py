@@ -63,7 +63,7 @@ COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for n
 
 
 class UsageError(Exception):
-    """Options that contradict each other, which only ``run`` sees; told as argparse tells a wrong one."""
+    """Options that contradict each other, which only ``run`` sees; reported as argparse reports a wrong one."""
 
 
 def load(name: str) -> ModuleType:

@@ -2,7 +2,7 @@
 
 Exit codes: 0 everything asked for is there; 1 some images failed, or the report, each is named; 2 the call is wrong,
 or the model, its weights or the device cannot be had, or nothing can be written, and nothing was done; 130 interrupted,
-the same command goes on. Those of the tools are their own.
+the same command resumes. Those of the tools are their own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _output_failed(error)
     except KeyboardInterrupt:
         resumes = name in COMMANDS and COMMANDS[name].resumes
-        complain('interrupted; the same command goes on.' if resumes else 'interrupted.')
+        complain('interrupted; the same command resumes.' if resumes else 'interrupted.')
         return INTERRUPTED
 
 

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('archives', type=Path, nargs='?', metavar='ARCHIVES', help='folder of .deb and .whl files')
     parser.add_argument('out', type=Path, nargs='?', metavar='OUT', help='folder of the photographs')
     parser.add_argument('--packages', choices=('debian', 'pypi'), help='print the names of the packages and end')
-    parser.add_argument('--allow-missing', action='store_true', help='go on without packages that are not there')
+    parser.add_argument('--allow-missing', action='store_true', help='continue without packages that are not there')
 
 
 def run(args: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ SOURCE is the folder into which the publisher's files were unpacked, or the fold
     problems.csv       each file that was left out, and why: unreadable, truncated, tiny, gray, missing, link, name
     prepared.json      the settings; a run with others is refused, but for more scales, and --keep-gray
 
-Stopped and started again, it goes on where it was. With more problems than --allow-problems, the lists are not written
+Stopped and started again, it resumes where it was. With more problems than --allow-problems, the lists are not written
 and the exit code is 1: look at problems.csv, then fix the files, or run again with --allow-problems, which is quick.
 
 `crops` cuts squares at several scales out of large photographs, for training on any content. A photograph is on one
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise DataError(str(error)) from error
     except KeyboardInterrupt:
-        print('Interrupted; the same command goes on from here.', file=sys.stderr)
+        print('Interrupted; the same command resumes from here.', file=sys.stderr)
         return 130
     return int(problems > args.allow_problems)
 

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             report=args.report,
         )  # fmt: skip
     except KeyboardInterrupt:
-        print('study: interrupted; the same command goes on.', file=sys.stderr)
+        print('study: interrupted; the same command resumes.', file=sys.stderr)
         return 130
     if failed:
         print(f'study: {len(failed)} runs failed: {"; ".join(run.name for run in failed)}. The same command tries them '

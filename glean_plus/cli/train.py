@@ -18,7 +18,7 @@ from glean_plus.utils.terminal import silence_libraries
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runner_arguments(parser)
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='go on from a checkpoint; without a value, from the newest whole one in the work directory')
+                        help='resume from a checkpoint; without a value, from the newest whole one in the work folder')
     parser.add_argument('--amp', action='store_true', help='mixed precision in bfloat16, on CPU or GPU')
 
 

@@ -78,7 +78,7 @@ class PictureDataset(BasicImageDataset):
         super().full_init()
         self.shapes = {}
         if not self.test_mode:
-            states = random_states()  # what this draws is drawn for nothing
+            states = random_states()  # nothing uses what this samples
             self.shapes = shapes_of(self._sample(NumberedIndex(0, 0)))
             set_random_states(states)
 

@@ -14,7 +14,7 @@ from glean_plus.export.errors import ExportError
 from glean_plus.export.formats import Run
 from glean_plus.export.graph import Shape
 from glean_plus.inference.network import Network
-from glean_plus.utils.color import lab_to_rgb, rgb_to_lab
+from glean_plus.utils.color import recolor
 
 # Largest difference of a sample, as a share of the range of the model's result.
 BOUND = 1e-4
@@ -43,9 +43,7 @@ def expected(network: Network, pictures: Tensor, labels: Tensor | None) -> Tenso
     if labels is not None:
         network.label = labels
     result = network(pictures)
-    if network.colorizes:
-        return lab_to_rgb(torch.cat([rgb_to_lab(pictures)[:, :1], result], dim=1))
-    return result.clamp(0, 1)
+    return recolor(pictures, result) if network.colorizes else result.clamp(0, 1)
 
 
 def compare(network: Network, run: Run, shape: Shape, each_label: bool) -> list[Measured]:

@@ -25,7 +25,7 @@ class Restored(Protocol):
     """Images of one size and kind being restored: iterate over it for rows of the results, from the top.
 
     Attributes:
-        restorer: Who does it.
+        restorer: What restores them.
         layers: What the channels of a result are.
         shape: (s H, s W, K') of each result.
         kind: Type of its levels.

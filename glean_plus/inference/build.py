@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
     register_module_module_registration_hook,
@@ -24,8 +24,9 @@ from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.source import Source, other_config
 from glean_plus.models.loading import generator_states
 from glean_plus.registry import MODELS
-from glean_plus.weights import WeightsError
+from glean_plus.weights import WeightsError, read_state_dict
 from glean_plus.weights.errors import brief
+from glean_plus.weights.prefixes import at_top
 
 # Modules, parameters and buffers of a network for each tensor of its file, and for what has none, such as activations.
 # The networks here have up to 3.5.
@@ -35,7 +36,7 @@ CALLERS = re.compile(r'(class `\w+` in [^:]*: )+')
 
 
 class TooManyParts(RestoreError):
-    """A network goes on and on."""
+    """A network has far more parts than its file has tensors for."""
 
 
 @contextmanager
@@ -79,19 +80,18 @@ def in_a_sentence(config: str) -> Iterator[None]:
         raise RestoreError(f'The config in {config} makes no network: {brief(text)}') from error
 
 
-def build(source: Source, state: Mapping[str, Tensor]) -> nn.Module:
-    """The network of a config with the weights of a file, for inference, on the CPU.
+def load_generator(source: Source) -> nn.Module:
+    """The generator of a config with the weights of a file, for inference, on the CPU.
 
-    Args:
-        source: The config, and the file for messages.
-        state: Tensors of the file, in any form that :func:`generator_states` takes. Where it has a moving average and
-            the config wants one, the network is that.
+    Everything that uses a trained generator outside of training takes it from here. The file may have any form that
+    :func:`generator_states` takes. Where it has a moving average and the config wants one, the network is that.
 
     Raises:
         RestoreError: If the config makes no network.
-        WeightsError: If the weights are not those of the network.
+        WeightsError: If the file cannot be read, or its weights are not those of the network.
     """
     config, averaged = source.model['generator'], source.model.get('ema') is not None
+    state = at_top(read_state_dict(source.checkpoint), 'generator')
     state = {key: value for key, value in state.items() if not key.startswith('discriminator.')}
     with in_a_sentence(source.config):
         check_restorer(source.model.get('type'))

@@ -13,7 +13,7 @@ from glean_plus.inference.flat import FlatAreas
 from glean_plus.utils.imresize import matlab_weights
 
 # Rows of the input that are worked on at a time, and how far a step of the projection, or the score, sees: two pixels
-# when shrinking, two when enlarging. Flat areas are told within the same distance.
+# when shrinking, two when enlarging. Flat areas are found within the same distance.
 BLOCK, REACH = 32, 4
 
 

@@ -1,4 +1,4 @@
-"""Files in, files out: what fails is named and the rest goes on; a run that was interrupted goes on where it was."""
+"""Files in, files out: a file that fails is named and the others are restored; an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from glean_plus.inference import claims, manifest
 from glean_plus.inference.base import PictureRestorer, Restored
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.faces.save import save_faces
-from glean_plus.inference.image import WHITES, Meta, Picture
+from glean_plus.inference.image import Meta, Picture
 from glean_plus.inference.jobs import Job, Jobs, refuse_doubles
 from glean_plus.inference.ood import Assessor
 from glean_plus.inference.png_stream import PngWriter
@@ -24,6 +24,7 @@ from glean_plus.inference.video import CRF, check_crf, frame_count, restore_vide
 from glean_plus.inference.watch import Watch
 from glean_plus.inference.write import fitting, write
 from glean_plus.utils.files import save_json, sweep, whole_or_not_at_all
+from glean_plus.utils.images.arrays import WHITES, from_unit
 from glean_plus.utils.text import printable
 
 
@@ -80,7 +81,7 @@ def restore_files(
     the same model and options, are left as they are. No other process can restore to the same place meanwhile.
 
     Args:
-        restorer: Who does it.
+        restorer: What restores them.
         jobs: Which files.
         compare: Write an image of each input, enlarged, beside its result.
         assessor: Writes a report on each result, and a heat map. Without one, a line says whether the first images
@@ -127,7 +128,7 @@ def restore_files(
 
 
 def _begin(jobs: Jobs, where: Path, content: dict, overwrite: bool) -> bool:
-    """Write the manifest, unless this run goes on; say whether it does.
+    """Write the manifest, unless this run resumes; say whether it does.
 
     Raises:
         RestoreError: If there are results that are not of this run.
@@ -187,7 +188,7 @@ Group = list[tuple[Job, Picture]]
 
 @dataclass
 class _Run:
-    """Jobs on their way: what fails is recorded, and the rest goes on.
+    """Jobs on their way: what fails is recorded, and the others continue.
 
     Attributes:
         where: The manifest. Where it has gone, so has the folder of the results, which is not made again without it.
@@ -386,7 +387,7 @@ def _shown(image: np.ndarray, colours: int) -> np.ndarray:
     image = image / np.float32(WHITES[image.dtype.name])
     opacity = image[..., -1:] if image.shape[2] in (2, 4) else 1
     colour = image[..., :1 if image.shape[2] < 3 else 3]
-    shown = (255 * (colour * opacity + (1 - opacity))).round().astype(np.uint8)
+    shown = from_unit(colour * opacity + (1 - opacity))
     return np.broadcast_to(shown, (*image.shape[:2], colours))
 
 

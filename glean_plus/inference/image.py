@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,10 +11,10 @@ from torch import Tensor
 
 from glean_plus.inference.channels import Layers
 from glean_plus.inference.errors import RestoreError
+from glean_plus.utils.images.arrays import WHITES, from_unit
 from glean_plus.utils.images.metadata import Meta
 
 TOLERANCE = 1e-3  # of floats beyond 0 and 1
-WHITES: Mapping[str, float] = {'uint8': 255, 'uint16': 65535, 'float32': 1, 'float64': 1}
 
 
 @dataclass(frozen=True)
@@ -88,12 +87,9 @@ def in_file(image: np.ndarray) -> np.ndarray:
     """Levels as a file can hold them: floats of 0 to 1 become 8 bits."""
     if image.dtype.kind != 'f':
         return image
-    return (image.clip(0, 1) * WHITES['uint8']).round().astype(np.uint8)
+    return from_unit(image)
 
 
 def levels(result: Tensor, kind: str) -> np.ndarray:
     """(K, H, W), about 0 to 1 -> (H, W, K) levels of the type."""
-    array = result.clamp(0, 1).permute(1, 2, 0).numpy()
-    if kind.startswith('float'):
-        return array.astype(kind)
-    return (array * WHITES[kind]).round().astype(kind)
+    return from_unit(result.permute(1, 2, 0).numpy(), kind)

@@ -1,4 +1,4 @@
-"""What a run was made with, written beside its results: enough to repeat it, and to tell whether a run goes on."""
+"""What a run was made with, written beside its results: enough to repeat it, and to see whether a run resumes."""
 
 from __future__ import annotations
 

@@ -11,20 +11,18 @@ from torch import Tensor, nn
 from glean_plus.accel.compiler import CompilerError
 from glean_plus.accel.openvino import OpenVINOError
 from glean_plus.accel.speed import PRECISIONS, arithmetic, at_speed, check_words, resolve
-from glean_plus.inference.build import build, in_a_sentence
+from glean_plus.inference.build import in_a_sentence, load_generator
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.fidelity import enlarge_bank_features
 from glean_plus.inference.memory import bytes_per_pixel
 from glean_plus.inference.source import Source
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.codes import PredictedCodes
-from glean_plus.models.task import task_of
+from glean_plus.models.task import TaskSpec, run, task_of
 from glean_plus.registry import MODELS
 from glean_plus.utils.color import rgb_to_lab
 from glean_plus.utils.devices import DeviceError, usable_device
-from glean_plus.weights import read_state_dict
 from glean_plus.weights.errors import shown
-from glean_plus.weights.prefixes import at_top
 
 
 def choose_device(name: str) -> torch.device:
@@ -43,7 +41,12 @@ def choose_device(name: str) -> torch.device:
 
 
 class Network:
-    """Images (N, C, H, W), 0 to 1 -> results (N, C', s H, s W), about 0 to 1, for inputs that fit.
+    """The predictor: images (N, C, H, W), 0 to 1 -> results (N, C', s H, s W), about 0 to 1, for inputs that fit.
+
+    Restoration, the web page, export and what measures restorers all predict with it. It loads the generator
+    (:func:`load_generator`), normalizes and denormalizes as the generator's :class:`TaskSpec` says, and runs it
+    (:func:`glean_plus.models.task.run`). A test of MMagic's runs the generator in the same way; its images are
+    normalized by the ``data_preprocessor`` of the config, of which ``spec`` has the mean and the deviation.
 
     Args:
         source: Where it comes from.
@@ -87,8 +90,7 @@ class Network:
         self.device, self.dtype = choose_device(device), PRECISIONS[self.precision]
         if self.precision == 'fp16' and self.device.type == 'cpu':
             raise RestoreError('fp16 is slow or missing on a CPU: take bf16, or a GPU.')
-        state = at_top(read_state_dict(source.checkpoint), 'generator')
-        network = build(source, state)
+        network = load_generator(source)
         with in_a_sentence(source.config):
             self._take_facts(source, network)
         if seed is not None:
@@ -199,15 +201,9 @@ class Network:
         """
         if self.gray and codes is not None:
             codes = [None if code is None else code.flatten(0, 1) for code in codes]
-        inputs, network = self._normalized(pictures), self.network
-        nominal = inputs.shape[-2:] == (self.in_size, self.in_size) and origin == (0, 0)
+        inputs = self._normalized(pictures)
         with arithmetic(self.device, self.speed, self.precision):
-            if codes is not None:
-                result = network(inputs, *self._labels(inputs), codes=codes)
-            elif nominal or not hasattr(network, 'forward_any'):
-                result = network(inputs, *self._labels(inputs))
-            else:
-                result = network.forward_any(inputs, *self._labels(inputs), origin=origin)
+            result = run(self.network, inputs, *self._labels(inputs), codes=codes, origin=origin)
         result = self.spec.denormalize(result.float(), pictures.shape[1])
         return rgb_to_lab(result)[:, 1:] if self.colorizes else result
 
@@ -221,7 +217,7 @@ class Network:
 
 def _levels(source: Source, key: str) -> float:
     """Mean or deviation of the config's preprocessor, which is one number here for all colours."""
-    values = (source.model.get('data_preprocessor') or {}).get(key, 127.5)
+    values = (source.model.get('data_preprocessor') or {}).get(key, getattr(TaskSpec, key))
     numbers = {float(value) for value in (values if isinstance(values, (list, tuple)) else [values])}
     if len(numbers) != 1:
         raise RestoreError(

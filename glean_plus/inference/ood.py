@@ -23,6 +23,7 @@ from glean_plus.inference.restorer import Restoration, Restorer
 from glean_plus.inference.thresholds import Bounds, judged, read_bounds
 from glean_plus.utils.choices import DRAWS
 from glean_plus.utils.files import whole_or_not_at_all
+from glean_plus.utils.images.arrays import from_unit
 
 # What a deviation over the draws must be to be white in the heat map, as a share of the range.
 WHITE = 1 / 16
@@ -144,7 +145,7 @@ class Assessor:
                 writer = PngWriter(file, height, width, 3)
                 for each in deviations:
                     total += float(each.sum())
-                    heat = (255 * (each / WHITE).clip(0, 1)).round().astype(np.uint8)
+                    heat = from_unit(each / WHITE)
                     writer.write(cv2.cvtColor(cv2.applyColorMap(heat, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB))
                 writer.close()
         return 255 * total / (height * width)

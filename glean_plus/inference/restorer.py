@@ -20,7 +20,7 @@ from glean_plus.inference.image import Picture, levels
 from glean_plus.inference.memory import parse_bytes
 from glean_plus.inference.network import Network
 from glean_plus.inference.source import PathLike, find
-from glean_plus.utils.color import lab_to_rgb, rgb_to_lab
+from glean_plus.utils.color import recolor
 from glean_plus.weights.fetch import sha256
 
 
@@ -135,7 +135,7 @@ class Restoration:
     """Images of one size and kind being restored: iterate over it for rows of the results, from the top.
 
     Args:
-        restorer: Who does it.
+        restorer: What restores them.
         pictures: One or more.
         assess: Fill :attr:`own_scores`.
 
@@ -214,7 +214,7 @@ class Restoration:
                 given = layers.tensor(image[top:top + part.shape[1]])
                 colour = given[:layers.colours].expand(3, -1, -1)
                 if not is_flat:
-                    colour = lab_to_rgb(torch.cat([rgb_to_lab(colour)[:1], part[:2]]))
+                    colour = recolor(colour, part[:2])
                 parts.append(levels(torch.cat([colour, given[layers.colours:]]), self.kind))
             top += strip.shape[2]
             yield parts

@@ -114,12 +114,12 @@ def other_config(source: Source) -> str:
     """Where weights that do not fit their config say which one is theirs: a sentence on what to do; else empty."""
     file, own = source.checkpoint, source.card and (source.card.config or source.card.name)
     if own and Path(source.config).stem != own:
-        return f'{file.name} is of the config {own}: take that, or give the file alone.'
+        return f'{file.name} is of the config {own}: take that.'
     try:
         carried = source.config != str(file) and embedded_model(file) is not None
     except (RestoreError, WeightsError):  # the file is refused for another reason
         return ''
-    return f'{file.name} carries its own config: give the file alone.' if carried else ''
+    return f'{file.name} carries its own config: take that.' if carried else ''
 
 
 def is_here(card: Card) -> bool:

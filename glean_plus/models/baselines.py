@@ -112,7 +112,7 @@ class BankFreeGLEAN(nn.Module):
         encoder: The encoder's config (default: ``GLEANEncoder`` with 23 RRDBs).
         decoder: The decoder's config (default: ``GLEANDecoder``, as wide as GLEAN's). It must need no bank.
         channels: Width at each resolution from ``in_size`` to ``out_size``, as the bank's in the GLEAN of which this
-            is the twin; StyleGAN2's published table if None.
+            is the baseline; StyleGAN2's published table if None.
         channel_multiplier: Of that table, 2 (config-f) or 1 (config-e). Not used with ``channels``.
 
     Raises:

@@ -128,7 +128,7 @@ def _up_to_one(x: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 
 class EqualizedParameter(nn.Module):
-    """Holds ``weight_orig``, drawn from N(0, 1), and gives the weight scaled by He's constant at run time.
+    """Holds ``weight_orig``, sampled from N(0, 1), and gives the weight scaled by He's constant at run time.
 
     ``gain`` is multiplied to that constant: sqrt(2) where a leaky ReLU that does not scale itself is to follow.
     The key and its shape are those of MMagic's equalised modules, so that published state dicts load.

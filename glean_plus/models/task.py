@@ -1,12 +1,14 @@
-"""What a generator is for, and the pixel values that it takes and gives."""
+"""What a generator is for, the pixel values that it takes and gives, and how it is run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glean_plus.utils.color import rgb_to_lab
+from glean_plus.utils.color import from_lab_lightness, rgb_to_lab
 
 RESTORATION, COLORIZATION = 'restoration', 'colorization'
 
@@ -56,7 +58,7 @@ class TaskSpec:
     def normalize(self, images: Tensor) -> Tensor:
         """RGB (N, 3, H, W), 0 to 1 -> the network's input; of a gray one, (N, C, H, W) -> (N C, 1, H, W)."""
         if self.colorizes:
-            return rgb_to_lab(images)[:, :1] / 50 - 1
+            return from_lab_lightness(rgb_to_lab(images)[:, :1])
         if self.gray:
             images = images.reshape(-1, 1, *images.shape[2:])
         elif self.bgr:
@@ -85,3 +87,31 @@ def task_of(network: nn.Module) -> TaskSpec:
         any_size=bool(getattr(network, 'any_size', False)),
         multiple=int(getattr(network, 'multiple', 1)),
     )
+
+
+def run(
+    network: nn.Module,
+    inputs: Tensor,
+    *labels: Tensor,
+    codes: Sequence[Tensor | None] | None = None,
+    origin: tuple[int, int] = (0, 0),
+) -> Tensor:
+    """A generator's result for normalized inputs (N, C, H, W), of other sizes than its own where it takes them.
+
+    Args:
+        network: A generator, or one made faster (:mod:`glean_plus.accel`).
+        inputs: Padded to the network's ``multiple`` and cropped back.
+        *labels: The classes (N,), where they are given.
+        codes: In place of those that the generator predicts, for inputs of its own size.
+        origin: Where the inputs begin in the images that they are parts of.
+    """
+    if codes is not None:
+        return network(inputs, *labels, codes=codes)
+    height, width = inputs.shape[-2:]
+    nominal = (height, width) == (network.in_size, network.in_size) and origin == (0, 0)
+    if nominal or not (hasattr(network, 'forward_any') and network.any_size):
+        return network(inputs, *labels)
+    padding = (0, -width % network.multiple, 0, -height % network.multiple)
+    padded = F.pad(inputs, padding, 'replicate') if any(padding) else inputs
+    scale = network.out_size // network.in_size
+    return network.forward_any(padded, *labels, origin=origin)[..., :scale * height, :scale * width]

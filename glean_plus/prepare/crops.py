@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -20,9 +19,9 @@ from glean_plus.prepare.items import DataError, Item, Problem
 from glean_plus.prepare.meta import meta_line
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.readers import folder
-from glean_plus.prepare.run import PROBLEMS, RECORD, only_one, problem_table
+from glean_plus.prepare.run import PROBLEMS, opened, problem_table
 from glean_plus.prepare.settings import SettingsError
-from glean_plus.utils.files import save_json, save_text
+from glean_plus.utils.files import save_text
 
 META = 'meta_info_GT.txt'
 CROPS = 'crops.csv'
@@ -246,8 +245,6 @@ def prepare_crops(source: Path, out: Path, settings: CropSettings, workers: int 
     source, out = source.resolve(), out.resolve()
     if not source.is_dir():
         raise DataError(f'{source} is not a folder.')
-    if source == out or source in out.parents or out in source.parents:
-        raise DataError(f'{out} and {source} lie in each other: the results would be taken for sources.')
     listing = folder.read(source)
     known = read_sources(source / SOURCES)
     photos = []
@@ -256,11 +253,8 @@ def prepare_crops(source: Path, out: Path, settings: CropSettings, workers: int 
         photos.append(Photo(item, *(said.get(key) or '' for key in ('split', 'source', 'licence'))))
     if not photos:
         raise DataError(f'No image below {source}. ' + ' '.join(listing.notes))
-    out.mkdir(parents=True, exist_ok=True)
-    if any(not path.name.startswith('.') for path in out.iterdir()) and not (out / RECORD).is_file():
-        raise DataError(f'{out} is not empty and has no {RECORD}: choose another folder, or clear this one.')
-    with only_one(out):
-        record(out, source, settings)
+    asked = dict(asdict(settings), set='crops', source=str(source), scales=[*settings.scales])
+    with opened(out, source, asked):
         report = CropReport(problems=list(listing.problems), notes=list(listing.notes))
         photos = without_duplicates(photos, report, workers)
         split(photos, settings.test_share, settings.seed)
@@ -296,15 +290,3 @@ def without_duplicates(photos: list[Photo], report: CropReport, workers: int) ->
         detail = f'shows the same as {readable[other].item.source}'
         report.problems.append(Problem(readable[index].item.source, 'duplicate', detail))
     return [photo for index, photo in enumerate(readable) if index not in same]
-
-
-def record(out: Path, source: Path, settings: CropSettings) -> None:
-    """Store the settings of ``out``, or refuse others than those stored."""
-    asked = json.loads(json.dumps(dict(set='crops', source=str(source), **asdict(settings))))
-    path = out / RECORD
-    if path.is_file():
-        stored = json.loads(path.read_text(encoding='utf-8'))
-        if other := [key for key in asked if stored.get(key) != asked[key]]:
-            differences = ', '.join(f'{key}={stored.get(key)!r}, not {asked[key]!r}' for key in other)
-            raise DataError(f'{out} was prepared with {differences}: choose another folder, or remove this one.')
-    save_json(asked, path)

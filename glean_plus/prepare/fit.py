@@ -43,11 +43,11 @@ def fit_to(image: np.ndarray, size: int, fit: str) -> np.ndarray:
     if part.shape[:2] != shape:
         import torch
 
+        from glean_plus.utils.images.arrays import quantize
         from glean_plus.utils.imresize import matlab_resize
 
         channels_first = torch.from_numpy(part.transpose(2, 0, 1).copy())
-        resized = matlab_resize(channels_first, shape).round().clamp(0, 255).byte()
-        part = resized.permute(1, 2, 0).numpy()
+        part = quantize(matlab_resize(channels_first, shape).permute(1, 2, 0).numpy())
     if fit != 'wide':
         return np.ascontiguousarray(part)
     square = np.zeros((size, size, 3), np.uint8)

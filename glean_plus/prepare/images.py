@@ -1,4 +1,4 @@
-"""Low-resolution twins, and files that are whole or not there."""
+"""Low-resolution counterparts, and which image files are whole."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ def shrink(image: np.ndarray, scale: int) -> np.ndarray:
     """MATLAB's imresize (bicubic, antialiased) by 1 / scale, uint8 to uint8."""
     import torch
 
+    from glean_plus.utils.images.arrays import quantize
     from glean_plus.utils.imresize import matlab_bicubic
 
     small = matlab_bicubic(torch.from_numpy(image.copy()).permute(2, 0, 1), 1 / scale)
-    return small.round().byte().permute(1, 2, 0).numpy()
+    return quantize(small.permute(1, 2, 0).numpy())
 
 
 def save(image: np.ndarray, path: Path, icc: bytes | None = None) -> None:

@@ -59,6 +59,6 @@ def run_all(
             return list(tqdm(pool.map(work, tasks, chunksize=8), total=len(tasks), desc=name, unit='image'))
         except BrokenProcessPool as error:
             raise DataError(
-                'A worker process was killed, perhaps for want of memory: the same command goes on from here; '
+                'A worker process was killed, perhaps for want of memory: the same command resumes from here; '
                 'fewer --workers need less.'
             ) from error

@@ -7,11 +7,12 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from glean_plus.prepare.decode import PictureError, is_gray, read
 from glean_plus.prepare.fit import extent, fit_to
@@ -130,18 +131,15 @@ def prepare(source: Path, out: Path, settings: Settings, workers: int = 1, allow
             is being prepared by another process; or as :func:`listing_of`.
     """
     source, out = source.resolve(), out.resolve()
-    if source == out or source in out.parents or out in source.parents:
-        raise DataError(f'{out} and {source} lie in each other: the results would be taken for sources.')
     listing = listing_of(source, settings)
     chosen = SETS[settings.set]
-    out.mkdir(parents=True, exist_ok=True)
-    strangers = [path for path in out.iterdir() if not path.name.startswith('.') and path.suffix != '.part']
-    if strangers and not (out / RECORD).is_file():
-        raise DataError(f'{out} is not empty and has no {RECORD}: choose another folder, or clear this one.')
-    with only_one(out):
-        record(out, source, settings)
-        for litter in out.glob('*.part'):
-            litter.unlink()
+    names = settings.names and hashlib.sha256(settings.names.read_bytes()).hexdigest()
+    asked = dict(
+        set=settings.set, source=str(source), size=settings.size, fit=settings.fit, min_size=settings.min_size,
+        keep_gray=settings.keep_gray, limit=settings.limit, names=names, subset=settings.subset,
+        scales=sorted({*settings.scales}),
+    )  # fmt: skip
+    with opened(out, source, asked, may_grow=('keep_gray', 'scales')):
         truth = out / chosen.gt
         twins = {scale: out / f'BIx{scale}_down' for scale in settings.scales}
         for folder in sorted({os.path.dirname(item.name) for item in listing.items}):
@@ -185,30 +183,50 @@ def problem_table(problems: list[Problem]) -> str:
     return text.getvalue()
 
 
-def record(out: Path, source: Path, settings: Settings) -> None:
-    """Write down what ``out`` is made of, or refuse other settings than those written down.
+@contextmanager
+def opened(out: Path, source: Path, asked: Mapping[str, Any], may_grow: Sequence[str] = ()) -> Iterator[None]:
+    """Make or continue the prepared set ``out``: no other process writes to it meanwhile.
 
-    More scales, and gray images, come beside what there is: those may be asked for later.
+    Args:
+        out: Its folder.
+        source: Folder of the sources.
+        asked: Settings that decide which files there are, as JSON has them; stored in ``out``.
+        may_grow: Of these, lists that a later run may add to, and switches that it may turn on.
+
+    Raises:
+        DataError: If ``out`` and ``source`` lie in each other, ``out`` holds something else, was made with other
+            settings, or is being prepared by another process.
     """
-    names = settings.names and hashlib.sha256(settings.names.read_bytes()).hexdigest()
-    asked = dict(
-        set=settings.set, source=str(source), size=settings.size, fit=settings.fit, min_size=settings.min_size,
-        keep_gray=settings.keep_gray, limit=settings.limit, names=names, subset=settings.subset,
-    )  # fmt: skip
-    path = out / RECORD
-    scales = {*settings.scales}
+    if source == out or source in out.parents or out in source.parents:
+        raise DataError(f'{out} and {source} lie in each other: the results would be taken for sources.')
+    out.mkdir(parents=True, exist_ok=True)
+    strangers = [path for path in out.iterdir() if not path.name.startswith('.') and path.suffix != '.part']
+    if strangers and not (out / RECORD).is_file():
+        raise DataError(f'{out} is not empty and has no {RECORD}: choose another folder, or clear this one.')
+    with only_one(out):
+        record(out, asked, may_grow)
+        for litter in out.glob('*.part'):
+            litter.unlink()
+        yield
+
+
+def record(out: Path, asked: Mapping[str, Any], may_grow: Sequence[str]) -> None:
+    """Store the settings of ``out``; raise DataError if others are stored."""
+    path, asked = out / RECORD, dict(asked)
     if path.is_file():
-        written = json.loads(path.read_text(encoding='utf-8'))
-        scales |= {*written.pop('scales')}
-        if settings.keep_gray:
-            written['keep_gray'] = True
-        if other := [key for key in asked if written.get(key) != asked[key]]:
-            differences = ', '.join(f'{key}={written.get(key)!r}, not {asked[key]!r}' for key in other)
+        stored = json.loads(path.read_text(encoding='utf-8'))
+        for key in may_grow:
+            if isinstance(asked[key], list):
+                asked[key] = stored[key] = sorted({*asked[key], *stored.get(key, [])})
+            else:
+                stored[key] = stored.get(key) or asked[key]
+        if other := [key for key in asked if stored.get(key) != asked[key]]:
+            differences = ', '.join(f'{key}={stored.get(key)!r}, not {asked[key]!r}' for key in other)
             raise DataError(
                 f'{out} was prepared with {differences}: give the options that it was prepared with, choose another '
                 'folder, or remove this one.'
             )
-    save_json(dict(asked, scales=sorted(scales)), path)
+    save_json(asked, path)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ class DataSet:
         out: Folder that the configs read.
         meta: Name of the list of images.
         size: Side of the images in pixels; None leaves them as they are.
-        scales: Factors of the low-resolution twins, `BIx{scale}_down`.
+        scales: Factors of the low-resolution counterparts, `BIx{scale}_down`.
         gt: Folder of the images within the prepared set; '' is the set's own.
         labels: Name of the list of classes, for sets that have them.
         limit: How many images the paper takes, the first ones; None is all.

@@ -25,7 +25,7 @@ class Settings:
     Attributes:
         set: Name of the set, a key of :data:`~glean_plus.prepare.sets.SETS`.
         size: Side in pixels; None keeps the images as they are.
-        scales: Factors of the low-resolution twins.
+        scales: Factors of the low-resolution counterparts.
         fit: How an image becomes a square, a key of :data:`~glean_plus.prepare.fit.FITS`.
         min_size: Pixels below which an image is tiny, of what ``fit`` uses of it.
         keep_gray: Whether gray images are taken.

@@ -55,7 +55,7 @@ POLICIES = {'color': _color, 'translation': _translation, 'cutout': _cutout}
 
 
 class DiffAugment:
-    """Differentiable augmentation (Zhao et al., NeurIPS 2020), each policy drawn again per image.
+    """Differentiable augmentation (Zhao et al., NeurIPS 2020), each policy sampled for each image.
 
     Args:
         policy: Names out of ``color``, ``translation``, ``cutout``, applied in this order.

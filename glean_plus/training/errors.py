@@ -4,7 +4,7 @@ from glean_plus.errors import GleanError
 
 
 class TrainingError(GleanError, RuntimeError):
-    """A training that must not begin, or cannot go on."""
+    """A training that must not begin, or cannot continue."""
 
 
 def checked_limit(limit: int) -> int:

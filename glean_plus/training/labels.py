@@ -1,9 +1,9 @@
-"""The class of each image, for networks that are told it."""
+"""The class of each image, for class-conditional networks."""
 
 from __future__ import annotations
 
 from mmagic.structures import DataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def classes_of(data_samples: DataSample | None, who: str, otherwise: str = '') -> Tensor:
@@ -23,3 +23,11 @@ def classes_of(data_samples: DataSample | None, who: str, otherwise: str = '') -
             f'as LabeledImageDataset does{otherwise and f", or {otherwise}"}.'
         )
     return data_samples.gt_label.label.flatten()
+
+
+def generator_labels(generator: nn.Module, data_samples: DataSample | None) -> tuple[Tensor, ...]:
+    """A generator's arguments beside the input: the classes (N,) in ``gt_label``, where it wants them."""
+    if not getattr(generator, 'given_class', False):
+        return ()
+    who, otherwise = 'The generator was built with given_class=True', 'build the generator without given_class'
+    return (classes_of(data_samples, who, otherwise),)

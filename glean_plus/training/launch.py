@@ -126,7 +126,7 @@ def use_amp(config: Config) -> None:
 
 
 def resume(config: Config, checkpoint: str) -> None:
-    """Go on from a checkpoint, for ``auto`` from the newest whole one in the work directory.
+    """Resume from a checkpoint, for ``auto`` from the newest whole one in the work directory.
 
     Raises:
         WeightsError: If there is none.

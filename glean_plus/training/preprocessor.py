@@ -7,6 +7,7 @@ from typing import Any
 from mmagic.models.data_preprocessors import DataPreprocessor
 from torch import Tensor
 
+from glean_plus.models.task import TaskSpec
 from glean_plus.registry import MODELS
 from glean_plus.utils.color import tint
 
@@ -21,7 +22,7 @@ class ColorizationDataPreprocessor(DataPreprocessor):
     """
 
     def __init__(self) -> None:
-        super().__init__(mean=127.5, std=127.5, output_channel_order='RGB')
+        super().__init__(mean=TaskSpec.mean, std=TaskSpec.std, output_channel_order='RGB')
 
     def _do_conversion(
         self, inputs: Tensor, inputs_order: str = 'BGR', target_order: str | None = None

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmagic.models.editors.srgan import SRGAN
 from mmagic.models.utils import set_requires_grad
 from mmagic.structures import DataSample
@@ -18,22 +17,14 @@ from torch import Tensor, nn
 from glean_plus.accel.speed import arithmetic, at_speed, resolve, take_words
 from glean_plus.models.checkpointing import recompute
 from glean_plus.models.loading import generator_states
+from glean_plus.models.task import run
 from glean_plus.registry import MODELS
 from glean_plus.training.baselines import build_references
 from glean_plus.training.distributed import unwrapped
 from glean_plus.training.ema import averaged_copy, update
-from glean_plus.training.labels import classes_of
+from glean_plus.training.labels import classes_of, generator_labels
 from glean_plus.weights.prefixes import at_top
 from glean_plus.weights.strict import check
-
-
-def restore_any(network: nn.Module, lq: Tensor, *labels: Tensor) -> Tensor:
-    """``network.forward_any`` of inputs (N, C, H, W) of any size, which are padded to its multiple and cropped back."""
-    height, width = lq.shape[-2:]
-    padding = (0, -width % network.multiple, 0, -height % network.multiple)
-    scale = network.out_size // network.in_size
-    return network.forward_any(F.pad(lq, padding, 'replicate'), *labels)[..., :scale * height, :scale * width]
-
 
 # Keys of a train_cfg: MMagic's SRGAN's, and ours.
 TRAIN_CFG = {'disc_steps', 'disc_repeat', 'disc_init_steps', 'channels_last', 'compiled', 'recompute'}
@@ -139,11 +130,8 @@ class GLEANRestorer(SRGAN):
         if training:
             return self.generator(inputs, *self.labels(data_samples))
         speed, network = ('exact', self.tested) if self.speed == 'exact' else self._at_speed()
-        any_size = getattr(network, 'any_size', False)
         with arithmetic(inputs.device, speed, self.precision):
-            if any_size and inputs.shape[-2:] != (network.in_size, network.in_size):
-                return restore_any(network, inputs, *self.labels(data_samples))
-            return network(inputs, *self.labels(data_samples))
+            return run(network, inputs, *self.labels(data_samples))
 
     def _at_speed(self) -> tuple[str, nn.Module]:
         """``test_cfg.speed`` and its network, made at the first use after a training or a loading."""
@@ -163,10 +151,7 @@ class GLEANRestorer(SRGAN):
 
     def labels(self, data_samples: DataSample | None) -> tuple[Tensor, ...]:
         """The generator's arguments beside the input: the classes (N,) in ``gt_label``, where it wants them."""
-        if not getattr(unwrapped(self.generator), 'given_class', False):
-            return ()
-        who, otherwise = 'The generator was built with given_class=True', 'build the generator without given_class'
-        return (classes_of(data_samples, who, otherwise),)
+        return generator_labels(unwrapped(self.generator), data_samples)
 
     def _critic_labels(self, data_samples: DataSample) -> tuple[Tensor, ...]:
         """The discriminator's arguments beside the images, real and restored alike."""

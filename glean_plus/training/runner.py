@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-# Beginnings of what the log file has and nobody needs to read while a run goes on. Nothing here tells of a lost result.
+# Beginnings of what the log file has and nobody needs to read during a run. None of them reports a lost result.
 NOISE = (
     'Config:\n',  # which is in the work directory, too
     'Hooks will be executed in the following order',

@@ -98,3 +98,13 @@ def tint(lightness: Tensor, ab: Sequence[float]) -> Tensor:
 def to_lab_lightness(lightness: Tensor) -> Tensor:
     """What a network takes, -1 to 1 -> L, 0 to 100."""
     return 50 * (at_least_float32(lightness) + 1)
+
+
+def from_lab_lightness(lightness: Tensor) -> Tensor:
+    """L, 0 to 100 -> what a network takes, -1 to 1."""
+    return lightness / 50 - 1
+
+
+def recolor(rgb: Tensor, ab: Tensor) -> Tensor:
+    """sRGB (..., 3, H, W), 0 to 1 -> the same lightness with a and b of Lab, (..., 2, H, W), in gamut."""
+    return lab_to_rgb(torch.cat([rgb_to_lab(rgb)[..., :1, :, :], ab], dim=-3))

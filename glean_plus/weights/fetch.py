@@ -40,7 +40,7 @@ def cache_dir() -> Path:
 def cached_path(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Path:
     """Where the download of a URL or card is, or would be.
 
-    Without a hash, files of one name, such as ``latest.pth``, cannot be told apart: their names then say the URL, too.
+    Without a hash, files of one name, such as ``latest.pth``, cannot be distinguished: names then hold the URL too.
     """
     url, folder = _url(source), Path(cache or cache_dir()).expanduser()
     path = folder / Path(urlsplit(url).path).name
@@ -57,7 +57,7 @@ def _digest(source: str | Card, name: str) -> str:
 def fetch(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Path:
     """The cached download of a URL or card, fetched if it is not there yet.
 
-    It is checked against the card's hash, or the one in its name, each time. A download that broke off goes on where it
+    It is checked against the card's hash, or the one in its name, each time. A download that broke off resumes where it
     stopped if there is a hash to tell that the halves belong together. Several processes may ask for the same file: one
     downloads, the others wait. ``http://`` is taken as ``https://``, but for the machine itself.
 

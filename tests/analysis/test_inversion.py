@@ -66,7 +66,7 @@ def banks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         pretrained = dict(checkpoint=str(folder / f'{name}.pth'), prefix='generator_ema')
         configs[name] = dict(
             type='GLEAN', in_size=8, bank=dict(type=name, **arguments, **parts, pretrained=pretrained),
-            encoder=dict(num_rrdbs=1),
+            encoder=dict(type='GLEANEncoder', num_rrdbs=1),
         )  # fmt: skip
     return configs
 
@@ -231,7 +231,8 @@ def test_part_and_whole_of_a_bank_are_searched_alike(banks: dict[str, dict[str, 
 def test_colours_are_found_at_the_input_s_lightness(
     config: Any, small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    color = config('BigGANBank', in_size=32, encoder=dict(in_channels=1), decoder=dict(type='ColorizationHead'))
+    color = config('BigGANBank', in_size=32, encoder=dict(type='GLEANEncoder', in_channels=1),
+                   decoder=dict(type='ColorizationHead'))
     invert(color, small / 'gt', small / 'out', '--steps', 20)
     assert 'PSNR of lightness' in capsys.readouterr().out
     for name in ('woman', 'animals/cat'):

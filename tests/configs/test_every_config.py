@@ -86,7 +86,7 @@ MISTAKES = [
     ('glean_twemoji_4x', 'ema=dict(', 'emma=dict(', 'model.emma'),
     ('glean_twemoji_4x', 'channels_last=True', 'channel_last=True', 'model.train_cfg.channel_last'),
     ('glean_twemoji_4x', "prefix='discriminator'", "prefx='discriminator'", 'model.discriminator.pretrained.prefx'),
-    ('glean_twemoji_4x', "net='alex'", "nett='alex'", 'model.perceptual_loss.nett'),
+    ('_base_/stlpips', "net='alex'", "nett='alex'", 'model.perceptual_loss.nett'),
     ('glean_twemoji_4x', 'optimizer=dict(lr=1e-3)', 'optimizer=dict(lerning_rate=1e-3)',
      'optim_wrapper.generator.optimizer.lerning_rate'),
     ('glean_twemoji_4x', '    discriminator=dict(type=\'BF16', '    discriminater=dict(type=\'BF16',
@@ -102,8 +102,8 @@ MISTAKES = [
     ('glean_twemoji_4x', 'checkpoint=dict(interval=500)', 'checkpoint=dict(intervall=500)',
      'default_hooks.checkpoint.intervall'),
     ('glean_twemoji_4x', 'compare=list', 'compares=list', 'custom_hooks.0.compares'),
-    ('glean_twemoji_4x', "prefix='bicubic'", "prefixx='bicubic'", 'metrics.3.prefixx'),
-    ('glean_twemoji_4x', "type='STLPIPSLoss'", "type='STLPIPSLos'", "model.perceptual_loss: there is no 'STLPIPSLos'"),
+    ('_base_/stlpips', "prefix='bicubic'", "prefixx='bicubic'", 'metrics.3.prefixx'),
+    ('_base_/stlpips', "type='STLPIPSLoss'", "type='STLPIPSLos'", "model.perceptual_loss: there is no 'STLPIPSLos'"),
     ('glean_twemoji_8x', 'low_resolution =', 'in_size = 8\nlow_resolution =', 'in_size of glean_twemoji_8x.py'),
     ('glean_face_blind', 'limits=(1, 8)', 'limit=(1, 8)', 'pipeline.2.transforms.3.limit'),
     ('glean_face_blind', "type='NumberedSampler', shuffle", "type='NumberedSampler', shufle", 'sampler.shufle'),
@@ -120,7 +120,7 @@ MISTAKES = [
 
 # A config that builds on each base.
 LEAVES = {'_base_/glean': 'glean_car_16x', '_base_/runtime': 'glean_car_16x',
-          '_base_/biggan_twemoji': 'glean_twemoji_color'}  # fmt: skip
+          '_base_/biggan_twemoji': 'glean_twemoji_color', '_base_/stlpips': 'glean_twemoji_4x'}  # fmt: skip
 
 
 @pytest.mark.parametrize(('name', 'right', 'wrong', 'said'), MISTAKES, ids=[each[3] for each in MISTAKES])

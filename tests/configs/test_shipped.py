@@ -10,12 +10,11 @@ import pytest
 import torch
 from mmagic.registry import MODELS
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from glean_plus.prepare import twemoji
-from glean_plus.training.launch import Metrics
 
 from conftest import CONFIGS, draw_emoji
+from shipped import run_test
 
 # Name -> what it is to beat.
 SHIPPED = {
@@ -34,24 +33,9 @@ def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_emoji(tmp_path_factory.mktemp('twemoji'), {'test': slice(None)}, every_group=True)
 
 
-def run_test(name: str, held_out: Path, work_dir: Path, perceptual: bool) -> dict[str, float]:
-    """Metrics of a shipped model: the perceptual ones on every eighth image, or the others on all."""
-    config = Config.fromfile(CONFIGS / f'{name}.py')
-    config.work_dir, config.load_from = str(work_dir), str(CONFIGS / 'weights' / f'{name}.safetensors')
-    loader = config.test_dataloader
-    loader.update(num_workers=0, persistent_workers=False)
-    loader.dataset.data_root = str(held_out)
-    if perceptual:
-        loader.dataset.indices = list(range(0, 235, 8))
-    metrics = config.test_evaluator.metrics
-    config.test_evaluator.metrics = [each for each in metrics if ('LPIPS' in each.type) == perceptual]
-    config.custom_hooks[0].save_predictions = False
-    config.env_cfg.dist_cfg.backend = 'gloo'
-    runner = Runner.from_cfg(config)
-    hook = Metrics()
-    runner.register_hook(hook)
-    runner.test()
-    return hook.values
+def perceptual(kind: str) -> bool:
+    """Whether a metric compares features of a network, which takes long."""
+    return 'LPIPS' in kind
 
 
 def test_every_shipped_restorer_is_tested() -> None:
@@ -62,7 +46,7 @@ def test_every_shipped_restorer_is_tested() -> None:
 @pytest.mark.parametrize('name', SHIPPED)
 def test_metrics_are_the_card_s(name: str, held_out: Path, tmp_path: Path) -> None:
     card = json.loads((CONFIGS / 'weights' / f'{name}.json').read_text())['metrics']
-    results = run_test(name, held_out, tmp_path, perceptual=False)
+    results = run_test(name, held_out, tmp_path, lambda kind: not perceptual(kind))
     assert results
     for key, value in results.items():
         assert value == pytest.approx(card[key], rel=2e-3), key
@@ -72,7 +56,7 @@ def test_metrics_are_the_card_s(name: str, held_out: Path, tmp_path: Path) -> No
 def test_restorers_beat_what_they_are_to_beat(name: str, held_out: Path, tmp_path: Path) -> None:
     """On the whole held-out set, as the card has it, and in ST-LPIPS on a part, which takes long."""
     card = json.loads((CONFIGS / 'weights' / f'{name}.json').read_text())['metrics']
-    results = run_test(name, held_out, tmp_path, perceptual=True)
+    results = run_test(name, held_out, tmp_path, perceptual, range(0, 235, 8))
     for reference in SHIPPED[name]:
         assert results['ST-LPIPS-vgg'] < results[f'{reference}/ST-LPIPS-vgg']
         assert card['ST-LPIPS-vgg'] < card[f'{reference}/ST-LPIPS-vgg']

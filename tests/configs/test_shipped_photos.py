@@ -9,14 +9,12 @@ from pathlib import Path
 import pytest
 import skimage
 import sklearn.datasets
-from mmengine.config import Config
-from mmengine.runner import Runner
 
 from glean_plus.prepare.crops import CropSettings, prepare_crops
 from glean_plus.prepare.photos import read_list
-from glean_plus.training.launch import Metrics
 
 from conftest import CONFIGS
+from shipped import run_test
 
 SHIPPED = sorted(path.stem for path in (CONFIGS / 'weights').glob('lightglean_photo_*.safetensors'))
 FOLDERS = dict(
@@ -42,25 +40,10 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def metrics_of(name: str, photographs: Path, work_dir: Path) -> dict[str, float]:
-    config = Config.fromfile(CONFIGS / f'{name}.py')
-    config.work_dir, config.load_from = str(work_dir), str(CONFIGS / 'weights' / f'{name}.safetensors')
-    loader = config.test_dataloader
-    loader.update(num_workers=0, persistent_workers=False)
-    loader.dataset.data_root = str(photographs / 'test')
-    config.custom_hooks[0].save_predictions = False
-    config.env_cfg.dist_cfg.backend = 'gloo'
-    runner = Runner.from_cfg(config)
-    hook = Metrics()
-    runner.register_hook(hook)
-    runner.test()
-    return hook.values
-
-
 @pytest.mark.parametrize('name', SHIPPED)
 def test_metrics_are_the_card_s_and_beat_bicubic(name: str, photographs: Path, tmp_path: Path) -> None:
     card = json.loads((CONFIGS / 'weights' / f'{name}.json').read_text())
-    found = metrics_of(name, photographs, tmp_path)
+    found = run_test(name, photographs / 'test', tmp_path)
     assert {key: found[key] for key in card['metrics_samples']} == pytest.approx(card['metrics_samples'], rel=2e-3)
     for metrics in (found, card['metrics']):
         assert metrics['PSNR'] > metrics['bicubic/PSNR']

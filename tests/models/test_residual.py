@@ -8,7 +8,7 @@ from mmagic.registry import MODELS
 from torch import nn
 
 from glean_plus.accel.speed import at_speed
-from glean_plus.training.restorer import restore_any
+from glean_plus.models.task import run
 
 BANK = dict(type='StyleGAN2Bank', out_size=32, style_channels=8, channels={4: 8, 8: 8, 16: 8, 32: 8})
 
@@ -63,7 +63,7 @@ def test_inputs_of_any_size_are_padded_and_cropped_back() -> None:
     assert model.multiple == 2
     lq = torch.rand(1, 3, 13, 10) * 2 - 1
     with torch.no_grad():
-        result = restore_any(model, lq)
+        result = run(model, lq)
         assert result.shape == (1, 3, 52, 40)
         padded = torch.cat([lq, lq[:, :, -1:]], 2)
         assert torch.equal(result, model.forward_any(padded)[:, :, :52])

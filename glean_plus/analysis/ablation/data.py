@@ -125,7 +125,7 @@ def folder_source(
     What the config's first data set reads is made of them. Ground truths are their middle squares at the
     model's output size. Inputs are their MATLAB-bicubic counterparts, where the set has files of them beside the
     ground truths, or, where it has nothing but inputs, the images as they are. The rest is the set's own pipeline, a
-    degradation or a conversion to lightness included; what is drawn by the index of an image is drawn by its place
+    degradation or a conversion to lightness included; what is sampled by the index of an image is sampled by its place
     among those that are taken.
 
     Args:

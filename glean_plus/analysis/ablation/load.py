@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from glean_plus.analysis.ablation.errors import InspectionError
+from glean_plus.inference.build import load_generator
+from glean_plus.inference.source import find
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.glean import GLEAN
 from glean_plus.models.loading import pretrained_bank
 from glean_plus.registry import MODELS
 from glean_plus.training.restorer import GLEANRestorer
 from glean_plus.utils.devices import usable_device
-from glean_plus.weights import read_state_dict
 
 
-def load_restorer(model: Mapping[str, Any], checkpoint: str, device: str | torch.device = 'cpu') -> GLEANRestorer:
-    """The restorer of a config, without its discriminator, with the weights of a checkpoint that a test would take.
+def load_glean(model: Mapping[str, Any], checkpoint: str, device: str | torch.device = 'cpu') -> GLEAN:
+    """The GLEAN of a config with the weights of a checkpoint that a test would take.
 
     Args:
         model: ``model`` of the config.
@@ -29,6 +29,7 @@ def load_restorer(model: Mapping[str, Any], checkpoint: str, device: str | torch
     Raises:
         InspectionError: If the config has no GLEAN.
         DeviceError: If there is no such device.
+        RestoreError: If the config makes no network.
         WeightsError: If the checkpoint cannot be read, or does not fit the model.
     """
     device = usable_device(device)
@@ -40,11 +41,8 @@ def load_restorer(model: Mapping[str, Any], checkpoint: str, device: str | torch
                 f'A GLEAN in a GLEANRestorer can be inspected, but the model of the config is {model.get("type")} with '
                 f'{generator.get("type")}.'
             )
-    restorer = MODELS.build(dict(model) | dict(discriminator=None))
-    state = read_state_dict(checkpoint)
-    taken: dict[str, Tensor] = {key: value for key, value in state.items() if not key.startswith('discriminator.')}
-    restorer.load_state_dict(taken, strict=False)  # it checks the generator's tensors itself
-    return restorer.to(device).eval()
+    network: GLEAN = load_generator(find(dict(model=model), checkpoint)).to(device)
+    return network
 
 
 def own_picture_bank(generator: Mapping[str, Any], device: str | torch.device = 'cpu') -> LatentBank | str:

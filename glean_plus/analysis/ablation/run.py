@@ -16,13 +16,13 @@ from glean_plus.analysis.ablation.data import Source
 from glean_plus.analysis.ablation.errors import InspectionError
 from glean_plus.analysis.ablation.evaluator import Codes, Inspector
 from glean_plus.analysis.ablation.grid import Group, Tile, draw_grid
-from glean_plus.analysis.ablation.load import load_restorer, own_picture_bank
+from glean_plus.analysis.ablation.load import load_glean, own_picture_bank
 from glean_plus.analysis.ablation.page import page, picture_section
 from glean_plus.analysis.ablation.switches import GROUPS, MEAN, MODEL, NEXT, switches_of
 from glean_plus.analysis.ablation.table import CHANGE, PSNR, Scores, Table
-from glean_plus.models.glean import GLEAN
 from glean_plus.prepare.images import save
-from glean_plus.training.restorer import GLEANRestorer
+from glean_plus.registry import MODELS
+from glean_plus.training.labels import generator_labels
 from glean_plus.utils.files import save_json, save_text
 from glean_plus.utils.images.arrays import to_array
 from glean_plus.version import __version__
@@ -94,13 +94,14 @@ class Inspection:
         settings: How to inspect.
 
     Raises:
-        InspectionError, WeightsError: If there is no such model; see :func:`load_restorer`.
+        InspectionError, RestoreError, WeightsError: If there is no such model; see :func:`load_glean`.
     """
 
     def __init__(self, model: Mapping[str, Any], checkpoint: str, settings: Settings) -> None:
         self.settings = settings
-        self.restorer: GLEANRestorer = load_restorer(model, checkpoint, settings.device)
-        self.model: GLEAN = self.restorer.tested
+        self.model = load_glean(model, checkpoint, settings.device)
+        preprocessor = model.get('data_preprocessor') or dict(type='DataPreprocessor')
+        self.preprocessor = MODELS.build(preprocessor).to(settings.device)
         self.own_picture = own_picture_bank(model['generator'], settings.device)
         if settings.bgr is not None:
             self.bgr = settings.bgr
@@ -109,12 +110,12 @@ class Inspection:
             self.bgr = not isinstance(bank, str) and draws_bgr(bank.pretrained['checkpoint'])
 
     def sample(self, source: Source, index: int) -> Sample:
-        """An image through the restorer's preprocessor.
+        """An image through the config's preprocessor.
 
         Raises:
             InspectionError: If the model does not take it.
         """
-        data = self.restorer.data_preprocessor(dict(source.batch(index)), False)
+        data = self.preprocessor(dict(source.batch(index)), False)
         lq = data['inputs']
         lq = lq['img'] if isinstance(lq, dict) else lq
         if lq.shape[-2:] != (self.model.in_size, self.model.in_size):
@@ -123,7 +124,7 @@ class Inspection:
                 f'{source.names[index]} is an input of {width} x {height}, but the model takes {self.model.in_size} x '
                 f'{self.model.in_size}.'
             )
-        labels = self.restorer.labels(data['data_samples'])
+        labels = generator_labels(self.model, data['data_samples'])
         return Sample(lq, labels[0] if labels else None, data['data_samples'])
 
     def run(self, source: Source, indices: Sequence[int], out: Path, about: Mapping[str, str]) -> Table:
@@ -173,7 +174,7 @@ class Inspection:
 
     def _shown(self, picture: Tensor, sample: Sample) -> Tensor:
         """(1, C, H, W), about -1 to 1 -> (C, H, W), 0 to 255, BGR, as a test judges it."""
-        return self.restorer.data_preprocessor.destruct(picture.clone(), sample.data_samples, 'img')[0].cpu()
+        return self.preprocessor.destruct(picture.clone(), sample.data_samples, 'img')[0].cpu()
 
     def _groups(
         self,

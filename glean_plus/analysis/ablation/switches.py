@@ -162,4 +162,4 @@ def _codes(model: GLEAN, own_picture: LatentBank | str, count: int) -> list[Swit
 def _noise(model: GLEAN) -> Sequence[Switch]:
     has_maps = bool(model.bank.draw_noises())
     reason = '' if has_maps else f'{type(model.bank).__name__} has no noise maps: its noise is a part of the codes'
-    return [Switch('noise', 'codes', 'noise maps drawn again', Walk(new_noise=True), reason=reason)]
+    return [Switch('noise', 'codes', 'noise maps resampled', Walk(new_noise=True), reason=reason)]

@@ -103,7 +103,7 @@ def compare(
         names: Of :data:`CONTENDERS`.
         setting: The size.
         runs: Passes of each that count; one before them does not.
-        say: Is told how it goes.
+        say: Called with lines about the progress.
 
     Returns:
         What each took, and the multiply-adds a second of the machine's limit by type.

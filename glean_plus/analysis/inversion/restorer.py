@@ -14,8 +14,9 @@ from glean_plus.analysis.inversion.search import Found, search
 from glean_plus.analysis.inversion.settings import Settings
 from glean_plus.analysis.inversion.spaces import space_of
 from glean_plus.analysis.inversion.tasks import Colorization, SuperResolution, Task
+from glean_plus.inference.build import in_a_sentence
+from glean_plus.models import task as models_task
 from glean_plus.models.banks import LatentBank
-from glean_plus.models.task import COLORIZATION, RESTORATION
 from glean_plus.registry import MODELS
 from glean_plus.utils.devices import usable_device
 from glean_plus.weights import draws_bgr
@@ -48,17 +49,17 @@ def task_of(generator: Mapping[str, Any]) -> Task:
 
     Raises:
         InversionError: If its inputs are neither RGB nor, for colorization, lightness.
+        RestoreError: If the config makes no network.
     """
-    decoder = MODELS.get((generator.get('decoder') or {}).get('type', 'GLEANDecoder'))
-    task = getattr(decoder, 'task', RESTORATION)
-    channels = (generator.get('encoder') or {}).get('in_channels', 3)
-    if (task, channels) == (COLORIZATION, 1):
-        return Colorization(generator['in_size'])
-    if (task, channels) == (RESTORATION, 3):
-        return SuperResolution(generator['in_size'])
+    with in_a_sentence('model.generator'), torch.device('meta'):
+        spec = models_task.task_of(MODELS.build(dict(generator)))
+    if spec.colorizes and spec.in_channels == 1:
+        return Colorization(spec.in_size)
+    if spec.rgb:
+        return SuperResolution(spec.in_size)
     raise InversionError(
-        f'The config takes inputs of {channels} channels for {task}; known are 3 (RGB) for {RESTORATION} and 1 '
-        f'(lightness) for {COLORIZATION}.'
+        f'The config takes inputs of {spec.in_channels} channels for {spec.task}; known are 3 (RGB) for '
+        f'{models_task.RESTORATION} and 1 (lightness) for {models_task.COLORIZATION}.'
     )
 
 

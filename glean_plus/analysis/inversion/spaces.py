@@ -10,7 +10,7 @@ a normal distribution is. The prior pulls the v of the layers together, because 
 squared geodesic distance of each pair ("geocross"). :class:`StyleSpace` is that, and the same with one code for all
 layers (`w`), or one at the mapping network's other end (`z`).
 
-What differs from the authors' code (github.com/adamian98/pulse): the noise maps are drawn once and fixed, where theirs
+What differs from the authors' code (github.com/adamian98/pulse): noise maps are sampled once and fixed, where theirs
 has the first five optimised, each on its sphere; the geodesic distances are averaged over the pairs, and their weight,
 which is about 0.03 there in these units, is lower, which suits the banks that could be tried; the error is not cut off
 at 30 dB (``eps``), so that a result is as near to its input as the space allows; MATLAB's bicubic has its own borders.

@@ -133,7 +133,7 @@ class Process:
         """Its next line.
 
         Raises:
-            PeersError: If it cannot go on.
+            PeersError: If it cannot continue.
         """
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

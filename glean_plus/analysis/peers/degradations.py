@@ -74,6 +74,7 @@ def degrade(gt: np.ndarray, scale: int, degradation: Degradation, name: str, see
     import torch  # takes a second to import
 
     from glean_plus.prepare.images import shrink
+    from glean_plus.utils.images.arrays import quantize
     from glean_plus.utils.imresize import matlab_resize
 
     image = gt
@@ -86,7 +87,7 @@ def degrade(gt: np.ndarray, scale: int, degradation: Degradation, name: str, see
         image = shrink(image, scale)
     if degradation.after:
         image = _run(degradation.after, image, name, seed, 1)
-    return np.ascontiguousarray(image.round().clip(0, 255).astype(np.uint8))
+    return np.ascontiguousarray(quantize(image))
 
 
 def _run(steps: Steps, image: np.ndarray, name: str, seed: int, stage: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from glean_plus.analysis.peers.errors import PeersError
+from glean_plus.utils.images.arrays import from_unit, quantize
 
 # Diameter in pixels of the input, standard deviations of pixel values (0 to 255) and of distances in pixels.
 BILATERAL = dict(d=5, sigmaColor=25, sigmaSpace=2)
@@ -30,7 +31,7 @@ class Runner(NamedTuple):
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """(3, H, W), about 0 to 1 -> (H, W, 3) uint8."""
-    return np.ascontiguousarray((image * 255).round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
+    return np.ascontiguousarray(from_unit(image).transpose(1, 2, 0))
 
 
 def bicubic(scale: int, threads: int) -> Runner:
@@ -43,7 +44,7 @@ def bicubic(scale: int, threads: int) -> Runner:
 
     def restore(image: np.ndarray) -> np.ndarray:
         enlarged = matlab_bicubic(torch.from_numpy(image).permute(2, 0, 1), scale)
-        return enlarged.round().byte().permute(1, 2, 0).numpy()
+        return quantize(enlarged.permute(1, 2, 0).numpy())
 
     return Runner(restore)
 

@@ -76,7 +76,7 @@ class Study:
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
 
     def row_seeds(self, row: Row) -> tuple[int, ...]:
-        """Seeds of a row's runs: one where nothing is trained, as nothing is drawn there."""
+        """Seeds of a row's runs: one where nothing is trained, as nothing is random there."""
         seeds = row.seeds if row.seeds is not None else self.seeds
         return seeds if row.trained else seeds[:1]
 

@@ -110,7 +110,7 @@ def carry_out(
 
     Args:
         runs: Runs of one study.
-        progress: Is told how it goes.
+        progress: Shows how far it is.
         threads: Of each run; default: the processors, shared out.
         launch: Starts a run.
 
@@ -129,7 +129,7 @@ def carry_out(
                 if aside := run.prepare():
                     progress.say(f'{run.name}: its training is another one now; the old one is kept in {aside}')
                 if begun:
-                    progress.say(f'{run.name}: goes on where it was interrupted')
+                    progress.say(f'{run.name}: resumes where it was interrupted')
                 working.append((run, launch(run, threads)))
             for run, job in [*working]:
                 if (code := job.poll()) is None:

@@ -19,7 +19,7 @@ def outlook(runs: Sequence[Run], study: Study, jobs: int, speed: dict[str, float
         if not run.missing:
             text = 'done'
         else:
-            text = f'to do: {" and ".join(run.missing)}' + (', goes on where it was interrupted' if run.begun else '')
+            text = f'to do: {" and ".join(run.missing)}' + (', resumes where it was interrupted' if run.begun else '')
             if 'train' in run.missing:
                 time = duration(speed[run.row.label] * run.iters) if run.row.label in speed else 'not measured'
                 text += f'; {run.iters} iterations, {time}'

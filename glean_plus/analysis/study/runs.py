@@ -197,7 +197,7 @@ def _run(
         config.train_cfg.val_interval = math.ceil(iters / study.val_points) if val else 10**9
         hooks = config.setdefault('default_hooks', {})
         hooks.logger = dict(type='LoggerHook', interval=max(1, iters // LOG_LINES), log_metric_by_epoch=False)
-        # Two, so that there is one to go on from where the newest is damaged.
+        # Two, so that there is one to resume from where the newest is damaged.
         interval = math.ceil(iters / CHECKPOINTS) if test else -1
         hooks.checkpoint = dict(
             type='WholeCheckpointHook', by_epoch=False, max_keep_ckpts=2, interval=interval, save_last=test

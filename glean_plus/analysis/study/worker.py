@@ -1,6 +1,6 @@
 """One run, from its folder alone: ``python -m glean_plus.analysis.study.worker FOLDER``.
 
-Does what of the training and the test is missing, and goes on with a training that was interrupted.
+Does what of the training and the test is missing, and resumes a training that was interrupted.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def run(folder: Path) -> None:
 
 
 def train(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Train, or go on from the last checkpoint; only that of the end is kept.
+    """Train, or resume from the last checkpoint; only that of the end is kept.
 
     Returns:
         ``iters``, ``images`` that were seen, ``seconds_per_iter`` (the median step), and ``seconds`` of this process.
@@ -107,7 +107,7 @@ def _config(folder: Path) -> Config:
 def _runner(config: Config) -> Runner:
     runner = Runner.from_cfg(config)
     if torch.are_deterministic_algorithms_enabled():
-        # On a GPU some have no such algorithm, as the backward pass of padding by reflection: it is said, and goes on.
+        # On a GPU some have no such algorithm, as the backward pass of reflection padding: PyTorch warns and continues.
         torch.use_deterministic_algorithms(True, warn_only=True)
     return runner
 

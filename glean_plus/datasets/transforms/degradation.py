@@ -5,7 +5,7 @@ Each draws its value from numpy's global generator, as MMagic's transforms do, c
 
 * ``RandomResize`` draws 1 / r uniformly, so that r would lie near 1 far too often.
 * ``RandomJPEGCompression`` rounds a uniform draw, which halves the chance of the two ends; it encodes whatever range
-  and type it is given, and takes RGB for BGR unless told.
+  and type it is given, and takes RGB for BGR by default.
 * ``RandomBlur`` has a kernel of a fixed size, and rounds to whole levels where the image is uint8.
 * ``RandomNoise`` has the right units, but adds to what the step before left, and none of them tells what it drew.
 * ``DegradationsWithShuffle`` shuffles its own list in place, so that an order depends on all orders before it.
@@ -24,6 +24,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from glean_plus.registry import TRANSFORMS
+from glean_plus.utils.images.arrays import quantize
 
 INTERPOLATIONS = {'bilinear': cv2.INTER_LINEAR, 'bicubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
 
@@ -151,7 +152,7 @@ class BlindJPEG(DegradationStep):
 
     def apply(self, image: np.ndarray, value: float, channel_order: str) -> np.ndarray:
         step = -1 if channel_order.lower() == 'rgb' else 1  # OpenCV's encoder takes BGR
-        levels = np.ascontiguousarray(image.round().clip(0, 255).astype(np.uint8)[:, :, ::step])
+        levels = np.ascontiguousarray(quantize(image)[:, :, ::step])
         written, code = cv2.imencode('.jpg', levels, [cv2.IMWRITE_JPEG_QUALITY, int(value)])
         if not written:
             raise RuntimeError(f'OpenCV cannot write an image of shape {image.shape} as JPEG.')
@@ -167,7 +168,7 @@ class Quantize(BaseTransform):
         self.key = key
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        results[self.key] = np.asarray(results[self.key]).round().clip(0, 255).astype(np.uint8)
+        results[self.key] = quantize(np.asarray(results[self.key]))
         return results
 
 
@@ -199,7 +200,7 @@ class Sometimes(BaseTransform):
 
 @TRANSFORMS.register_module()
 class Shuffled(BaseTransform):
-    """Runs transforms in an order drawn again for each image (degradation shuffling, Zhang et al., ICCV 2021).
+    """Runs transforms in an order sampled for each image (degradation shuffling, Zhang et al., ICCV 2021).
 
     Args:
         transforms: Configs of the transforms.

@@ -10,9 +10,10 @@ from mmcv.transforms import BaseTransform
 
 from glean_plus.registry import TRANSFORMS
 from glean_plus.utils.color import rgb_to_lab
+from glean_plus.utils.images import arrays
 
-# Type of an image -> its white.
-WHITES = {'uint8': 255, 'uint16': 65535, 'float32': 255, 'float64': 255}
+# Type of an image -> its white; MMagic's floats are 0 to 255.
+WHITES = dict(arrays.WHITES, float32=255, float64=255)
 
 
 @TRANSFORMS.register_module()

@@ -2,7 +2,7 @@
 
 A loader's workers have a generator each, so what a transform draws depends on the number of workers. Here it depends
 on the seed, the index of the image in its data set and, in training, the number of the draw: the place of the index
-in the sampler's endless stream, which is the same for any number of workers, and goes on after a resume.
+in the sampler's endless stream, which is the same for any number of workers, and continues after a resume.
 """
 
 from __future__ import annotations

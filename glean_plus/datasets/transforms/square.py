@@ -9,6 +9,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from glean_plus.registry import TRANSFORMS
+from glean_plus.utils.images.arrays import quantize
 
 
 @TRANSFORMS.register_module()
@@ -42,5 +43,5 @@ class SquareResize(BaseTransform):
             interpolation = cv2.INTER_AREA if self.size < side else cv2.INTER_CUBIC
             image = cv2.resize(image.astype(np.float32), (self.size, self.size), interpolation=interpolation)
         image = image.reshape(self.size, self.size, channels)
-        results[self.key] = np.ascontiguousarray(image.astype(np.float32).round().clip(0, 255).astype(np.uint8))
+        results[self.key] = np.ascontiguousarray(quantize(image.astype(np.float32)))
         return results

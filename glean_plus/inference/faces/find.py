@@ -12,6 +12,7 @@ import numpy as np
 
 from glean_plus.inference.faces.align import alignment, crop
 from glean_plus.inference.image import Picture
+from glean_plus.utils.images.arrays import from_unit, quantize
 
 # Sides of the image in which faces are looked for: the longer one at most, the shorter one at least, and how much it
 # is enlarged for that at most.
@@ -102,7 +103,7 @@ def _seen_upright(detector: Detector, image: np.ndarray, face: Face) -> Face:
     square = alignment(face.points, (image.shape[0], image.shape[1]))
     if square is None or abs(square.angle) < TURNED:
         return face
-    upright = (crop(image, 255, square, UPRIGHT) * 255).round().astype(np.uint8)
+    upright = from_unit(crop(image, 255, square, UPRIGHT))
     near = [(math.dist(each.centre, (UPRIGHT / 2,) * 2), each) for each in detector(upright)]
     distance, nearest = min(near, key=lambda each: each[0], default=(math.inf, face))
     if distance > OFF * UPRIGHT:
@@ -116,5 +117,5 @@ def _shown(picture: Picture) -> np.ndarray:
     layers = picture.layers
     image = picture.opaque()[..., :layers.colours]
     if image.dtype != np.uint8:
-        image = (image * np.float32(255 / layers.white)).round().clip(0, 255).astype(np.uint8)
+        image = quantize(image * np.float32(255 / layers.white))
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))

@@ -15,9 +15,10 @@ from glean_plus.inference.faces.background import bicubic_rows
 from glean_plus.inference.faces.detectors import choose_detector
 from glean_plus.inference.faces.find import Detector, Face, find_faces
 from glean_plus.inference.faces.paste import Patch, extent, paste
-from glean_plus.inference.image import WHITES, Picture
+from glean_plus.inference.image import Picture
 from glean_plus.inference.restorer import Restorer
 from glean_plus.inference.source import PathLike
+from glean_plus.utils.images.arrays import WHITES, from_unit
 
 MIN_SIZE, MIN_SCORE = 10.0, 0.9
 
@@ -184,4 +185,4 @@ class _Photo:
             self.patches.append(Patch(after, self.squares[i], self.restorer.scale, self.shape))
             if self.restorer.keep_crops:
                 kind = 'uint16' if self.white == WHITES['uint16'] else 'uint8'
-                self.crops[i] = tuple((each * WHITES[kind]).round().astype(kind) for each in (before, after))
+                self.crops[i] = tuple(from_unit(each, kind) for each in (before, after))

@@ -57,7 +57,7 @@ def restore_video(
     left out.
 
     Args:
-        restorer: Who does it.
+        restorer: What restores them.
         source: The video.
         target: That of the result, with an ending of :data:`CONTAINERS`.
         crf: Quality, 0 to 51, lower is better.

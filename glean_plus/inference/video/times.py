@@ -34,7 +34,7 @@ def tick(base: Fraction) -> int:
 
 
 class JoinedParts:
-    """Packets of a file, with times that go on where the clock of a joined part begins again.
+    """Packets of a file, with times that continue where the clock of a joined part begins again.
 
     Each stream changes to a new part on its own, as packets of both parts are mixed where they meet. All streams of a
     part are moved by the same time, so that sound and image stay together.

@@ -60,7 +60,7 @@ def load_from_checked(filename: str, map_location: Any = None) -> Any:
 
 
 def newest_whole(work_dir: str | Path) -> Path | None:
-    """The checkpoint to go on from: the newest by time of those in a work directory that are whole; None without any.
+    """The checkpoint to resume from: the newest by time of those in a work directory that are whole; None without any.
 
     Those that are damaged are passed over with a warning. Where ``last_checkpoint`` says that checkpoints are elsewhere
     (``out_dir`` of the hook), they are looked for there, too.
@@ -94,7 +94,7 @@ class WholeFiles(LocalBackend):
         except OSError as error:
             raise TrainingError(
                 f'The checkpoint {filepath} of {len(obj) / 1e6:.1f} MB could not be written ({error.strerror}): those '
-                'before it are whole, so make room and go on with --resume.'
+                'before it are whole, so make room and continue with --resume.'
             ) from error
 
 
@@ -216,7 +216,7 @@ def _listed(name: str, given: str | Sequence[str] | None) -> list[Any]:
 def check_pair(model: Any, state: Mapping[str, Any], whole: bool) -> None:
     """Compare a model's tensors with a checkpoint's, where the model does not do it by itself.
 
-    MMEngine only warns, and goes on with random weights.
+    MMEngine only warns, and continues with random weights.
 
     Args:
         model: Any; a ``GLEANRestorer`` refuses by itself, and knows more forms of a checkpoint.

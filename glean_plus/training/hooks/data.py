@@ -121,7 +121,7 @@ class DataHook(Hook):
         if len(self.broken) > self.limit:
             raise TrainingError(
                 f'{len(self.broken)} images of the training are broken, more than data.limit={self.limit}: '
-                f'{some([*self.broken])}. Fix them, or take them out of the list, and go on with --resume; or raise '
+                f'{some([*self.broken])}. Fix them, or take them out of the list, and continue with --resume; or raise '
                 'default_hooks.data.limit.'
             )
 

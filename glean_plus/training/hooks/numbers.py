@@ -74,7 +74,7 @@ class Guard:
         if is_distributed():
             all_reduce(finite, 'min')
         before = self.scaler.get_scale() if self.scaler is not None else math.inf
-        if finite or self.scaler is not None:  # a scaler looks at the gradients by itself, and has to be told
+        if finite or self.scaler is not None:  # a scaler checks the gradients by itself, so it must see these
             self._step(**kwargs)
         after = self.scaler.get_scale() if self.scaler is not None else math.inf
         self.skipped |= not finite or (after < before <= LOWEST_SCALE)

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from glean_plus.utils.images import metadata, png, tiff
+from glean_plus.utils.images.arrays import quantize
 from glean_plus.utils.images.depth import bits
 from glean_plus.utils.images.errors import ImageFileError, UnknownFormatError
 from glean_plus.utils.images.exif import orientation_of, sound_exif
@@ -150,7 +151,7 @@ def _load(data: bytes, several: bool, deep: bool) -> Loaded:
     else:
         array = _by_opencv(data)
     if white != 65535:
-        array = (array.astype(np.float64) * (65535 / white)).round().clip(0, 65535).astype(np.uint16)
+        array = quantize(array.astype(np.float64) * (65535 / white), 'uint16')
     return _loaded(array if array.ndim == 3 else array[..., None], image.info, _orientation(image))
 
 

@@ -1,0 +1,38 @@
+"""Tests of the shipped weights as `mim test` runs them, on a few images or on all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from glean_plus.training.launch import Metrics
+
+from conftest import CONFIGS
+
+
+def run_test(
+    name: str,
+    data_root: Path,
+    work_dir: Path,
+    metric: Callable[[str], bool] = lambda kind: True,
+    indices: Sequence[int] | None = None,
+) -> dict[str, float]:
+    """Metrics of a shipped restorer: those whose type ``metric`` takes, on the images of ``indices`` or on all."""
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    config.work_dir, config.load_from = str(work_dir), str(CONFIGS / 'weights' / f'{name}.safetensors')
+    loader = config.test_dataloader
+    loader.update(num_workers=0, persistent_workers=False)
+    loader.dataset.data_root = str(data_root)
+    if indices is not None:
+        loader.dataset.indices = [*indices]
+    config.test_evaluator.metrics = [each for each in config.test_evaluator.metrics if metric(each.type)]
+    config.custom_hooks[0].save_predictions = False
+    config.env_cfg.dist_cfg.backend = 'gloo'
+    runner = Runner.from_cfg(config)
+    hook = Metrics()
+    runner.register_hook(hook)
+    runner.test()
+    return hook.values
