@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from video_matrix import Same
 
 from glean_plus.inference import RestoreError
-from glean_plus.inference.video import restore_video
+from glean_plus.inference.video import hdr, restore_video
 
 SIDE = 64  # from which on x265 is taken
 
@@ -21,7 +23,7 @@ SIDE = 64  # from which on x265 is taken
 def made(
     path: Path, codec: str = 'libx264', pixels: str = 'yuv420p', frames: int = 6, rate: int = 10, sound: str = '',
     times: Any = None, tags: tuple[int, int, int] = (2, 2, 2), opacity: bool = False, side: int = SIDE,
-    noise: int = 0,
+    noise: int = 0, options: dict[str, str] | None = None,
 ) -> Path:  # fmt: skip
     """Red on the left, blue in the upper half; frame i at ``times[i]`` milliseconds; ``noise`` makes files large."""
     image = np.zeros((side, side + 16, 4), np.uint8)
@@ -29,7 +31,7 @@ def made(
     image[:side // 2, :, 2] = 180
     image[..., 3] = np.linspace(0, 255, side)[:, None] if opacity else 255
     with av.open(str(path), 'w') as result:
-        video = result.add_stream(codec, rate=rate)
+        video = result.add_stream(codec, rate=rate, options=options)
         video.height, video.width, video.pix_fmt = side, side + 16, pixels
         context = video.codec_context
         context.color_primaries, context.color_trc, context.colorspace = tags
@@ -197,6 +199,47 @@ def test_ten_bits_of_hdr_stay(ending: str, tmp_path: Path) -> None:
             assert (context.color_primaries, context.color_trc, context.colorspace) == (9, 16, 9)
             levels.append(frame.to_ndarray(format='rgb48le', src_colorspace=9)[[16, 48, 16], [16, 16, 64]] / 257)
     assert clip.notes == () and np.abs(levels[0] - levels[1]).max() < 3
+
+
+MASTERED = 'G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)'
+
+
+def static_metadata(path: Path) -> list[dict[str, Any]]:
+    """Of the first frame, as ffprobe has it."""
+    command = ['ffprobe', '-v', 'error', '-show_frames', '-of', 'json', '-read_intervals', '%+#1', str(path)]
+    frame = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)['frames'][0]
+    wanted = ('Mastering display metadata', 'Content light level metadata')
+    return sorted((each for each in frame.get('side_data_list', []) if each['side_data_type'] in wanted),
+                  key=lambda each: str(each['side_data_type']))  # fmt: skip
+
+
+def fractions(metadata: dict[str, Any]) -> dict[str, Any]:
+    return {key: float(Fraction(value)) if '/' in str(value) else value for key, value in metadata.items()}
+
+
+@pytest.mark.parametrize('ending', ['.mp4', '.mkv', '.webm'])
+def test_display_and_light_levels_of_hdr_stay(ending: str, tmp_path: Path) -> None:
+    parameters = f'log-level=none:hdr10=1:master-display={MASTERED}:max-cll=1000,400'
+    source = made(tmp_path / 'in.mp4', 'libx265', 'yuv420p10le', tags=(9, 16, 9),
+                  options={'x265-params': parameters})  # fmt: skip
+    given = static_metadata(source)
+    assert [each['side_data_type'] for each in given] == ['Content light level metadata', 'Mastering display metadata']
+    assert given[0]['max_content'] == 1000 and given[1]['red_x'] == '34000/50000'
+    clip, target = go(source, ending)
+    result = static_metadata(target)
+    assert clip.notes == () and len(result) == 2
+    for before, after in zip(given, result):
+        assert fractions(after) == pytest.approx(fractions(before), rel=1e-3, abs=1e-4)
+
+
+def test_display_and_light_levels_that_an_encoder_does_not_take_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = made(tmp_path / 'in.mp4', 'libx265', 'yuv420p10le', tags=(9, 16, 9),
+                  options={'x265-params': 'log-level=none:hdr10=1:max-cll=1000,400'})  # fmt: skip
+    monkeypatch.delitem(hdr.ENCODERS, 'libx265')
+    clip, _ = go(source, '.mp4')
+    assert clip.notes == ('libx265 does not take this of its frames, which is left out: content light levels',)
 
 
 def test_small_frames_of_ten_bits(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.video.formats import CONTAINERS, Coding
 from glean_plus.inference.video.frames import FrameReader, matrix_of, pixel_format
+from glean_plus.inference.video.hdr import hdr_options
 
 if TYPE_CHECKING:
     import av
@@ -51,6 +52,9 @@ class FrameWriter:
         self.primaries, self.transfer = source.color_primaries, source.color_trc
         self.coding = self._coding(rate)
         options = {**self.coding.options, **({'crf': str(crf)} if self.coding.crf else {})}
+        described, self.left_out = hdr_options(frame, self.coding.encoder)
+        for key, value in described.items():
+            options[key] = f'{options[key]}:{value}' if key in options else value
         self.stream: Any = made.add_stream(self.coding.encoder, rate=rate, options=options)
         self.stream.height, self.stream.width = self.size
         self.stream.pix_fmt = self.coding.pixels_of(*self.size)
@@ -102,6 +106,9 @@ class FrameWriter:
         if bits > 8 and coding.bits < bits:
             hdr = ', and gradients of HDR may band' if self.transfer in HDR and coding.bits == 8 else ''
             yield f'its {bits} bits a channel become {coding.bits}{hdr}: {coding.encoder} writes no more'
+        if self.left_out:
+            lost = ', '.join(self.left_out)
+            yield f'{coding.encoder} does not take this of its frames, which is left out: {lost}'
         if self.reader.alpha and not coding.alpha:
             others = ', '.join(
                 ending for ending, container in CONTAINERS.items() if any(each.alpha for each in container.codings)
