@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LIMITED = 1
 # FFmpeg's numbers of the transfer functions of HDR: PQ and HLG.
 HDR = (16, 18)
+# x265 takes its decoding times from the frame after so many; where there is none, they are what the memory held.
+X265_DELAY = 2
 # HEVC in Apple's players.
 HEVC_TAG = {'mp4': 'hvc1', 'mov': 'hvc1'}
 
@@ -51,6 +53,7 @@ class FrameWriter:
         source = stream.codec_context
         self.primaries, self.transfer = source.color_primaries, source.color_trc
         self.coding = self._coding(rate)
+        self.frames = 0
         options = {**self.coding.options, **({'crf': str(crf)} if self.coding.crf else {})}
         described, self.left_out = hdr_options(frame, self.coding.encoder)
         for key, value in described.items():
@@ -96,10 +99,15 @@ class FrameWriter:
         if hasattr(frame, 'color_primaries'):  # PyAV 16 and later; ProRes takes them from here
             frame.color_primaries, frame.color_trc = self.primaries, self.transfer
         frame.pts, frame.time_base = time, base
+        self.frames += 1
         self.made.mux(self.stream.encode(frame))
 
     def end(self) -> None:
-        self.made.mux(self.stream.encode(None))
+        packets = self.stream.encode(None)
+        if self.coding.encoder == 'libx265' and self.frames <= X265_DELAY:
+            for packet in packets:  # in order, as so few have no B-frames
+                packet.dts = packet.pts
+        self.made.mux(packets)
 
     def notes(self) -> Iterator[str]:
         bits, coding = self.reader.bits, self.coding
