@@ -23,9 +23,10 @@ SIDE = 64  # from which on x265 is taken
 def made(
     path: Path, codec: str = 'libx264', pixels: str = 'yuv420p', frames: int = 6, rate: int = 10, sound: str = '',
     times: Any = None, tags: tuple[int, int, int] = (2, 2, 2), opacity: bool = False, side: int = SIDE,
-    noise: int = 0, options: dict[str, str] | None = None,
+    noise: int = 0, options: dict[str, str] | None = None, silence: int = 0,
 ) -> Path:  # fmt: skip
-    """Red on the left, blue in the upper half; frame i at ``times[i]`` milliseconds; ``noise`` makes files large."""
+    """Red on the left, blue in the upper half; frame i at ``times[i]`` milliseconds; ``noise`` makes files
+    large; the sound begins after ``silence`` milliseconds."""
     image = np.zeros((side, side + 16, 4), np.uint8)
     image[:, :side // 2 + 8, 0] = 200
     image[:side // 2, :, 2] = 180
@@ -48,7 +49,7 @@ def made(
         result.mux(video.encode(None))
         for start in range(0, 48000 * frames // rate if audio else 0, 1024):
             samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), 'fltp', 'mono')
-            samples.sample_rate, samples.pts, samples.time_base = 48000, start, Fraction(1, 48000)
+            samples.sample_rate, samples.pts, samples.time_base = 48000, start + 48 * silence, Fraction(1, 48000)
             result.mux(audio.encode(samples))
         if audio:
             result.mux(audio.encode(None))
@@ -168,6 +169,25 @@ def test_whole_clips_are_not_called_cut(start: int, rate: int, ending: str, code
     source = made(tmp_path / f'in{ending}', codec, rate=rate, times=None if ending == '.avi' else times)
     clip, target = go(source, '.mp4')
     assert clip.frames == 6 and times_of(target) == pytest.approx(times_of(source))
+
+
+@pytest.mark.parametrize('ending, codec, sound', [
+    ('avi', 'mpeg4', 'mp3'), ('mkv', 'libx264', 'aac'), ('ts', 'libx264', 'aac'),
+])  # fmt: skip
+@pytest.mark.parametrize('target', ['.mp4', '.mkv'])
+def test_sound_that_begins_late(ending: str, codec: str, sound: str, target: str, tmp_path: Path) -> None:
+    source = made(tmp_path / f'in.{ending}', codec, frames=10, sound=sound, silence=1000)
+    clip, result = go(source, target)
+    assert clip.frames == 10 and clip.sound == 'copied' and clip.notes == ()
+    distances = []
+    for path in (source, result):
+        begins = []
+        for kind in ('video', 'audio'):
+            with av.open(str(path)) as given:
+                begins.append(next(given.decode(given.streams.best(kind))).time)
+        distances.append(begins[1] - begins[0])
+    assert distances[1] == pytest.approx(distances[0], abs=0.03), 'but for the samples that prime AAC'
+    assert ending == 'avi' or distances[0] > 0.9, 'AVI has no times'
 
 
 @pytest.mark.parametrize('ending, codec', [
