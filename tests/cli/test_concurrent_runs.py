@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from PIL import Image
+from test_video import make_clip
 
 from glean_plus.cli import main as command
 from glean_plus.cli.main import main
@@ -244,8 +245,6 @@ def test_several_runs_at_once(count: int, light_checkpoint: Path, source: Path, 
 @pytest.mark.parametrize('count', [2, 3])
 def test_many_runs_at_once(count: int, video: bool, light_checkpoint: Path, source: Path, tmp_path: Path) -> None:
     if video:
-        from test_restore_video import make_clip
-
         make_clip(source / 'clip.mp4')
     for repetition in range(20):
         folder = tmp_path / str(repetition)

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image, ImageCms, ImageOps, features
 
 from glean_plus.inference.errors import RestoreError
@@ -195,6 +196,14 @@ def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
     found = read(broken)
     assert found.image.max() < 5 and found.meta.icc is None
     assert 'CMYK profile cannot be used' in found.notes[0]
+
+
+def test_cmyk_of_sixteen_bits_becomes_eight_which_is_said(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / 'x.tif', DEEP, photometric='separated')
+    found = read(tmp_path / 'x.tif')
+    inks = Image.frombytes('CMYK', (9, 6), (DEEP >> 8).astype(np.uint8).tobytes())
+    np.testing.assert_array_equal(found.image, np.asarray(inks.convert('RGB')))
+    assert found.notes == ('its 16 bits a channel become 8: CMYK is converted with 8',)
 
 
 @pytest.mark.parametrize('ending', ['.png', '.jpg', '.webp', '.tif', '.bmp'])

@@ -71,8 +71,8 @@ def peak_of(width: int, height: int, memory: str) -> None:
 @pytest.mark.parametrize('width, height, memory', [(60000, 1, '200M'), (1, 60000, '200M'), (6000, 200, '500M')])
 def test_the_peak_is_within_what_was_allowed(width: int, height: int, memory: str, tmp_path: Path) -> None:
     # A process of its own: a forked one would take what the tests before have freed, and its peak hardly rise.
-    code = f'import test_restore_memory; test_restore_memory.peak_of({width}, {height}, {memory!r})'
-    paths = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
+    code = f'from {__name__} import peak_of; peak_of({width}, {height}, {memory!r})'
+    paths = os.pathsep.join([str(ROOT), *sys.path])
     output = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', code], cwd=tmp_path, env=os.environ | dict(PYTHONPATH=paths),
         check=True, text=True, stdout=subprocess.PIPE,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from video_matrix import Same
 
 from glean_plus.inference import RestoreError
-from glean_plus.inference.video import restore_video
+from glean_plus.inference.video import hdr, restore_video
 
 SIDE = 64  # from which on x265 is taken
 
@@ -21,15 +23,16 @@ SIDE = 64  # from which on x265 is taken
 def made(
     path: Path, codec: str = 'libx264', pixels: str = 'yuv420p', frames: int = 6, rate: int = 10, sound: str = '',
     times: Any = None, tags: tuple[int, int, int] = (2, 2, 2), opacity: bool = False, side: int = SIDE,
-    noise: int = 0,
+    noise: int = 0, options: dict[str, str] | None = None, silence: int = 0,
 ) -> Path:  # fmt: skip
-    """Red on the left, blue in the upper half; frame i at ``times[i]`` milliseconds; ``noise`` makes files large."""
+    """Red on the left, blue in the upper half; frame i at ``times[i]`` milliseconds; ``noise`` makes files
+    large; the sound begins after ``silence`` milliseconds."""
     image = np.zeros((side, side + 16, 4), np.uint8)
     image[:, :side // 2 + 8, 0] = 200
     image[:side // 2, :, 2] = 180
     image[..., 3] = np.linspace(0, 255, side)[:, None] if opacity else 255
     with av.open(str(path), 'w') as result:
-        video = result.add_stream(codec, rate=rate)
+        video = result.add_stream(codec, rate=rate, options=options)
         video.height, video.width, video.pix_fmt = side, side + 16, pixels
         context = video.codec_context
         context.color_primaries, context.color_trc, context.colorspace = tags
@@ -46,7 +49,7 @@ def made(
         result.mux(video.encode(None))
         for start in range(0, 48000 * frames // rate if audio else 0, 1024):
             samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), 'fltp', 'mono')
-            samples.sample_rate, samples.pts, samples.time_base = 48000, start, Fraction(1, 48000)
+            samples.sample_rate, samples.pts, samples.time_base = 48000, start + 48 * silence, Fraction(1, 48000)
             result.mux(audio.encode(samples))
         if audio:
             result.mux(audio.encode(None))
@@ -168,6 +171,25 @@ def test_whole_clips_are_not_called_cut(start: int, rate: int, ending: str, code
     assert clip.frames == 6 and times_of(target) == pytest.approx(times_of(source))
 
 
+@pytest.mark.parametrize('ending, codec, sound', [
+    ('avi', 'mpeg4', 'mp3'), ('mkv', 'libx264', 'aac'), ('ts', 'libx264', 'aac'),
+])  # fmt: skip
+@pytest.mark.parametrize('target', ['.mp4', '.mkv'])
+def test_sound_that_begins_late(ending: str, codec: str, sound: str, target: str, tmp_path: Path) -> None:
+    source = made(tmp_path / f'in.{ending}', codec, frames=10, sound=sound, silence=1000)
+    clip, result = go(source, target)
+    assert clip.frames == 10 and clip.sound == 'copied' and clip.notes == ()
+    distances = []
+    for path in (source, result):
+        begins = []
+        for kind in ('video', 'audio'):
+            with av.open(str(path)) as given:
+                begins.append(next(given.decode(given.streams.best(kind))).time)
+        distances.append(begins[1] - begins[0])
+    assert distances[1] == pytest.approx(distances[0], abs=0.03), 'but for the samples that prime AAC'
+    assert ending == 'avi' or distances[0] > 0.9, 'AVI has no times'
+
+
 @pytest.mark.parametrize('ending, codec', [
     ('.mkv', 'libx264'), ('.flv', 'libx264'), ('.wmv', 'wmv2'), ('.wmv', 'mpeg4'), ('.avi', 'mpeg4'), ('.avi', 'mjpeg'),
 ])  # fmt: skip
@@ -197,6 +219,60 @@ def test_ten_bits_of_hdr_stay(ending: str, tmp_path: Path) -> None:
             assert (context.color_primaries, context.color_trc, context.colorspace) == (9, 16, 9)
             levels.append(frame.to_ndarray(format='rgb48le', src_colorspace=9)[[16, 48, 16], [16, 16, 64]] / 257)
     assert clip.notes == () and np.abs(levels[0] - levels[1]).max() < 3
+
+
+@pytest.mark.parametrize('frames', [1, 2, 3])
+def test_clips_of_few_frames_of_ten_bits(frames: int, tmp_path: Path) -> None:
+    """Fewer than x265 looks ahead: several times, as what went wrong was by what the memory had held."""
+    source = made(tmp_path / 'in.mkv', 'ffv1', 'yuv420p10le', frames=frames, side=96, noise=50)
+    for _ in range(12):
+        clip, target = go(source, '.mp4')
+        with av.open(str(target)) as given:
+            packets = [packet for packet in given.demux() if packet.size]
+        times = sorted(packet.pts * packet.time_base for packet in packets)
+        assert times == pytest.approx(times_of(source)) and clip.notes == ()
+        assert all(-1 < packet.dts * packet.time_base <= packet.pts * packet.time_base for packet in packets)
+
+
+MASTERED = 'G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)'
+
+
+def static_metadata(path: Path) -> list[dict[str, Any]]:
+    """Of the first frame, as ffprobe has it."""
+    command = ['ffprobe', '-v', 'error', '-show_frames', '-of', 'json', '-read_intervals', '%+#1', str(path)]
+    frame = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)['frames'][0]
+    wanted = ('Mastering display metadata', 'Content light level metadata')
+    return sorted((each for each in frame.get('side_data_list', []) if each['side_data_type'] in wanted),
+                  key=lambda each: str(each['side_data_type']))  # fmt: skip
+
+
+def fractions(metadata: dict[str, Any]) -> dict[str, Any]:
+    return {key: float(Fraction(value)) if '/' in str(value) else value for key, value in metadata.items()}
+
+
+@pytest.mark.parametrize('ending', ['.mp4', '.mkv', '.webm'])
+def test_display_and_light_levels_of_hdr_stay(ending: str, tmp_path: Path) -> None:
+    parameters = f'log-level=none:hdr10=1:master-display={MASTERED}:max-cll=1000,400'
+    source = made(tmp_path / 'in.mp4', 'libx265', 'yuv420p10le', tags=(9, 16, 9),
+                  options={'x265-params': parameters})  # fmt: skip
+    given = static_metadata(source)
+    assert [each['side_data_type'] for each in given] == ['Content light level metadata', 'Mastering display metadata']
+    assert given[0]['max_content'] == 1000 and given[1]['red_x'] == '34000/50000'
+    clip, target = go(source, ending)
+    result = static_metadata(target)
+    assert clip.notes == () and len(result) == 2
+    for before, after in zip(given, result):
+        assert fractions(after) == pytest.approx(fractions(before), rel=1e-3, abs=1e-4)
+
+
+def test_display_and_light_levels_that_an_encoder_does_not_take_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = made(tmp_path / 'in.mp4', 'libx265', 'yuv420p10le', tags=(9, 16, 9),
+                  options={'x265-params': 'log-level=none:hdr10=1:max-cll=1000,400'})  # fmt: skip
+    monkeypatch.delitem(hdr.ENCODERS, 'libx265')
+    clip, _ = go(source, '.mp4')
+    assert clip.notes == ('libx265 does not take this of its frames, which is left out: content light levels',)
 
 
 def test_small_frames_of_ten_bits(tmp_path: Path) -> None:

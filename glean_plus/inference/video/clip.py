@@ -32,7 +32,7 @@ class Clip:
     Attributes:
         frames: How many.
         size, result_size: Height and width, upright.
-        sound: ``copied``, ``encoded anew`` where the container cannot hold it as it is, or ``none``.
+        sound: ``copied``, ``encoded again`` where the container cannot hold it as it is, or ``none``.
         notes: What is not as in the source: what was left out, and times that were changed.
     """
 

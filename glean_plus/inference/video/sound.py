@@ -23,7 +23,7 @@ class Sounds:
         made: Container of the result.
 
     Attributes:
-        how: ``copied``, ``encoded anew`` where the container cannot hold one as it is, or ``none``.
+        how: ``copied``, ``encoded again`` where the container cannot hold one as it is, or ``none``.
         left_out: Why a track is not in the result.
     """
 

@@ -169,8 +169,11 @@ class Length:
     def missing(self, given: av.container.InputContainer) -> tuple[float, float]:
         """Seconds that are missing, and declared."""
         start, length = (given.start_time or 0) / 1e6, (given.duration or 0) / 1e6
-        if given.format.name == 'avi':  # FFmpeg shortens the length of a file that has been cut, but not this count
-            length = max([length, *(float(each.frames * each.time_base) for each in given.streams.video)])
+        if given.format.name == 'avi':
+            # FFmpeg shortens the length of a file that has been cut, but not this count. Without a cut, too, the length
+            # may be too much: that of sound counts the time before it begins and gaps in it, which no packet has.
+            counts = (float(each.frames * each.time_base) for each in given.streams.video if each.frames)
+            length = max(counts, default=length)
         if any(name in FROM_ZERO for name in given.format.name.split(',')):
             # Of ASF, FFmpeg gives each stream the length of the file, and adds the latest start.
             lengths = [float(each.duration * each.time_base) for each in given.streams if each.duration]

@@ -12,6 +12,7 @@ import numpy as np
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.video.formats import CONTAINERS, Coding
 from glean_plus.inference.video.frames import FrameReader, matrix_of, pixel_format
+from glean_plus.inference.video.hdr import hdr_options
 
 if TYPE_CHECKING:
     import av
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 LIMITED = 1
 # FFmpeg's numbers of the transfer functions of HDR: PQ and HLG.
 HDR = (16, 18)
+# x265 takes its decoding times from the frame after so many; where there is none, they are what the memory held.
+X265_DELAY = 2
 # HEVC in Apple's players.
 HEVC_TAG = {'mp4': 'hvc1', 'mov': 'hvc1'}
 
@@ -50,7 +53,11 @@ class FrameWriter:
         source = stream.codec_context
         self.primaries, self.transfer = source.color_primaries, source.color_trc
         self.coding = self._coding(rate)
+        self.frames = 0
         options = {**self.coding.options, **({'crf': str(crf)} if self.coding.crf else {})}
+        described, self.left_out = hdr_options(frame, self.coding.encoder)
+        for key, value in described.items():
+            options[key] = f'{options[key]}:{value}' if key in options else value
         self.stream: Any = made.add_stream(self.coding.encoder, rate=rate, options=options)
         self.stream.height, self.stream.width = self.size
         self.stream.pix_fmt = self.coding.pixels_of(*self.size)
@@ -92,16 +99,24 @@ class FrameWriter:
         if hasattr(frame, 'color_primaries'):  # PyAV 16 and later; ProRes takes them from here
             frame.color_primaries, frame.color_trc = self.primaries, self.transfer
         frame.pts, frame.time_base = time, base
+        self.frames += 1
         self.made.mux(self.stream.encode(frame))
 
     def end(self) -> None:
-        self.made.mux(self.stream.encode(None))
+        packets = self.stream.encode(None)
+        if self.coding.encoder == 'libx265' and self.frames <= X265_DELAY:
+            for packet in packets:  # in order, as so few have no B-frames
+                packet.dts = packet.pts
+        self.made.mux(packets)
 
     def notes(self) -> Iterator[str]:
         bits, coding = self.reader.bits, self.coding
         if bits > 8 and coding.bits < bits:
             hdr = ', and gradients of HDR may band' if self.transfer in HDR and coding.bits == 8 else ''
             yield f'its {bits} bits a channel become {coding.bits}{hdr}: {coding.encoder} writes no more'
+        if self.left_out:
+            lost = ', '.join(self.left_out)
+            yield f'{coding.encoder} does not take this of its frames, which is left out: {lost}'
         if self.reader.alpha and not coding.alpha:
             others = ', '.join(
                 ending for ending, container in CONTAINERS.items() if any(each.alpha for each in container.codings)

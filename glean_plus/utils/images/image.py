@@ -144,7 +144,10 @@ def _load(data: bytes, several: bool, deep: bool) -> Loaded:
         return _tiff(data, several, deep)
     white = _white(image, data, size)
     if white is None:
-        return from_pil(image)
+        found = from_pil(image)
+        if size == 8:
+            return found
+        return replace(found, notes=(*found.notes, f'its {size} bits a channel become 8: CMYK is converted with 8'))
     image.load()
     if image.format == 'TIFF':  # gray of 12 bits, which PIL decodes whole
         array = np.asarray(image, np.uint16)
