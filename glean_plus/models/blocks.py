@@ -39,6 +39,12 @@ class DenseBlock(nn.Module):
         growth: Width of what each convolution but the last adds.
     """
 
+    conv1: nn.Conv2d
+    conv2: nn.Conv2d
+    conv3: nn.Conv2d
+    conv4: nn.Conv2d
+    conv5: nn.Conv2d
+
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
         for index in range(5):

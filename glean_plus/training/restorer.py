@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from glean_plus.accel.speed import arithmetic, at_speed, resolve, take_words
 from glean_plus.models.checkpointing import recompute
+from glean_plus.models.contracts import AnySize, takes_any_size
 from glean_plus.models.loading import generator_states
 from glean_plus.registry import MODELS
 from glean_plus.training.baselines import build_references
@@ -27,7 +28,7 @@ from glean_plus.weights.prefixes import at_top
 from glean_plus.weights.strict import check
 
 
-def restore_any(network: nn.Module, lq: Tensor, *labels: Tensor) -> Tensor:
+def restore_any(network: AnySize, lq: Tensor, *labels: Tensor) -> Tensor:
     """``network.forward_any`` of inputs (N, C, H, W) of any size, which are padded to its multiple and cropped back."""
     height, width = lq.shape[-2:]
     padding = (0, -width % network.multiple, 0, -height % network.multiple)
@@ -139,9 +140,8 @@ class GLEANRestorer(SRGAN):
         if training:
             return self.generator(inputs, *self.labels(data_samples))
         speed, network = ('exact', self.tested) if self.speed == 'exact' else self._at_speed()
-        any_size = getattr(network, 'any_size', False)
         with arithmetic(inputs.device, speed, self.precision):
-            if any_size and inputs.shape[-2:] != (network.in_size, network.in_size):
+            if takes_any_size(network) and inputs.shape[-2:] != (network.in_size, network.in_size):
                 return restore_any(network, inputs, *self.labels(data_samples))
             return network(inputs, *self.labels(data_samples))
 

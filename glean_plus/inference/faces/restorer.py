@@ -184,4 +184,5 @@ class _Photo:
             self.patches.append(Patch(after, self.squares[i], self.restorer.scale, self.shape))
             if self.restorer.keep_crops:
                 kind = 'uint16' if self.white == WHITES['uint16'] else 'uint8'
-                self.crops[i] = tuple((each * WHITES[kind]).round().astype(kind) for each in (before, after))
+                crop_before, crop_after = ((each * WHITES[kind]).round().astype(kind) for each in (before, after))
+                self.crops[i] = crop_before, crop_after

@@ -170,10 +170,12 @@ class Length:
         """Seconds that are missing, and declared."""
         start, length = (given.start_time or 0) / 1e6, (given.duration or 0) / 1e6
         if given.format.name == 'avi':  # FFmpeg shortens the length of a file that has been cut, but not this count
-            length = max([length, *(float(each.frames * each.time_base) for each in given.streams.video)])
+            counted = (float(each.frames * each.time_base) for each in given.streams.video if each.time_base)
+            length = max([length, *counted])
         if any(name in FROM_ZERO for name in given.format.name.split(',')):
             # Of ASF, FFmpeg gives each stream the length of the file, and adds the latest start.
-            lengths = [float(each.duration * each.time_base) for each in given.streams if each.duration]
+            lengths = [float(each.duration * each.time_base) for each in given.streams
+                       if each.duration and each.time_base]  # fmt: skip
             start, length = 0.0, min([length, *lengths])
         if given.format.name == 'asf' and not length:
             length = asf_length(Path(given.name), given.size)
