@@ -224,8 +224,8 @@ def allow_launchers_without_gpu() -> None:
     """Let mmengine start several processes, by PyTorch's launcher or SLURM's, on machines without any accelerator."""
     utils = sys.modules['mmengine.dist.utils']
     with_gpu = {name: getattr(utils, f'_init_dist_{name}') for name in ('pytorch', 'slurm')}
-    if any(getattr(original, 'func', original).__module__ == __name__ for original in with_gpu.values()):  # ours already
-        return
+    if any(getattr(original, 'func', original).__module__ == __name__ for original in with_gpu.values()):
+        return  # ours already
 
     def start(name: str, backend: str, **kwargs: Any) -> None:
         import torch

@@ -306,8 +306,8 @@ class _Run:
             if failure is not None:
                 self.say(f'{job.source}: {failure["verdict"]}; see {job.report}')
             self.records.append(Record(
-                str(job.source), str(job.target), 'restored', (height, width), restoration.shape[:2], seconds, finite, failure=failure,
-                faces=content, notes=said,
+                str(job.source), str(job.target), 'restored', (height, width), restoration.shape[:2], seconds, finite,
+                failure=failure, faces=content, notes=said,
             ))  # fmt: skip
             self.bar.update()
         if watched and self.watch is not None:

@@ -27,8 +27,9 @@ def init_like_he(module: nn.Module, scale: float = 1.0) -> None:
 def init_parts(module: nn.Module) -> None:
     """Call ``init_weights`` of the parts that have it, as MMEngine's modules do."""
     for part in module.children():
-        if hasattr(part, 'init_weights'):
-            part.init_weights()
+        start = getattr(part, 'init_weights', None)
+        if start is not None:
+            start()
 
 
 class DenseBlock(nn.Module):
