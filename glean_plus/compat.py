@@ -175,7 +175,7 @@ def stand_in_for_mediapipe_faces() -> None:
     if any((place / 'python' / 'solutions').is_dir() or (place / 'solutions').is_dir() for place in places):
         return
     module = types.ModuleType(name)
-    module.MediapipeFaceDetector = MissingFaceDetector
+    vars(module)['MediapipeFaceDetector'] = MissingFaceDetector
     _stand_in(module)
 
 
@@ -224,8 +224,8 @@ def allow_launchers_without_gpu() -> None:
     """Let mmengine start several processes, by PyTorch's launcher or SLURM's, on machines without any accelerator."""
     utils = sys.modules['mmengine.dist.utils']
     with_gpu = {name: getattr(utils, f'_init_dist_{name}') for name in ('pytorch', 'slurm')}
-    if any(hasattr(original, 'with_gpu') for original in with_gpu.values()):
-        return
+    if any(getattr(original, 'func', original).__module__ == __name__ for original in with_gpu.values()):
+        return  # ours already
 
     def start(name: str, backend: str, **kwargs: Any) -> None:
         import torch
@@ -243,10 +243,8 @@ def allow_launchers_without_gpu() -> None:
             _pytorch_variables_of_slurm(kwargs.pop('port', None))
         torch.distributed.init_process_group(backend=backend, **kwargs)
 
-    for name, original in with_gpu.items():
-        launcher = functools.partial(start, name)
-        launcher.with_gpu = original
-        setattr(utils, f'_init_dist_{name}', launcher)
+    for name in with_gpu:
+        setattr(utils, f'_init_dist_{name}', functools.partial(start, name))
 
 
 def _pytorch_variables_of_slurm(port: int | None) -> None:
@@ -267,7 +265,7 @@ def find_own_base_configs() -> None:
     """
     Config = sys.modules['mmengine.config.config'].Config
     elsewhere = Config._get_cfg_path
-    if hasattr(elsewhere, 'elsewhere'):
+    if elsewhere.__module__ == __name__:  # ours already
         return
 
     def find(cfg_path: str, filename: str) -> tuple[str, str | None]:
@@ -277,7 +275,6 @@ def find_own_base_configs() -> None:
             return str(own_config_file(cfg_path[len(PREFIX):])), None  # no scope, as of a path: it has its own
         return elsewhere(cfg_path, filename)
 
-    find.elsewhere = elsewhere
     Config._get_cfg_path = staticmethod(find)
 
 

@@ -107,8 +107,8 @@ class FoldedGLEAN(nn.Module):
     def noises_at(self, lq: Tensor, origin: tuple[int, int]) -> Noises:
         """The bank's noise maps for an input at a place of a larger one."""
         scale = self.out_size // self.in_size
-        size, corner = (tuple(scale * number for number in numbers) for numbers in (lq.shape[-2:], origin))
-        return self.bank.tiled_noises(size, corner) or None
+        (height, width), (top, left) = lq.shape[-2:], origin
+        return self.bank.tiled_noises((scale * height, scale * width), (scale * top, scale * left)) or None
 
     @torch.no_grad()
     def restore(

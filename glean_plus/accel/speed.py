@@ -94,11 +94,12 @@ def at_speed(network: nn.Module, speed: str, precision: str = 'fp32') -> nn.Modu
     if speed == TORCH_COMPILE:
         optimized: nn.Module = torch.compile(network)
         return optimized
-    if not hasattr(network, 'fold'):
+    fold = getattr(network, 'fold', None)
+    if fold is None:
         raise TypeError(f'speed={speed!r} needs a network that can be folded, but this is a {type(network).__name__}.')
     if speed == 'openvino':
         return openvino.OpenVINOGLEAN(network, precision)
-    folded: nn.Module = network.fold(dtype, speed == 'compiled')
+    folded: nn.Module = fold(dtype, speed == 'compiled')
     return folded
 
 

@@ -102,7 +102,7 @@ def calibrate(
     }
     making = [each for i, each in enumerate(measured['known']) if i // BLOCK % 2 == 0]
     checking = [each for i, each in enumerate(measured['known']) if i // BLOCK % 2]
-    figures = {}
+    figures: dict[str, dict[str, Any]] = {}
     for name in FIGURES:
         if any(each[name] is None for each in measured['known']):
             continue

@@ -109,17 +109,19 @@ def complexity(generator: Mapping[str, Any]) -> Complexity:
     """
     with torch.device('meta'):
         model: nn.Module = MODELS.build(dict(generator)).eval()
-        if missing := [name for name in ('in_size', 'out_size', 'in_channels') if not hasattr(model, name)]:
+        names = 'in_size', 'out_size', 'in_channels'
+        if missing := [name for name in names if not hasattr(model, name)]:
             raise ValueError(f'A {type(model).__name__} does not say its {", ".join(missing)}.')
-        lq = torch.zeros(1, model.in_channels, model.in_size, model.in_size)
+        in_size, out_size, in_channels = (getattr(model, name) for name in names)
+        lq = torch.zeros(1, in_channels, in_size, in_size)
     trained = _count(parameter for parameter in model.parameters() if parameter.requires_grad)
     # The counter cannot follow a module whose input is a parameter, as the constant of a bank that is trained.
     model.requires_grad_(False)
 
     # The convolution of the RGB skip, (width + 3) -> 3, beside each fusion; MMagic has it, and throws its result away.
-    fusions = list(model.fusions) if isinstance(model, GLEAN) else []
-    rgb = [(width + 3) * 3 * 9 for width in (model.bank.channels[int(res)] for res in fusions)]
-    rgb_flops = sum((weights + 3) * int(res) ** 2 for weights, res in zip(rgb, fusions))
+    fusions = {int(res): model.bank.channels[int(res)] for res in model.fusions} if isinstance(model, GLEAN) else {}
+    rgb = [(width + 3) * 3 * 9 for width in fusions.values()]
+    rgb_flops = sum((weights + 3) * res**2 for weights, res in zip(rgb, fusions))
 
     flops = [rgb_flops]
     hooks = [module.register_forward_hook(_hook(flops.append)) for module in model.modules()]
@@ -137,8 +139,8 @@ def complexity(generator: Mapping[str, Any]) -> Complexity:
             paper['generator'] = _count(MODELS.build(bank).parameters())
         paper['encoder'] += sum(rgb) + 3 * len(rgb)
     return Complexity(
-        in_size=model.in_size,
-        out_size=model.out_size,
+        in_size=in_size,
+        out_size=out_size,
         paper=paper,
         paper_flops=sum(flops),
         kept=kept,

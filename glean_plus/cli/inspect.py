@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from glean_plus.cli.commands import UsageError
@@ -63,7 +64,8 @@ def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         if args.images is None:
             source = ablation.config_source(content, args.which)
-            indices, taken = source.choose(args.indices, args.number), f'{args.which} set of the config'
+            indices: Sequence[int] = source.choose(args.indices, args.number)
+            taken = f'{args.which} set of the config'
         else:
             source = ablation.folder_source(
                 content, args.images, Path(scratch), args.which, args.indices, args.number

@@ -98,11 +98,13 @@ def _restore_files(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     face_options = given_options(args)
     from glean_plus.inference.folder import report, restore_files
     from glean_plus.inference.ood import Assessor  # these take seconds
+    from glean_plus.inference.restorer import Restorer
 
     restorer = _restorer(args, face_options)
+    assessor = Assessor(restorer) if args.report and isinstance(restorer, Restorer) else None
     began = time.perf_counter()
     records, content = restore_files(
-        restorer, jobs, compare=args.compare, assessor=Assessor(restorer) if args.report else None,
+        restorer, jobs, compare=args.compare, assessor=assessor,
         overwrite=args.overwrite, crf=args.crf, command=args.command_line, say=complain,
     )  # fmt: skip
     counts = {state: sum(record.state == state for record in records) for state in ('restored', 'there', 'failed')}

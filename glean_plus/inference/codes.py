@@ -46,7 +46,7 @@ def code_statistics(generator: Mapping[str, Any]) -> CodeStatistics | str:
         WeightsError: If there is a file, and it is another bank's.
     """
     kind = str(generator['bank'].get('type'))
-    parts = dict(embedding=True) if 'BigGAN' in kind else {}
+    parts: dict[str, Any] = dict(embedding=True) if 'BigGAN' in kind else {}
     bank = pretrained_bank(generator, download=False, **parts)
     return bank if isinstance(bank, str) else _of(bank, bool(generator.get('given_class')))
 

@@ -48,8 +48,8 @@ def enlarge_bank_features(network: nn.Module, factor: float) -> None:
     bank, decoder = getattr(network, 'bank', None), getattr(network, 'decoder', None)
     if bank is None or not isinstance(decoder, GLEANDecoder):
         raise RestoreError(f'This model hands a decoder no features of a bank: its fidelity is {MIDDLE} or more.')
-    last = decoder.last[0] if isinstance(decoder.last, nn.Sequential) else decoder.last
-    takers = [*(stage.upsample_conv for stage in decoder.stages[1:]), last]
+    parts = (*decoder.stages[1:], decoder.last)
+    takers = [next(module for module in part.modules() if isinstance(module, nn.Conv2d)) for part in parts]
     for res, taker in zip(decoder.stage_resolutions, takers):
         if res in decoder.resolutions:  # the features are the last of the channels
             taker.weight.data[:, -bank.channels[res]:] *= factor

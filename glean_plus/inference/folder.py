@@ -297,7 +297,7 @@ class _Run:
         seconds = (time.perf_counter() - start) / len(group)
         faces: Sequence[list | None] = [None] * len(group) if restoration.faces is None else restoration.faces
         for (job, picture), score, failure, found, said in zip(group, restoration.scores, failures, faces, notes):
-            size, result_size = picture.image.shape[:2], restoration.shape[:2]
+            height, width = picture.image.shape[:2]
             finite = None if score is None or score == float('inf') else score
             content = None if found is None else [face.content() for face in found]
             if content == []:
@@ -307,8 +307,8 @@ class _Run:
             if failure is not None:
                 self.say(f'{job.source}: {failure["verdict"]}; see {job.report}')
             self.records.append(Record(
-                str(job.source), str(job.target), 'restored', size, result_size, seconds, finite, failure=failure,
-                faces=content, notes=said,
+                str(job.source), str(job.target), 'restored', (height, width), restoration.shape[:2], seconds, finite,
+                failure=failure, faces=content, notes=said,
             ))  # fmt: skip
             self.bar.update()
         if watched and self.watch is not None:

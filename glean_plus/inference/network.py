@@ -17,7 +17,7 @@ from glean_plus.inference.fidelity import enlarge_bank_features
 from glean_plus.inference.memory import bytes_per_pixel
 from glean_plus.inference.source import Source
 from glean_plus.models.banks import LatentBank
-from glean_plus.models.codes import PredictedCodes
+from glean_plus.models.codes import predicts_codes
 from glean_plus.models.task import TaskSpec, run, task_of
 from glean_plus.registry import MODELS
 from glean_plus.utils.color import rgb_to_lab
@@ -123,10 +123,10 @@ class Network:
         self.in_size, self.scale, self.any_size, self.multiple = spec.in_size, spec.scale, spec.any_size, spec.multiple
         self.colorizes: bool = spec.colorizes
         self.gray, self.bgr = spec.gray, spec.bgr
-        self.predicts_codes = isinstance(getattr(network, 'codes', None), PredictedCodes)
+        self.predicts_codes = predicts_codes(network)
         bank = getattr(network, 'bank', None)
         self.has_bank = isinstance(bank, LatentBank)
-        self.has_noise = self.has_bank and bool(bank.draw_noises(torch.Generator()))
+        self.has_noise = isinstance(bank, LatentBank) and bool(bank.draw_noises(torch.Generator()))
         # Without labels: their values would be looked at, of which there are none; the maps are the same.
         generator = {key: value for key, value in source.model['generator'].items() if key != 'given_class'}
         shape = (1, spec.in_channels, self.in_size, self.in_size)
@@ -137,7 +137,7 @@ class Network:
         """Noise maps of the seed, in place of the bank's."""
         bank = getattr(network, 'bank', None)
         noises = bank.draw_noises(torch.Generator().manual_seed(seed)) if isinstance(bank, LatentBank) else {}
-        if not noises:
+        if bank is None or not noises:
             raise RestoreError('This model has no noise maps, so a seed changes nothing: leave it out.')
         for res, maps in noises.items():
             for layer, drawn in zip(bank.layers_of(res), maps):
@@ -172,7 +172,7 @@ class Network:
 
         Of a gray network they are (N, C, dim), one of each channel.
         """
-        if not self.predicts_codes:
+        if not predicts_codes(self._plain):
             return None
         inputs = self._normalized(whole)
         with arithmetic(self.device, self.speed, self.precision):

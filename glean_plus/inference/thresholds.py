@@ -75,12 +75,13 @@ def read_bounds(checkpoint: Path) -> Bounds:
 
 def judged(figures: Mapping[str, float | None], bounds: Mapping[str, Bound]) -> tuple[bool | None, str]:
     """Whether an image is unlike those of the bounds, and a line that says so."""
-    counted = {name: bound for name, bound in bounds.items() if bound.used and figures.get(name) is not None}
+    known = {name: figure for name, figure in figures.items() if figure is not None}
+    counted = {name: bound for name, bound in bounds.items() if bound.used and name in known}
     if not counted:
         return None, 'no bounds are known for these weights: make them of images of its kind, `glean-plus calibrate`'
     beyond = [
-        f'{name} {figures[name]:.3g}, {"below" if bound.side == "low" else "above"} {bound.value:.3g}'
-        for name, bound in counted.items() if bound.beyond(figures[name])
+        f'{name} {known[name]:.3g}, {"below" if bound.side == "low" else "above"} {bound.value:.3g}'
+        for name, bound in counted.items() if bound.beyond(known[name])
     ]  # fmt: skip
     if beyond:
         return True, f'unlike what the model was made for: {"; ".join(beyond)}'

@@ -101,13 +101,15 @@ def obstacle(ending: str, shape: tuple[int, int, int], kind: str) -> str | None:
 def fitting(ending: str, meta: Meta) -> tuple[Meta, list[str]]:
     """The metadata that a format has room for, and a note on each part that it has none for."""
     name = FORMATS[ending][0]
-    notes = []
+    notes, left_out = list[str](), set[str]()
     for part, most in MOST[name].items():
         data = getattr(meta, part)
         if data is not None and len(data) > most:
             room = f'for {most:,} bytes at most' if most else 'for none'
             notes.append(f'its {WHAT[part]} of {len(data):,} bytes is left out: {name} has room {room}')
-            meta = replace(meta, **{part: None})
+            left_out.add(part)
+    icc, exif, xmp = (None if part in left_out else getattr(meta, part) for part in WHAT)
+    meta = replace(meta, icc=icc, exif=exif, xmp=xmp)
     if name == 'PNG' and (long := [key for key, text in meta.text.items() if len(text.encode()) > MOST_TEXT]):
         notes.append(f'its text {", ".join(long)} is left out: {name} has room for {MOST_TEXT:,} bytes of each')
         meta = replace(meta, text={key: text for key, text in meta.text.items() if key not in long})

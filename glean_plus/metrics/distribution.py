@@ -101,8 +101,8 @@ class _DistributionMetric(PictureMetric):
             raise ValueError(f'The reference {path} lacks {missing}.')
         if strange := [name for name, array in found.items() if array.dtype.kind not in 'biuf']:
             raise ValueError(f'The reference {path} has no numbers as {strange}.')
-        if wrong := [name for name, array in found.items() if not np.isfinite(array).all()]:
-            raise ValueError(f'The reference {path} has NaN or Inf in {wrong}.')
+        if broken := [name for name, array in found.items() if not np.isfinite(array).all()]:
+            raise ValueError(f'The reference {path} has NaN or Inf in {broken}.')
         if len(found.get('features', (0, 0))) < 2:
             raise ValueError(f'The reference {path} has the features of fewer than two images.')
         return {name: array.astype(np.float64) for name, array in found.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from mmagic.evaluation.metrics.psnr import psnr
 from mmagic.evaluation.metrics.ssim import ssim
@@ -66,7 +67,7 @@ class PSNRMetric(_FullReference):
     def __init__(self, crop_border: int = 0, convert_to: str | None = None, **kwargs: Any) -> None:
         super().__init__('PSNR', crop_border, convert_to, **kwargs)
 
-    def process_image(self, gt: Tensor, pred: Tensor, mask: Any) -> float:
+    def process_image(self, gt: Tensor | np.ndarray, pred: Tensor | np.ndarray, mask: Any) -> float:
         return min(float(psnr(**self.prepared(gt, pred))), MAX_PSNR)
 
 
@@ -90,5 +91,5 @@ class SSIMMetric(_FullReference):
     def __init__(self, crop_border: int = 0, convert_to: str | None = None, **kwargs: Any) -> None:
         super().__init__('SSIM', crop_border, convert_to, **kwargs)
 
-    def process_image(self, gt: Tensor, pred: Tensor, mask: Any) -> float:
+    def process_image(self, gt: Tensor | np.ndarray, pred: Tensor | np.ndarray, mask: Any) -> float:
         return float(ssim(**self.prepared(gt, pred)))

@@ -27,8 +27,9 @@ def init_like_he(module: nn.Module, scale: float = 1.0) -> None:
 def init_parts(module: nn.Module) -> None:
     """Call ``init_weights`` of the parts that have it, as MMEngine's modules do."""
     for part in module.children():
-        if hasattr(part, 'init_weights'):
-            part.init_weights()
+        start = getattr(part, 'init_weights', None)
+        if start is not None:
+            start()
 
 
 class DenseBlock(nn.Module):
@@ -38,6 +39,12 @@ class DenseBlock(nn.Module):
         channels: Width of the input and the result.
         growth: Width of what each convolution but the last adds.
     """
+
+    conv1: nn.Conv2d
+    conv2: nn.Conv2d
+    conv3: nn.Conv2d
+    conv4: nn.Conv2d
+    conv5: nn.Conv2d
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from glean_plus.models.contracts import Codes, WithCodes
 from glean_plus.models.encoder import conv_act
 from glean_plus.registry import MODELS
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
+
 
 @MODELS.register_module()
-class PredictedCodes(nn.Module):
+class PredictedCodes(Codes):
     """E_{N+1}: a convolution and a fully connected layer turn the coarsest feature into one code a layer (Eq. 2).
 
     Args:
@@ -37,7 +42,7 @@ class PredictedCodes(nn.Module):
 
 
 @MODELS.register_module()
-class LearnedCodes(nn.Module):
+class LearnedCodes(Codes):
     """Codes that are parameters, the same for every image (section 4, item 2).
 
     Args:
@@ -70,6 +75,11 @@ class LearnedCodes(nn.Module):
         """Set the codes to the bank's means, one (code_dims[k],) per layer of the whole bank."""
         for layer, parameter in zip(self.layers, self.codes):
             parameter.copy_(codes[layer].expand_as(parameter))
+
+
+def predicts_codes(network: nn.Module) -> TypeGuard[WithCodes]:
+    """Whether a generator's codes depend on the image."""
+    return isinstance(getattr(network, 'codes', None), PredictedCodes)
 
 
 def check_codes(codes: Sequence[Tensor | None] | None, constant: bool) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from glean_plus.models.blocks import PixelShuffleUp
+from glean_plus.models.contracts import Decoder
 from glean_plus.models.ops import LRELU_SLOPE
 from glean_plus.models.task import RESTORATION
 from glean_plus.registry import MODELS
@@ -19,7 +20,7 @@ def enlarged(lq: Tensor, scale: int) -> Tensor:
 
 
 @MODELS.register_module()
-class GLEANDecoder(nn.Module):
+class GLEANDecoder(Decoder):
     """d_0 = D_0(f_0), d_i = D_i([d_{i-1}, g_{N-1+i}]): 3x3 convolutions, each followed by a pixel shuffle but the last.
 
     Its ``resolutions`` are those whose bank features it takes, its ``task`` is what the whole network is for.
@@ -62,9 +63,10 @@ class GLEANDecoder(nn.Module):
                 'For colorization, where they are equal, take ColorizationHead.'
             )
         self.out_channels = out_channels
+        self.last: nn.Module
         self.stages = nn.ModuleList()
         self.stage_resolutions: list[int] = []
-        self.resolutions: list[int] = []
+        self.resolutions = resolutions = list[int]()
         res, width = in_size, channels[in_size]
         while res < out_size:
             res *= 2
@@ -73,7 +75,7 @@ class GLEANDecoder(nn.Module):
             self.stage_resolutions.append(res)
             width = out
             if bank_resolutions is None or res in bank_resolutions:
-                self.resolutions.append(res)
+                resolutions.append(res)
                 width += channels[res]
         if unknown := sorted({*(bank_resolutions or ())} - {*self.resolutions}):
             raise ValueError(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from glean_plus.models.blocks import RRDB
 from glean_plus.models.checkpointing import again
+from glean_plus.models.contracts import Encoder
 from glean_plus.models.ops import LRELU_SLOPE
 from glean_plus.registry import MODELS
 
@@ -35,7 +36,7 @@ def conv_act(in_channels: int, out_channels: int, stride: int = 1) -> list[nn.Mo
 
 
 @MODELS.register_module()
-class GLEANEncoder(nn.Module):
+class GLEANEncoder(Encoder):
     """E_0 ... E_N: f_0 from an RRDB trunk and a convolution, then f_i = E_i(f_{i-1}), each half the size (Eq. 1).
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from glean_plus.models.ops import fir_filter, repeating_kernel
 from glean_plus.models.spectral_norm import SpectralNorm
+
+if TYPE_CHECKING:
+    from glean_plus.models.banks import LatentBank
 
 # At so few positions and from so many channels on, a convolution spends most of its time on rearranging the weights,
 # and a matrix product does not: on CPUs, it is up to 4 times as fast at 16 positions, and 1.9 times at 64.
@@ -191,7 +194,8 @@ class FoldedBank(nn.Module):
         noises = {}
         for name, layers in self.layers.items():
             shrink = highest // int(name)
-            own_size, own_corner = (tuple(number // shrink for number in numbers) for numbers in (size, corner))
+            own_size = size[0] // shrink, size[1] // shrink
+            own_corner = corner[0] // shrink, corner[1] // shrink
             maps = [layer.noise for layer in layers if layer.noise is not None]
             noises[int(name)] = [tile_noise(each, own_size, own_corner) for each in maps]
         return noises if any(noises.values()) else {}
@@ -200,7 +204,7 @@ class FoldedBank(nn.Module):
 class CopiedBank(nn.Module):
     """A bank that does not say how it folds: a copy, as it is."""
 
-    def __init__(self, bank: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, bank: LatentBank, dtype: torch.dtype) -> None:
         super().__init__()
         self.bank = copy.deepcopy(bank).to(dtype).requires_grad_(False).eval()
         self.layers: dict[str, Sequence[FoldedLayer]] = {}
@@ -217,5 +221,4 @@ class CopiedBank(nn.Module):
         return g
 
     def tiled_noises(self, size: tuple[int, int], corner: tuple[int, int]) -> dict[int, list[Tensor]]:
-        noises: dict[int, list[Tensor]] = self.bank.continued_noises(size, corner)
-        return noises
+        return self.bank.continued_noises(size, corner)

@@ -13,11 +13,13 @@ from glean_plus.models.banks import LatentBank
 from glean_plus.models.blocks import init_parts
 from glean_plus.models.checkpointing import again, repeatable
 from glean_plus.models.codes import LearnedCodes
+from glean_plus.models.contracts import Codes, Decoder, Encoder
 from glean_plus.models.task import RESTORATION, TaskSpec
 from glean_plus.registry import FOLDED, MODELS
 
 
-def _build(part: Mapping[str, Any] | nn.Module, **defaults: Any) -> nn.Module:
+def _build(part: Mapping[str, Any] | nn.Module, **defaults: Any) -> Any:
+    """The module of a config, which is of a class of the user's choice; a module stays as it is."""
     if isinstance(part, nn.Module):
         return part
     return MODELS.build(dict(part), default_args=defaults)
@@ -97,6 +99,11 @@ class GLEAN(nn.Module):
             would reach it.
     """
 
+    encoder: Encoder
+    codes: Codes
+    bank: LatentBank
+    decoder: Decoder
+
     def __init__(
         self,
         in_size: int,
@@ -109,29 +116,29 @@ class GLEAN(nn.Module):
         given_class: bool = False,
     ) -> None:
         super().__init__()
-        bank = _build(bank)
-        whole = bank.start_res == 4
-        lowest_res = 4 if whole else bank.start_res // 2
-        fitting = sorted({lowest_res, *bank.resolutions})
+        built: LatentBank = _build(bank)
+        whole = built.start_res == 4
+        lowest_res = 4 if whole else built.start_res // 2
+        fitting = sorted({lowest_res, *built.resolutions})
         if in_size not in fitting:
             raise ValueError(
-                f'in_size {in_size} does not fit the bank, which makes {bank.out_size} px from {bank.start_res} on: '
+                f'in_size {in_size} does not fit the bank, which makes {built.out_size} px from {built.start_res} on: '
                 f'it must be one of {fitting}.'
             )
-        if given_class and not any(bank.class_dims):
-            raise ValueError(f'given_class=True needs a bank with classes, but {type(bank).__name__} has none.')
+        if given_class and not any(built.class_dims):
+            raise ValueError(f'given_class=True needs a bank with classes, but {type(built).__name__} has none.')
         self.in_size = in_size
-        self.out_size = bank.out_size
+        self.out_size = built.out_size
         self.given_class = given_class
         self.encoder = _build(
-            encoder or dict(type='GLEANEncoder'), in_size=in_size, lowest_res=lowest_res, channels=bank.channels
+            encoder or dict(type='GLEANEncoder'), in_size=in_size, lowest_res=lowest_res, channels=built.channels
         )
         self.codes = _build(
             codes or dict(type='PredictedCodes' if whole else 'LearnedCodes'),
-            in_channels=bank.channels[lowest_res],
+            in_channels=built.channels[lowest_res],
             resolution=lowest_res,
-            code_dims=[dim - given for dim, given in zip(bank.code_dims, self._given_dims(bank))],
-            layers=bank.layers,
+            code_dims=[dim - given for dim, given in zip(built.code_dims, self._given_dims(built))],
+            layers=built.layers,
         )
         self.recompute = False
         self.fusions = nn.ModuleDict()
@@ -142,31 +149,29 @@ class GLEAN(nn.Module):
                 'set fuse=True, take PredictedCodes, or start the bank higher.'
             )
         if fuse:
-            for res in bank.resolutions:
+            for res in built.resolutions:
                 if res <= in_size:
-                    width = bank.channels[res]
+                    width = built.channels[res]
                     self.fusions[str(res)] = nn.Conv2d(2 * width, width, 3, 1, 1)
-        self.bank = bank
+        self.bank = built
         self.decoder = _build(
-            decoder or dict(type='GLEANDecoder'), in_size=in_size, out_size=bank.out_size, channels=bank.channels
+            decoder or dict(type='GLEANDecoder'), in_size=in_size, out_size=built.out_size, channels=built.channels
         )
         if isinstance(self.codes, LearnedCodes):  # each process of several waits for the gradients of all parameters
-            read = [res for res in bank.resolutions if res <= max(self.decoder.resolutions, default=0)]
-            self.codes.train_only([layer for res in read for layer in bank.layers_of(res)])
+            read = [res for res in built.resolutions if res <= max(self.decoder.resolutions, default=0)]
+            self.codes.train_only([layer for res in read for layer in built.layers_of(res)])
         if freeze_bank:
-            bank.freeze()
+            built.freeze()
 
     @property
     def in_channels(self) -> int:
         """Channels of the input."""
-        channels: int = self.encoder.in_channels
-        return channels
+        return self.encoder.in_channels
 
     @property
     def out_channels(self) -> int:
         """Channels of the result."""
-        channels: int = self.decoder.out_channels
-        return channels
+        return self.decoder.out_channels
 
     @property
     def task(self) -> str:
@@ -184,8 +189,7 @@ class GLEAN(nn.Module):
     @property
     def multiple(self) -> int:
         """Sides that :meth:`forward_any` takes are multiples of this: the encoder's halvings."""
-        halvings: int = self.in_size // self.encoder.resolutions[-1]
-        return halvings
+        return self.in_size // self.encoder.resolutions[-1]
 
     @property
     def any_size(self) -> bool:
@@ -247,8 +251,8 @@ class GLEAN(nn.Module):
         check_any_size(self, lq, origin)
         features, codes = self._encode(lq, label)
         scale = self.out_size // self.in_size
-        size, corner = (tuple(scale * number for number in numbers) for numbers in (lq.shape[-2:], origin))
-        noises = self.bank.continued_noises(size, corner)
+        (height, width), (top, left) = lq.shape[-2:], origin
+        noises = self.bank.continued_noises((scale * height, scale * width), (scale * top, scale * left))
         return self.decode(lq, features, self.retrieve(features, codes, noises=noises))
 
     def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> nn.Module:
@@ -312,18 +316,19 @@ class GLEAN(nn.Module):
             g_i at these resolutions.
         """
         g = None if self.bank.start_res == 4 else features[self.bank.start_res // 2]
-        wanted = self.decoder.resolutions if wanted is None else wanted
+        read = self.decoder.resolutions if wanted is None else wanted
         taken: dict[int, Tensor] = {}
         recompute = self.recompute and repeatable(self.bank)
         for res in self.bank.resolutions:
-            if res > max(wanted, default=0):
+            if res > max(read, default=0):
                 break
             step = functools.partial(self.bank.step, res, codes, **(dict(noises=noises[res]) if noises else {}))
-            g = again(step, g) if recompute and g is not None else step(g)
+            feature: Tensor = again(step, g) if recompute and g is not None else step(g)
             if res == 4:  # from the constant: one feature, where the codes are the same for all images
-                g = g.expand(features[self.in_size].shape[0], -1, -1, -1)
+                feature = feature.expand(features[self.in_size].shape[0], -1, -1, -1)
             if str(res) in self.fusions and (fused is None or res in fused):
-                g = self.fusions[str(res)](torch.cat([g, features[res]], dim=1))
-            if res in wanted:
-                taken[res] = g
+                feature = self.fusions[str(res)](torch.cat([feature, features[res]], dim=1))
+            if res in read:
+                taken[res] = feature
+            g = feature
         return taken

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from glean_plus.models.contracts import Decoder
 from glean_plus.models.encoder import conv_act
 from glean_plus.models.task import COLORIZATION
 from glean_plus.registry import MODELS
@@ -18,7 +19,7 @@ AB_RANGE = 128
 
 
 @MODELS.register_module()
-class ColorizationHead(nn.Module):
+class ColorizationHead(Decoder):
     """Four convolutions predict a and b of Lab, which join the input's L (section 5.4, appendix A).
 
     They take f_0 and the bank's last feature side by side: what the decoder takes at its last resolution (Eq. 4). The

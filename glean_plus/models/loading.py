@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.glean import GLEAN
 from glean_plus.registry import MODELS
-from glean_plus.weights import WeightsError, select_prefix
+from glean_plus.weights import WeightsError, draws_bgr, select_prefix
 from glean_plus.weights.fetch import cached_path
 from glean_plus.weights.files import local_copy
 from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
@@ -69,6 +69,11 @@ def _converted(state: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
     print_log(f'MMagic GLEAN checkpoint, {what}.*: {len(given)} tensors taken, {len(dropped)} dropped: '
               f'{"; ".join(sorted(set(dropped.values())))}', logger='current')  # fmt: skip
     return given
+
+
+def bank_draws_bgr(bank: LatentBank) -> bool:
+    """What the catalogue knows of the order of colours of a bank's pre-trained weights."""
+    return bank.pretrained is not None and draws_bgr(str(bank.pretrained['checkpoint']))
 
 
 def pretrained_bank(

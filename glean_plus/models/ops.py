@@ -79,6 +79,8 @@ def repeating_kernel(weight: Tensor) -> Tensor:
 class FIR(nn.Module):
     """A FIR kernel as a buffer, so that it travels with the weights."""
 
+    kernel: Tensor
+
     def __init__(self, gain: float = 1.0, taps: tuple[float, ...] = (1, 3, 3, 1)) -> None:
         super().__init__()
         self.register_buffer('kernel', fir_kernel(taps, gain))

@@ -110,7 +110,8 @@ class SpectralConv2d(SpectralNorm, nn.Conv2d):
     def plain(self) -> nn.Conv2d:
         """The same layer of evaluation mode, without spectral normalisation."""
         with torch.device('meta'):
-            layer = nn.Conv2d(self.in_channels, self.out_channels, self.kernel_size, padding=self.padding)
+            side = self.kernel_size[0]
+            layer = nn.Conv2d(self.in_channels, self.out_channels, side, padding=side // 2)
         self._fill(layer)
         return layer
 
@@ -151,9 +152,9 @@ def resolve_spectral_norm(module: nn.Module) -> list[str]:
     Returns:
         The names of those layers.
     """
-    plain = (SpectralConv2d, SpectralLinear)
-    names = [name for name, layer in module.named_modules() if isinstance(layer, plain)]
-    for name in names:
+    kinds = (SpectralConv2d, SpectralLinear)
+    layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, kinds)}
+    for name, layer in layers.items():
         parent, _, child = name.rpartition('.')
-        setattr(module.get_submodule(parent), child, module.get_submodule(name).plain())
-    return names
+        setattr(module.get_submodule(parent), child, layer.plain())
+    return [*layers]

@@ -75,15 +75,17 @@ class TaskSpec:
 
 def task_of(network: nn.Module) -> TaskSpec:
     """What a generator says that it is for, or, of a user's own that has no ``task_spec``, what its attributes say."""
-    if hasattr(network, 'task_spec'):
-        spec: TaskSpec = network.task_spec()
+    spec_of = getattr(network, 'task_spec', None)
+    if spec_of is not None:
+        spec: TaskSpec = spec_of()
         return spec
+    in_size, out_size, in_channels = (getattr(network, name) for name in ('in_size', 'out_size', 'in_channels'))
     return TaskSpec(
         task=getattr(network, 'task', RESTORATION),
-        in_size=network.in_size,
-        scale=network.out_size // network.in_size,
-        in_channels=network.in_channels,
-        out_channels=getattr(network, 'out_channels', network.in_channels),
+        in_size=in_size,
+        scale=out_size // in_size,
+        in_channels=in_channels,
+        out_channels=getattr(network, 'out_channels', in_channels),
         any_size=bool(getattr(network, 'any_size', False)),
         multiple=int(getattr(network, 'multiple', 1)),
     )

@@ -158,7 +158,8 @@ def prepare(source: Path, out: Path, settings: Settings, workers: int = 1, allow
             lines = [meta_line(item.name, size_of(item, settings, truth), item.label) for item in good]
             report.lists.append(chosen.meta)
             if chosen.labels is not None:
-                save_text(''.join(label_line(item.name, item.label) for item in good), out / chosen.labels)
+                labels = [label_line(item.name, item.label) for item in good if item.label is not None]
+                save_text(''.join(labels), out / chosen.labels)
                 report.lists.append(chosen.labels)
             save_text(''.join(lines), out / chosen.meta)
     return report

@@ -44,15 +44,18 @@ class DataSet:
     keep_gray: bool = True
 
 
-def _lsun(category: str, split: str, layout: str, limit: int | None = None, **options: object) -> DataSet:
+def _lsun(
+    category: str, split: str, layout: str, size: int = 256, scales: tuple[int, ...] = (16,), limit: int | None = None
+) -> DataSet:
     test = split == 'val'
     return DataSet(
         partial(lsun.read, category=category, split=split),
         layout,
         f'data/{category}_{"test" if test else "train"}',
         f'meta_info_LSUN{category}_{"val100_" if test else ""}GT.txt',
-        limit=limit,
-        **options)  # fmt: skip
+        size=size,
+        scales=scales,
+        limit=limit)  # fmt: skip
 
 
 def _imagenet(split: str, out: str, infix: str, layout: str) -> DataSet:
@@ -67,21 +70,21 @@ def _imagenet(split: str, out: str, infix: str, layout: str) -> DataSet:
         keep_gray=False)  # fmt: skip
 
 
-FACES = dict(size=1024, scales=(8, 16, 32, 64))
+FACES = partial(DataSet, size=1024, scales=(8, 16, 32, 64))
 # Restored as they are: no ground truth, and nothing but images in the folder, which the blind configs read whole.
-PHOTOS = dict(size=None, scales=(), gt='', enlarge=8)
+PHOTOS = partial(DataSet, size=None, scales=(), gt='', enlarge=8)
 
 SETS = {
-    'ffhq': DataSet(
-        ffhq.read, 'images1024x1024/00000/00000.png', 'data/ffhq', 'meta_info_FFHQ_GT.txt', gt='images', **FACES),
-    'celeba-hq': DataSet(
+    'ffhq': FACES(
+        ffhq.read, 'images1024x1024/00000/00000.png', 'data/ffhq', 'meta_info_FFHQ_GT.txt', gt='images'),
+    'celeba-hq': FACES(
         celeba_hq.read, 'CelebA-HQ-img/0.jpg', 'data/CelebA-HQ', 'meta_info_CelebAHQ_val100_GT.txt',
-        limit=100, numbered=True, **FACES),
-    'lfw': DataSet(
-        lfw.read, 'lfw/Name_Surname/Name_Surname_0001.jpg', 'data/LFW_a', 'meta_info_LFW_a.txt', **PHOTOS),
-    'celeba': DataSet(
+        limit=100, numbered=True),
+    'lfw': PHOTOS(
+        lfw.read, 'lfw/Name_Surname/Name_Surname_0001.jpg', 'data/LFW_a', 'meta_info_LFW_a.txt'),
+    'celeba': PHOTOS(
         celeba.read, 'img_align_celeba/000001.jpg', 'data/CelebA_500', 'meta_info_CelebA_500.txt',
-        limit=500, numbered=True, **PHOTOS),
+        limit=500, numbered=True),
     'lsun-cat': _lsun('cat', 'train', 'cat/data.mdb', scales=(8, 16)),
     'cat': DataSet(
         cat.read, 'CAT_00/00000001_000.jpg', 'data/cat_test', 'meta_info_Cat100_GT.txt', scales=(8, 16), limit=100),

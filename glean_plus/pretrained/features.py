@@ -74,8 +74,8 @@ def _vgg(vgg_type: str, layers: tuple[str, ...], weights: Weights) -> Features:
     with torch.device('meta'):  # the classifier, most of it, is never needed
         trunk = torchvision.models.get_model(vgg_type, weights=None).features
     if missing := [layer for layer in layers if not (layer.isdecimal() and int(layer) < len(trunk))]:
-        missing = [int(layer) if layer.lstrip('-').isdecimal() else layer for layer in missing]
-        raise ValueError(f'layer_weights names the layers {missing}; {vgg_type} has 0 to {len(trunk) - 1}.')
+        names = [int(layer) if layer.lstrip('-').isdecimal() else layer for layer in missing]
+        raise ValueError(f'layer_weights names the layers {names}; {vgg_type} has 0 to {len(trunk) - 1}.')
     trunk = trunk.to_empty(device='cpu')
     state = with_batch_counts(trunk, read_state_dict(weights, 'features'))
     load_strict(trunk, state, str(weights), f'{vgg_type}.features')
@@ -98,13 +98,13 @@ def vgg_features(vgg_type: str, layers: Sequence[str], weights: Weights | None =
 
 
 def _backbone(config: str, layers: tuple[str, ...], weights: Weights) -> Features:
-    config = json.loads(config)
-    network = MODELS.build(config)
+    content = json.loads(config)
+    network = MODELS.build(content)
     state = read_state_dict(weights)
     if any(key.startswith('backbone.') for key in state):  # a whole classifier, as mmpretrain publishes it
         state = select_prefix(state, 'backbone', str(weights))
-    load_strict(network, with_batch_counts(network, state), str(weights), str(config['type']))
-    return Features(network, layers, str(config['type']))
+    load_strict(network, with_batch_counts(network, state), str(weights), str(content['type']))
+    return Features(network, layers, str(content['type']))
 
 
 def backbone_features(config: Mapping[str, Any], layers: Sequence[str], weights: Weights) -> SharedNetwork:

@@ -18,6 +18,8 @@ from glean_plus.weights.strict import load_strict
 class _Blur(nn.Module):
     """Reflect by two, filter with (1, 2, 1), keep every other sample."""
 
+    filt: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer('filt', torch.zeros(channels, 1, 3, 3))
@@ -93,6 +95,9 @@ class _Head(nn.Module):
 
 
 class _Scaling(nn.Module):
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer('shift', torch.zeros(1, 3, 1, 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ def _cutout(x: Tensor, ratio: float = 0.5) -> Tensor:
     return x * (~hole).unsqueeze(1)
 
 
-POLICIES = {'color': _color, 'translation': _translation, 'cutout': _cutout}
+POLICIES: dict[str, Callable[[Tensor], Tensor]] = {'color': _color, 'translation': _translation, 'cutout': _cutout}
 
 
 class DiffAugment:

@@ -13,8 +13,9 @@ from torch import nn
 
 def unwrapped(module: nn.Module) -> nn.Module:
     """The network inside a distributed wrapper; itself without one."""
-    inner: nn.Module = module.module if is_model_wrapper(module) else module
-    return inner
+    if is_model_wrapper(module) and isinstance(module.module, nn.Module):
+        return module.module
+    return module
 
 
 @MODEL_WRAPPERS.register_module()
@@ -37,4 +38,4 @@ class SeparateDistributedDataParallel(MMSeparateDistributedDataParallel):
         super().__init__(module, **kwargs)
         for child in module.children():
             if is_model_wrapper(child):
-                child.state_dict = child.module.state_dict
+                vars(child)['state_dict'] = unwrapped(child).state_dict

@@ -45,7 +45,7 @@ def extend(inferencer: Any) -> None:
     """
     theirs = [name for name in inferencer.inference_supported_models if name not in settings()]
     list_theirs, arguments_of_theirs = inferencer.init_inference_supported_models_cfg, inferencer._get_inferencer_kwargs
-    if getattr(list_theirs, 'extended', False):
+    if list_theirs.__module__ == __name__:  # ours already
         return
 
     def list_all() -> None:
@@ -68,7 +68,7 @@ def extend(inferencer: Any) -> None:
         model_ckpt: str | None,
         extra_parameters: dict | None,
     ) -> dict[str, Any]:
-        if model_name in settings():
+        if model_name is not None and model_name in settings():
             config = model_config or settings()[model_name]['settings'][0]['Config']
             # Published weights are checked against their hash.
             checkpoint = model_ckpt or str(find(model_name).checkpoint)
@@ -80,7 +80,6 @@ def extend(inferencer: Any) -> None:
             found['task'] = RUN_AS
         return found
 
-    list_all.extended = True
     inferencer.inference_supported_models = [*theirs, *settings()]
     inferencer.init_inference_supported_models_cfg = staticmethod(list_all)
     inferencer._get_inferencer_kwargs = arguments

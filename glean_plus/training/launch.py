@@ -60,7 +60,7 @@ def load_config(
             del config.default_hooks[name]
     visualizer = config.get('visualizer') or {}
     if isinstance(backends := visualizer.get('vis_backends'), list):
-        visualizer.vis_backends = [dict(type=each) if isinstance(each, str) else each for each in backends]
+        visualizer['vis_backends'] = [dict(type=each) if isinstance(each, str) else each for each in backends]
     for part in ('train', 'val', 'test'):
         loaders = config.get(f'{part}_dataloader')
         for loader in loaders if isinstance(loaders, list) else [loaders]:

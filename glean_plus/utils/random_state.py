@@ -12,8 +12,9 @@ import torch
 
 def random_states() -> dict[str, Any]:
     """States of the generators that a step can draw from, as plain data."""
-    kind, keys, *rest = np.random.get_state()
-    numbers = (kind, torch.from_numpy(keys.astype(np.int64)), *rest)  # PyTorch 2.1 has no uint32
+    state = np.random.get_state(legacy=False)
+    keys = torch.from_numpy(state['state']['key'].astype(np.int64))  # PyTorch 2.1 has no uint32
+    numbers = (state['bit_generator'], keys, state['state']['pos'], state['has_gauss'], state['gauss'])
     states = dict(torch=torch.get_rng_state(), python=random.getstate(), numpy=numbers)
     if torch.cuda.is_available():
         states['cuda'] = torch.cuda.get_rng_state()

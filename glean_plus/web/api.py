@@ -8,7 +8,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import unquote
 
 from fastapi import FastAPI, Header, Query, Request, Response
@@ -26,7 +26,7 @@ from glean_plus.version import __version__
 from glean_plus.web.accept import look
 from glean_plus.web.errors import Refused, sentence
 from glean_plus.web.gate import Gate, refusal
-from glean_plus.web.jobs import LEFT, Job, Jobs
+from glean_plus.web.jobs import LEFT, Job, Jobs, State
 from glean_plus.web.restorers import Choice
 from glean_plus.web.settings import Settings, shown_bytes
 from glean_plus.web.store import Entry, Store
@@ -34,7 +34,7 @@ from glean_plus.web.work import UPLOAD, Result, converted
 
 FOLDER = Path(__file__).parent
 ASSETS = {'page.css': 'text/css', 'page.js': 'text/javascript', 'icon.svg': 'image/svg+xml'}
-BEST = 'best'
+BEST: Final = 'best'
 LARGEST_SEED = 2**31 - 1
 LONGEST_STEM = 60
 TICK = 0.1  # seconds between two looks at a job
@@ -103,7 +103,7 @@ class JobState:
     """A job: waiting behind some others, running, done, failed or stopped; what it gave, or why not."""
 
     id: str
-    state: Literal['waiting', 'running', 'done', 'failed', 'stopped']
+    state: State
     ahead: int
     progress: float
     error: str | None

@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch.nn.modules.module import register_module_forward_pre_hook
 
@@ -22,6 +23,9 @@ STOPPED = 'This was stopped, as nobody asked for it any more: restore the image 
 
 class Stopped(RestoreError):
     """Raised inside of a restoration that is no longer wanted."""
+
+
+State = Literal['waiting', 'running', 'done', 'failed', 'stopped']
 
 
 @dataclass(eq=False)
@@ -46,7 +50,7 @@ class Job:
     upload: Entry
     entry: Entry = field(init=False)
     held: ExitStack = field(init=False)
-    state: str = 'waiting'
+    state: State = 'waiting'
     progress: float = 0.0
     error: str | None = None
     result: Result | None = None
@@ -161,7 +165,7 @@ class Jobs:
             job.held.close()
             job.error, job.state = error, state
 
-    def _run(self, job: Job) -> tuple[str, str | None]:
+    def _run(self, job: Job) -> tuple[State, str | None]:
         """The state with which a job ends, and why."""
         try:
             try:

@@ -119,10 +119,12 @@ def converted(store: Store, entry: Entry, ending: str) -> Path:
     if not (entry.folder / RESULT).is_file():
         raise Refused(404, 'There is no such file.')
     image = read(entry.folder / RESULT)
-    if why := obstacle(ending, image.image.shape, image.image.dtype.name):
+    height, width, channels = image.image.shape
+    shape, kind = (height, width, channels), image.image.dtype.name
+    if why := obstacle(ending, shape, kind):
         raise Refused(404, why)
     with store.writing(entry, _bytes(image, image.image.size)):
-        write(target, [image.image], image.image.shape, image.image.dtype.name, image.meta)
+        write(target, [image.image], shape, kind, image.meta)
     return target
 
 

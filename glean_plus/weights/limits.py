@@ -91,19 +91,26 @@ def _nodes(file: BinaryIO) -> list[Node]:
             raise IndexError('too few objects before one that takes them')
         return [stack.pop() for _ in range(count)]
 
+    def numbered(argument: object) -> int:
+        """The number of an object in the memo."""
+        if not isinstance(argument, int):
+            raise ValueError(f'an object is numbered {argument!r}')
+        return argument
+
     for opcode, argument, _ in pickletools.genops(file):
         name, before = opcode.name, opcode.stack_before
         marked = pickletools.markobject in before
         if name == 'MARK':
             stack.append(MARK)
         elif name in ('PUT', 'BINPUT', 'LONG_BINPUT'):
-            if argument > MAX_OBJECTS:  # Python's reader would reserve as many places
-                raise pickle.UnpicklingError(f'it numbers an object {argument:,}')
-            memo[argument] = stack[-1]
+            number = numbered(argument)
+            if number > MAX_OBJECTS:  # Python's reader would reserve as many places
+                raise pickle.UnpicklingError(f'it numbers an object {number:,}')
+            memo[number] = stack[-1]
         elif name == 'MEMOIZE':
             memo[len(memo)] = stack[-1]
         elif name in ('GET', 'BINGET', 'LONG_BINGET'):
-            stack.append(memo[argument])
+            stack.append(memo[numbered(argument)])
         elif name == 'DUP':
             stack.append(stack[-1])
         elif name == 'POP':

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -16,6 +17,7 @@ from video_matrix import Same
 
 from glean_plus.inference import RestoreError
 from glean_plus.inference.video import hdr, restore_video
+from glean_plus.inference.video.times import Length
 
 SIDE = 64  # from which on x265 is taken
 
@@ -307,3 +309,20 @@ def test_the_command_names_what_is_left_out(tmp_path: Path, restore: Callable[..
     source.write_bytes(source.read_bytes().replace(b'mp4a', b'apac').replace(b'esds', b'xsds'))
     assert restore(source, tmp_path / 'out.mp4') == 0
     assert f'{source}: sound track 1 of 1 is left out' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('name', 'declared', 'base'), [
+    ('avi', 2_000_000, Fraction(1, 10)), ('matroska,webm', 9_000_000, Fraction(1, 100)),
+])  # fmt: skip
+def test_a_stream_without_a_time_base_says_nothing_of_the_length(name: str, declared: int, base: Fraction) -> None:
+    """PyAV gives None for a time base that FFmpeg does not know; the other stream is of 3 seconds."""
+    known = SimpleNamespace(frames=30, duration=300, time_base=base)
+    unknown = SimpleNamespace(frames=9, duration=9, time_base=None)
+
+    class Streams(list):
+        video = (unknown, known)
+
+    container = SimpleNamespace(
+        start_time=None, duration=declared, format=SimpleNamespace(name=name), streams=Streams([unknown, known])
+    )
+    assert Length().missing(container)[1] == 3.0

@@ -71,7 +71,7 @@ class Inspector:
             raise ValueError(f'fusion_off must be one of {FUSION_OFF}, but is {fusion_off!r}.')
         self.model, self.own_picture, self.fusion_off, self.bgr = model, own_picture, fusion_off, bgr
         self.switches = switches_of(model, own_picture, count)
-        self._codes = {MEAN: mean_codes}
+        self._codes: dict[str, Codes] = {} if mean_codes is None else {MEAN: mean_codes}
         if isinstance(own_picture, LatentBank):
             self._codes[BANK] = [code[None] for code in own_picture.mean_codes()]
 

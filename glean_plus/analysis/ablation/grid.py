@@ -81,7 +81,7 @@ def draw_grid(groups: Sequence[Group], out_size: int) -> np.ndarray:
     return np.asarray(canvas)
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
     lines = ['']
     for word in text.split():
         longer = f'{lines[-1]} {word}'.strip()

@@ -20,13 +20,13 @@ from glean_plus.analysis.ablation.load import load_glean, own_picture_bank
 from glean_plus.analysis.ablation.page import page, picture_section
 from glean_plus.analysis.ablation.switches import GROUPS, MEAN, MODEL, NEXT, switches_of
 from glean_plus.analysis.ablation.table import CHANGE, PSNR, Scores, Table
+from glean_plus.models.loading import bank_draws_bgr
 from glean_plus.prepare.images import save
 from glean_plus.registry import MODELS
 from glean_plus.training.labels import generator_labels
 from glean_plus.utils.files import save_json, save_text
 from glean_plus.utils.images.arrays import to_array
 from glean_plus.version import __version__
-from glean_plus.weights import draws_bgr
 
 PAGE, NUMBERS, SUMMARY, GRIDS = 'index.html', 'numbers.csv', 'summary.json', 'grids'
 NOT_FUSED = dict(
@@ -107,7 +107,7 @@ class Inspection:
             self.bgr = settings.bgr
         else:
             bank = self.own_picture
-            self.bgr = not isinstance(bank, str) and draws_bgr(bank.pretrained['checkpoint'])
+            self.bgr = not isinstance(bank, str) and bank_draws_bgr(bank)
 
     def sample(self, source: Source, index: int) -> Sample:
         """An image through the config's preprocessor.

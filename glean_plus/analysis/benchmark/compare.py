@@ -95,7 +95,7 @@ class Worker:
 
 
 def compare(
-    names: Sequence[str], setting: Setting, runs: int, say: Callable[[str], None] = print
+    names: Sequence[str], setting: Setting, runs: int, say: Callable[[str], object] = print
 ) -> tuple[dict[str, Measured], dict[str, float]]:
     """Run contenders in turns, so that what else the machine does falls on all of them.
 
@@ -154,7 +154,7 @@ def _macs(name: str, setting: Setting) -> float | None:
 def _compare_pictures(found: Mapping[str, Measured], pictures: Mapping[str, Tensor]) -> None:
     for name, measured in found.items():
         other = CONTENDERS[name].same_as
-        if other in pictures:
+        if other is not None and other in pictures:
             error = pictures[name] - pictures[other]
             if CONTENDERS[name].task == 'train':  # losses, of which one may be a thousandth of another
                 measured.difference = float((error / pictures[other]).abs().max())

@@ -10,12 +10,14 @@ from unittest import mock
 
 import torch
 import torchvision
+from mmagic.models.editors.srgan import SRGAN
 from mmagic.models.losses import perceptual_loss
 from mmagic.structures import DataSample
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
 from glean_plus.registry import MODELS
+from glean_plus.training.restorer import GLEANRestorer
 from glean_plus.weights.mmagic_glean import from_mmagic
 
 # What ``train_cfg`` is for each way of training.
@@ -33,7 +35,7 @@ COMMON = dict(
 LAYERS = {'21': 1.0}
 
 
-def mmagic_srgan(in_size: int, out_size: int) -> nn.Module:
+def mmagic_srgan(in_size: int, out_size: int) -> SRGAN:
     """MMagic's SRGAN with its GLEAN, its StyleGAN2 discriminator and its perceptual loss, weights of seed 0."""
     network = _vgg16()
     # It knows no other weights than those that torchvision downloads.
@@ -50,7 +52,7 @@ def mmagic_srgan(in_size: int, out_size: int) -> nn.Module:
     return model
 
 
-def restorer(in_size: int, out_size: int, train_cfg: Mapping[str, bool]) -> nn.Module:
+def restorer(in_size: int, out_size: int, train_cfg: Mapping[str, bool]) -> GLEANRestorer:
     """Ours with the same weights."""
     theirs = mmagic_srgan(in_size, out_size)
     with tempfile.TemporaryDirectory() as folder:

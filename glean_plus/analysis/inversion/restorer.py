@@ -17,9 +17,9 @@ from glean_plus.analysis.inversion.tasks import Colorization, SuperResolution, T
 from glean_plus.inference.build import in_a_sentence
 from glean_plus.models import task as models_task
 from glean_plus.models.banks import LatentBank
+from glean_plus.models.loading import bank_draws_bgr
 from glean_plus.registry import MODELS
 from glean_plus.utils.devices import usable_device
-from glean_plus.weights import draws_bgr
 
 
 def whole_bank(generator: Mapping[str, Any]) -> LatentBank:
@@ -94,7 +94,7 @@ class Inverter:
         self.bank = whole_bank(generator).to(self.device)
         self.task = task_of(generator)
         self.space = space_of(self.bank, space, self.settings.seed, label)
-        self.bgr = draws_bgr(self.bank.pretrained['checkpoint']) if bgr is None else bgr
+        self.bgr = bank_draws_bgr(self.bank) if bgr is None else bgr
 
     def input_of(self, picture: np.ndarray) -> Tensor:
         """An image, (in_size, in_size, 3) uint8 RGB -> input (C, in_size, in_size), 0 to 1."""

@@ -16,7 +16,7 @@ from glean_plus.analysis.peers.errors import PeersError
 from glean_plus.utils.images.arrays import from_unit, quantize
 
 # Diameter in pixels of the input, standard deviations of pixel values (0 to 255) and of distances in pixels.
-BILATERAL = dict(d=5, sigmaColor=25, sigmaSpace=2)
+BILATERAL = 5, 25, 2  # diameter, and deviations of colour and of place
 
 
 class Runner(NamedTuple):
@@ -53,7 +53,7 @@ def bilateral(scale: int, threads: int) -> Runner:
     """OpenCV's bilateral filter before :func:`bicubic`."""
     cv2.setNumThreads(threads)
     enlarge = bicubic(scale, threads).restore
-    return Runner(lambda image: enlarge(cv2.bilateralFilter(image, **BILATERAL)))
+    return Runner(lambda image: enlarge(cv2.bilateralFilter(image, *BILATERAL)))
 
 
 def dat_light(scale: int, threads: int) -> Runner:

@@ -20,7 +20,7 @@ def outlook(runs: Sequence[Run], study: Study, jobs: int, speed: dict[str, float
             text = 'done'
         else:
             text = f'to do: {" and ".join(run.missing)}' + (', resumes where it was interrupted' if run.begun else '')
-            if 'train' in run.missing:
+            if 'train' in run.missing and run.iters is not None:
                 time = duration(speed[run.row.label] * run.iters) if run.row.label in speed else 'not measured'
                 text += f'; {run.iters} iterations, {time}'
         lines.append(f'{run.name}: {text}')

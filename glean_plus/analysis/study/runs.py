@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -99,9 +100,8 @@ class Run:
         """
         asked, aside = read_json(self.folder / 'run.json'), None
         if asked and asked['train_fingerprint'] != self.train_fingerprint:
-            number = 1
-            while (aside := self.folder.with_name(f'{self.folder.name}.old{number}')).exists():
-                number += 1
+            places = (self.folder.with_name(f'{self.folder.name}.old{number}') for number in itertools.count(1))
+            aside = next(place for place in places if not place.exists())
             self.folder.rename(aside)
         lines = (f'{key} = {pformat(value, width=120, sort_dicts=False)}\n' for key, value in self.config.items())
         save_text(''.join(lines), self.folder / 'config.py')
@@ -225,13 +225,15 @@ def _stretch(config: Config, iters: int) -> None:
         return [scaled(each) for each in value] if isinstance(value, (list, tuple)) else round(value * iters / length)
 
     def lasting(value: Any) -> Any:
-        return [lasting(each) for each in value] if isinstance(value, list) else max(value, 1)
+        if isinstance(value, list):
+            return [lasting(each) for each in value]
+        return max(value, 1)
 
     def walk(part: Any) -> None:
         if isinstance(part, (list, tuple)):
             for each in part:
                 walk(each)
-        elif isinstance(part, Mapping) and 'type' in part:
+        elif isinstance(part, dict) and 'type' in part:
             if not part.get('by_epoch', True):
                 part.update({key: scaled(part[key]) for key in ITERATIONS if part.get(key) is not None})
                 part.update({key: lasting(part[key]) for key in LENGTHS if part.get(key) is not None})

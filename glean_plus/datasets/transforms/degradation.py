@@ -148,7 +148,7 @@ class BlindJPEG(DegradationStep):
             raise ValueError(f'BlindJPEG: limits of q must be whole numbers, but are {tuple(limits)}.')
 
     def draw(self) -> int:
-        return int(np.random.randint(self.limits[0], self.limits[1] + 1))
+        return int(np.random.randint(int(self.limits[0]), int(self.limits[1]) + 1))
 
     def apply(self, image: np.ndarray, value: float, channel_order: str) -> np.ndarray:
         step = -1 if channel_order.lower() == 'rgb' else 1  # OpenCV's encoder takes BGR

@@ -41,7 +41,9 @@ class Face:
     @classmethod
     def from_arrays(cls, box: np.ndarray, score: float, points: np.ndarray) -> Face:
         """Of (4,), a number and (5, 2)."""
-        return cls(tuple(map(float, box)), float(score), tuple((float(x), float(y)) for x, y in points))
+        left, top, right, bottom = map(float, box)
+        eye, other_eye, nose, corner, other_corner = ((float(x), float(y)) for x, y in points)
+        return cls((left, top, right, bottom), float(score), (eye, other_eye, nose, corner, other_corner))
 
     @property
     def size(self) -> float:

@@ -185,4 +185,5 @@ class _Photo:
             self.patches.append(Patch(after, self.squares[i], self.restorer.scale, self.shape))
             if self.restorer.keep_crops:
                 kind = 'uint16' if self.white == WHITES['uint16'] else 'uint8'
-                self.crops[i] = tuple(from_unit(each, kind) for each in (before, after))
+                crop_before, crop_after = (from_unit(each, kind) for each in (before, after))
+                self.crops[i] = crop_before, crop_after

@@ -75,7 +75,7 @@ def restore_video(
     try:
         with av.open(str(source), metadata_errors=TAGS) as given:
             stream = given.streams.best('video')
-            if stream is None:
+            if not isinstance(stream, av.VideoStream):
                 raise RestoreError('it has no video stream')
             if stream.codec_context is None:
                 raise RestoreError('FFmpeg has no decoder for its video stream')
@@ -179,6 +179,8 @@ class _Work:
     def _restore(self, batch: list[tuple[av.VideoFrame, Picture]]) -> None:
         for (frame, _), result in zip(batch, self.restorer.restore([picture for _, picture in batch])):
             base = frame.time_base or self.stream.time_base
+            if base is None:
+                raise RestoreError('its video stream has no time base: its frames cannot be placed in time')
             self.writer.write(result, self.times(frame, base), base)
             self.frames += 1
         self.done(len(batch))

@@ -49,6 +49,8 @@ class Coding:
             return False
         try:
             context = av.CodecContext.create(self.encoder, 'w')
+            if not isinstance(context, av.VideoCodecContext):
+                return False
             context.height, context.width, context.pix_fmt = height, width, pixels
             context.framerate, context.time_base = rate, 1 / rate
             context.options = {**self.options}

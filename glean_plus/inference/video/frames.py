@@ -80,10 +80,12 @@ def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     Raises:
         RestoreError: If it turns by another angle, or skews.
     """
+    from av.buffer import Buffer
+
     data = frame.side_data.get('DISPLAYMATRIX')
-    if data is None:
+    if not isinstance(data, Buffer):
         return False, False, False
-    a, b, _, c, d = np.frombuffer(data, '<i4')[:5].astype(float)
+    a, b, _, c, d = np.frombuffer(bytes(data), '<i4')[:5].astype(float)
     straight, crossed = max(abs(a), abs(d)), max(abs(b), abs(c))
     if min(straight, crossed) > TILT * max(straight, crossed):
         raise RestoreError(f'it is turned by {frame.rotation} degrees, which is no multiple of 90')

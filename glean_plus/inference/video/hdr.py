@@ -29,7 +29,9 @@ def hdr_options(frame: av.VideoFrame, encoder: str) -> tuple[dict[str, str], tup
     Returns:
         The encoder's options, and the names of the metadata that they leave out.
     """
-    found = {key: data for key in NAMES if (data := frame.side_data.get(key)) is not None}
+    from av.buffer import Buffer
+
+    found = {key: bytes(data) for key in NAMES if isinstance(data := frame.side_data.get(key), Buffer)}
     options = {}
     if encoder in ENCODERS:
         option, display_key, light_key, chromaticity, luminance = ENCODERS[encoder]
@@ -46,7 +48,7 @@ def hdr_options(frame: av.VideoFrame, encoder: str) -> tuple[dict[str, str], tup
     return options, tuple(NAMES[key] for key in found)
 
 
-def _display(data: av.sidedata.sidedata.SideData, chromaticity: int, luminance: int) -> str:
+def _display(data: bytes, chromaticity: int, luminance: int) -> str:
     """FFmpeg's AVMasteringDisplayMetadata for an encoder: x, y of red, green, blue and white; least and most light."""
     values = np.frombuffer(data, '<i4')
     if len(values) < 22 or not values[20:22].all() or not values[1:20:2].all():  # it lacks some of them

@@ -53,24 +53,27 @@ class Sounds:
             encoded = any(isinstance(track, _Encoded) for track in self.tracks.values())
             self.how = 'encoded again' if encoded else 'copied'
 
-    def _encoder(self, name: str, stream: av.AudioStream) -> Any:
+    def _encoder(self, name: str, stream: av.AudioStream) -> av.AudioStream | None:
         """A stream with the container's own codec, with the channels of the source, or in stereo; None if neither."""
         import av
 
         encoder = av.Codec(self.made.default_audio_codec, 'w')
-        rates = encoder.audio_rates or [stream.rate]
+        rates, formats = encoder.audio_rates or [stream.rate], encoder.audio_formats or []
         rate = min(rates, key=lambda rate: (rate < stream.rate, abs(rate - stream.rate)))
         own, channels = stream.layout.name, stream.layout.nb_channels
         for layout in (own, LAYOUTS.get(channels, 'stereo'), 'stereo'):
             try:
                 trial = av.CodecContext.create(encoder.name, 'w')
-                trial.sample_rate, trial.layout, trial.format = rate, layout, encoder.audio_formats[0]
+                if not (formats and isinstance(trial, av.AudioCodecContext)):
+                    continue
+                trial.sample_rate, trial.layout, trial.format = rate, layout, formats[0]
                 trial.open()
             except (av.FFmpegError, ValueError):
                 continue
             output = self.made.add_stream(encoder.name, rate=rate)
+            assert isinstance(output, av.AudioStream)  # as its codec's context is
             output.layout = layout
-            if output.layout.nb_channels != channels:
+            if output.codec_context.layout.nb_channels != channels:
                 self.mixed.append(f'{name}: {encoder.name} cannot hold its channels ({own}), which are mixed to stereo')
             return output
         self.left_out.append(f'{name} is left out: {encoder.name} cannot hold it')
@@ -146,7 +149,7 @@ class _Encoded(_Copied):
         self.resampler: Any = None
         self.broken = 0
 
-    def take(self, packet: av.Packet) -> None:
+    def take(self, packet: av.Packet[av.AudioStream]) -> None:
         import av
 
         try:

@@ -172,11 +172,13 @@ class Length:
         if given.format.name == 'avi':
             # FFmpeg shortens the length of a file that has been cut, but not this count. Without a cut, too, the length
             # may be too much: that of sound counts the time before it begins and gaps in it, which no packet has.
-            counts = (float(each.frames * each.time_base) for each in given.streams.video if each.frames)
+            counts = (float(each.frames * each.time_base) for each in given.streams.video
+                      if each.frames and each.time_base)  # fmt: skip
             length = max(counts, default=length)
         if any(name in FROM_ZERO for name in given.format.name.split(',')):
             # Of ASF, FFmpeg gives each stream the length of the file, and adds the latest start.
-            lengths = [float(each.duration * each.time_base) for each in given.streams if each.duration]
+            lengths = [float(each.duration * each.time_base) for each in given.streams
+                       if each.duration and each.time_base]  # fmt: skip
             start, length = 0.0, min([length, *lengths])
         if given.format.name == 'asf' and not length:
             length = asf_length(Path(given.name), given.size)

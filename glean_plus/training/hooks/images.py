@@ -91,9 +91,9 @@ class PictureHook(Hook):
         loop = getattr(runner, 'test_loop', None)
         loader = getattr(loop, 'dataloader', None)
         number = next((i for i, each in enumerate(getattr(loop, 'dataloaders', ())) if each is loader), 0)
+        loaders = [*[*getattr(loop, 'dataloaders', ())][:number], loader]
         for each in range(len(self._places.found), number + 1):  # also of which this process has had no image
-            dataset = (loop.dataloaders[each] if each < number else loader).dataset if loop else None
-            self._places.add(each, dataset, 'key' in metainfo)
+            self._places.add(each, getattr(loaders[each], 'dataset', None), 'key' in metainfo)
         name = own_name(metainfo, index)
         self._names[name] += 1
         known = self._places.found[number].get(identity(metainfo))
@@ -110,7 +110,7 @@ class PictureHook(Hook):
     def _row(self, sample: Any, prediction: np.ndarray) -> dict[str, np.ndarray]:
         """Name of each column -> its image."""
         height, width = prediction.shape[:2]
-        lq = Image.fromarray(self._array(sample.input)).resize((width, height), Image.NEAREST)
+        lq = Image.fromarray(self._array(sample.input)).resize((width, height), Image.Resampling.NEAREST)
         row = dict(input=np.asarray(lq))
         for name in self.references:
             if f'{name}_img' in sample.output:

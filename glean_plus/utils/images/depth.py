@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 BITS_PER_SAMPLE = 258  # TIFF's name for it
 # JPEG 2000: two markers that its stream begins with, and how many bytes behind them its channels are described, in
@@ -21,7 +22,7 @@ def bits(image: Image.Image, data: bytes) -> int:
     """
     if image.format == 'PNG':
         return max(data[24], 8)
-    if image.format == 'TIFF':
+    if isinstance(image, TiffImageFile):
         return max(8, *image.tag_v2.get(BITS_PER_SAMPLE, (1,)))
     if image.format == 'JPEG2000' and (start := data.find(STREAM)) >= 0:
         first = start + len(STREAM) + CHANNELS

@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from glean_plus.utils.images import metadata, png, tiff
 from glean_plus.utils.images.arrays import quantize
@@ -140,7 +141,7 @@ def _load(data: bytes, several: bool, deep: bool) -> Loaded:
     size = bits(image, data)
     if not deep and (size > 8 or image.mode.startswith(('I', 'F'))):
         raise ImageFileError(f'mode {image.mode}, {size} bits: more than 8 bits a channel')
-    if image.format == 'TIFF' and _beyond_pil(image, size):
+    if isinstance(image, TiffImageFile) and _beyond_pil(image, size):
         return _tiff(data, several, deep)
     white = _white(image, data, size)
     if white is None:
@@ -158,7 +159,7 @@ def _load(data: bytes, several: bool, deep: bool) -> Loaded:
     return _loaded(array if array.ndim == 3 else array[..., None], image.info, _orientation(image))
 
 
-def _beyond_pil(image: Image.Image, size: int) -> bool:
+def _beyond_pil(image: TiffImageFile, size: int) -> bool:
     """Whether PIL would cut a TIFF to 8 bits, or mixes it up: one plane for each channel, mostly, or signed numbers."""
     tags = image.tag_v2
     if image.mode in ('I', 'F') or (size == 16 and image.mode != 'CMYK'):
@@ -245,7 +246,7 @@ def from_pil(image: Image.Image) -> Loaded:
         info['icc_profile'] = None  # of the inks
     text = {key: str(value) for key, value in getattr(image, 'text', {}).items()
             if key not in (png.XMP, *png.RAW_EXIF)}  # fmt: skip
-    if image.format == 'TIFF':
+    if isinstance(image, TiffImageFile):
         info['exif'] = None  # the file's own structure, which the result has for itself
         if tiff.RESOLUTION[0] not in image.tag_v2:
             info['dpi'] = None  # PIL says 1
@@ -265,8 +266,7 @@ def refuse_several(image: Image.Image) -> None:
 def _unpacking(image: Image.Image) -> str:
     """How PIL is going to unpack a gray PNG; nothing of one that is loaded."""
     tiles = getattr(image, 'tile', None)
-    known = tiles and image.format == 'PNG' and image.mode in ('1', 'L')
-    return str(tiles[0][3]) if known else ''
+    return str(tiles[0][3]) if tiles and image.format == 'PNG' and image.mode in ('1', 'L') else ''
 
 
 def _bare_tiff(image: Image.Image) -> None:

@@ -69,7 +69,7 @@ def read_tiff(data: bytes, several: bool = False) -> TiffFile:
         _check(page)
         image = _upright(_samples(page, data), page)
         tags = {tag.code: tag.value for tag in page.tags}
-    turn = tags.get(ORIENTATION)
+    turn = tags.get(ORIENTATION, 1)
     icc, xmp = (value if isinstance(value := tags.get(code), bytes) else None for code in (PROFILE, XMP))
     return TiffFile(image, turn if turn in range(1, 9) else 1, icc, xmp, _dpi(tags))
 
@@ -92,7 +92,7 @@ def _first_page(data: bytes) -> Iterator[TiffPage]:
     logging.getLogger('tifffile').addHandler(logging.NullHandler())  # what is wrong is said here
     try:
         with Reader(io.BytesIO(data)) as file:
-            yield file.pages[0]
+            yield file.pages.first
     except (TiffFileError, struct.error) as error:
         raise ImageFileError(f'it is a TIFF that is broken: {error}') from error
 
@@ -108,8 +108,8 @@ def _dpi(tags: dict[int, Any]) -> tuple[float, float] | None:
 
 def _check(page: TiffPage) -> None:
     """Refuse what has no agreed range of values, other colours, and more pixels than PIL takes."""
-    bits, kind = page.bitspersample, int(page.sampleformat)
-    bits = max(bits) if isinstance(bits, tuple) else int(bits)
+    bits = int(np.max(page.bitspersample))  # a tuple where the channels differ, though it is annotated as a number
+    kind = int(page.sampleformat)
     what = f'it is a TIFF of {bits}-bit {KINDS.get(kind, "values of no known kind")}'
     if kind != 1 or bits > 16:
         raise ImageFileError(f'{what}, whose values have no agreed range: convert it to 8 or 16 bits')
