@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glean_plus.export.errors import ExportError
@@ -56,7 +57,7 @@ class PlainGLEAN(nn.Module):
         bank = model.bank
         self.scale, self.dynamic = model.out_size // model.in_size, shape.dynamic
         self.class_dims = tuple(bank.class_dims)
-        self.classes: nn.Embedding | None = bank.shared_embedding if model.given_class else None
+        self.register_buffer('classes', bank.class_table().detach().clone() if model.given_class else None)
         if label is not None:
             self.classes = None
             self.register_buffer('embedding', bank.class_embedding(torch.tensor([label])))
@@ -66,15 +67,13 @@ class PlainGLEAN(nn.Module):
         resolve(bank, constant)
         if not shape.dynamic and (shape.height, shape.width) != (model.in_size, model.in_size):
             size = (self.scale * shape.height, self.scale * shape.width)
-            for res, noises in bank.continued_noises(size).items():
-                for layer, noise in zip(bank.layers_of(res), noises):
-                    setattr(bank, f'injected_noise_{layer}', noise)
+            bank.set_noises(bank.continued_noises(size))
         self.model = model
 
     def _codes(self, model: GLEAN, coarsest: Tensor, label: Tensor | None) -> list[Tensor | None]:
         codes: list[Tensor | None] = model.codes(coarsest)
         if self.classes is not None:
-            return with_class(codes, self.classes(label), self.class_dims)
+            return with_class(codes, F.embedding(label, self.classes), self.class_dims)
         if not hasattr(self, 'embedding'):
             return codes
         images = 1 if isinstance(model.codes, LearnedCodes) else coarsest.shape[0]

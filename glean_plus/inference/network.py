@@ -16,7 +16,6 @@ from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.fidelity import enlarge_bank_features
 from glean_plus.inference.memory import bytes_per_pixel
 from glean_plus.inference.source import Source
-from glean_plus.models.banks import LatentBank
 from glean_plus.models.codes import PredictedCodes
 from glean_plus.models.task import task_of
 from glean_plus.registry import MODELS
@@ -123,7 +122,7 @@ class Network:
         self.gray, self.bgr = spec.gray, spec.bgr
         self.predicts_codes = isinstance(getattr(network, 'codes', None), PredictedCodes)
         bank = getattr(network, 'bank', None)
-        self.has_bank = isinstance(bank, LatentBank)
+        self.has_bank = bank is not None
         self.has_noise = self.has_bank and bool(bank.draw_noises(torch.Generator()))
         # Without labels: their values would be looked at, of which there are none; the maps are the same.
         generator = {key: value for key, value in source.model['generator'].items() if key != 'given_class'}
@@ -134,12 +133,10 @@ class Network:
     def _draw_noise(network: nn.Module, seed: int) -> None:
         """Noise maps of the seed, in place of the bank's."""
         bank = getattr(network, 'bank', None)
-        noises = bank.draw_noises(torch.Generator().manual_seed(seed)) if isinstance(bank, LatentBank) else {}
+        noises = {} if bank is None else bank.draw_noises(torch.Generator().manual_seed(seed))
         if not noises:
             raise RestoreError('This model has no noise maps, so a seed changes nothing: leave it out.')
-        for res, maps in noises.items():
-            for layer, drawn in zip(bank.layers_of(res), maps):
-                setattr(bank, f'injected_noise_{layer}', drawn)
+        bank.set_noises(noises)
 
     def redrawn(self, seed: int) -> Network:
         """The same with other noise maps, not folded; the weights are shared.

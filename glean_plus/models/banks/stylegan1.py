@@ -23,6 +23,7 @@ from glean_plus.models.folding import FoldedBank, FoldedConv, FoldedLayer
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedParameter, fir_filter, repeating_kernel
 from glean_plus.registry import MODELS
 from glean_plus.utils.precision import at_least_float32, full_precision
+from glean_plus.weights.formats.layout import count, side
 
 # From this side on, up-sampling and convolution are one transposed convolution, as in the authors' code: below it, the
 # many channels make that slower.
@@ -229,6 +230,7 @@ class StyleGAN1Bank(StyleBank):
     """
 
     architecture = 'StyleGAN1'
+    anchors = ('convs.0.conv1.input', 'convs.0.adain1.affine.bias')
     mmagic = STYLEGAN1
     is_local = False  # instance norm has the statistics of the whole map
     mapping_gain = 1.0
@@ -269,6 +271,18 @@ class StyleGAN1Bank(StyleBank):
             if rgb:
                 self.to_rgbs[index] = Conv(width, out_channels, 1)
             self._add_fixed_noise(res)
+
+    @classmethod
+    def hyperparameters(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        levels = count(state, r'to_rgbs\.(\d+)\.')
+        return dict(
+            out_size=side(levels - 1),
+            style_channels=state['convs.0.adain1.affine.weight_orig'].shape[1],
+            out_channels=state['to_rgbs.0.conv.bias'].shape[0],
+            channels={side(i): state[f'convs.{i}.conv2.conv.bias'].shape[0] for i in range(levels)},
+            official=state['convs.0.noise_injector1.weight'].ndim == 4,
+            **cls._mapping_hyperparameters(state),
+        )
 
     def layers_of(self, resolution: int) -> tuple[int, ...]:
         index = self._index(resolution)

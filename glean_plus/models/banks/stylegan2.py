@@ -16,6 +16,7 @@ from glean_plus.models.folding import FoldedBank, FoldedConv, FoldedLayer
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedLinear, modulated_conv2d, upsample_fir
 from glean_plus.registry import MODELS
 from glean_plus.utils.precision import at_least_float32
+from glean_plus.weights.formats.layout import count, side
 
 
 def stylegan2_channels(channel_multiplier: int = 2) -> dict[int, int]:
@@ -182,7 +183,9 @@ class StyleGAN2Bank(StyleBank):
     """
 
     architecture = 'StyleGAN2'
+    anchors = ('constant_input.input', 'conv1.conv.style_modulation.bias')
     mmagic = STYLEGAN2
+    adds_images = True
 
     @accepts_mmagic
     def __init__(
@@ -226,6 +229,19 @@ class StyleGAN2Bank(StyleBank):
                 if rgb:
                     self.to_rgbs[str(index - 1)] = ToRGB(width, out_channels, style_channels)
             self._add_fixed_noise(res)
+
+    @classmethod
+    def hyperparameters(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        levels = count(state, r'to_rgbs\.(\d+)\.')
+        channels = {4: state['constant_input.input'].shape[1]}
+        channels |= {side(i + 1): state[f'convs.{2 * i + 1}.activate.bias'].shape[0] for i in range(levels)}
+        return dict(
+            out_size=side(levels),
+            style_channels=state['conv1.conv.style_modulation.linear.weight_orig'].shape[1],
+            out_channels=state['to_rgb1.bias'].shape[1],
+            channels=channels,
+            **cls._mapping_hyperparameters(state),
+        )
 
     def layers_of(self, resolution: int) -> tuple[int, ...]:
         index = self._index(resolution)
