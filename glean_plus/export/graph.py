@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glean_plus.export.errors import ExportError
-from glean_plus.export.layers import resolve
 from glean_plus.inference.network import Network
 from glean_plus.models.codes import LearnedCodes
 from glean_plus.models.glean import GLEAN, with_class
@@ -45,9 +43,6 @@ class PlainGLEAN(nn.Module):
         model: In evaluation mode.
         shape: Of the inputs.
         label: Class of all images; None if each has its own, or there are none.
-
-    Raises:
-        TypeError: If its bank is none of ours.
     """
 
     def __init__(self, model: GLEAN, shape: Shape, label: int | None) -> None:
@@ -64,7 +59,7 @@ class PlainGLEAN(nn.Module):
         constant: list[Tensor | None] = [None] * len(bank.code_dims)
         if isinstance(model.codes, LearnedCodes) and self.classes is None:
             constant = self._codes(model, torch.empty(0), None)
-        resolve(bank, constant)
+        bank.make_exportable(constant)
         if not shape.dynamic and (shape.height, shape.width) != (model.in_size, model.in_size):
             size = (self.scale * shape.height, self.scale * shape.width)
             bank.set_noises(bank.continued_noises(size))
@@ -99,18 +94,12 @@ class Served(nn.Module):
         network: The model, on a CPU, in float32 and not folded.
         shape: Of the images.
         label: Class of all images; None if it is given with each, or there are none.
-
-    Raises:
-        ExportError: If the network cannot be exported.
     """
 
     def __init__(self, network: Network, shape: Shape, label: int | None) -> None:
         super().__init__()
-        try:
-            plain = network.network
-            self.network = PlainGLEAN(plain, shape, label) if isinstance(plain, GLEAN) else _contiguous(plain)
-        except TypeError as error:
-            raise ExportError(str(error)) from error
+        plain = network.network
+        self.network = PlainGLEAN(plain, shape, label) if isinstance(plain, GLEAN) else _contiguous(plain)
         self.spec = network.spec
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:

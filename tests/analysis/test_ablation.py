@@ -72,7 +72,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def generator(name: str, checkpoint: Path | None, start_res: int = 4, **options: Any) -> dict[str, Any]:
     pretrained = None if checkpoint is None else dict(checkpoint=str(checkpoint), prefix='generator_ema')
-    bank = dict(type=published_networks()[name].__name__, start_res=start_res, rgb=False, pretrained=pretrained, **SMALL[name])
+    kind = published_networks()[name].__name__
+    bank = dict(type=kind, start_res=start_res, rgb=False, pretrained=pretrained, **SMALL[name])
     encoder = dict(type='GLEANEncoder', num_rrdbs=1, rrdb_channels=8, growth_channels=4)
     return dict(type='GLEAN', in_size=8, bank=bank, encoder=encoder) | options
 

@@ -368,7 +368,8 @@ def test_bank_takes_any_format_as_pretrained(name: str, monkeypatch: pytest.Monk
     lines = logged(monkeypatch)
     found = import_weights(DATA / name)
     for options in (dict(), dict(start_res=8, rgb=False)):
-        bank = published_networks()[found.architecture](**found.kwargs, **options, pretrained=dict(checkpoint=str(DATA / name)))
+        options['pretrained'] = dict(checkpoint=str(DATA / name))
+        bank = published_networks()[found.architecture](**found.kwargs, **options)
         bank.init_weights()
         assert all(torch.equal(value, found.state[key]) for key, value in bank.state_dict().items())
     assert len(lines) == 2 and f'{found.format}: {found.matched} tensors converted' in lines[0]

@@ -101,8 +101,9 @@ class LatentBank(PublishedNetwork, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if 'fold' not in vars(cls):  # a derived bank may compute something else than the one it is derived from
-            cls.fold = LatentBank.fold  # type: ignore[method-assign]
+        for method in ('fold', 'make_exportable'):  # a derived bank may compute something else than its base
+            if method not in vars(cls):
+                setattr(cls, method, getattr(LatentBank, method))
 
     @abstractmethod
     def layers_of(self, resolution: int) -> tuple[int, ...]:
@@ -170,6 +171,16 @@ class LatentBank(PublishedNetwork, ABC):
             dtype: Of the maps.
         """
         return CopiedBank(self, dtype)
+
+    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
+        """Make constants of what follows from constants, and of the rest operations that an exported graph can hold.
+
+        Spectral normalization is resolved already. By default a bank is exported as it is; a class does not inherit
+        this method either.
+
+        Args:
+            codes: As for :meth:`fold`.
+        """
 
     @abstractmethod
     def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:

@@ -20,6 +20,7 @@ from glean_plus.models.banks.biggan_layers import (
     FoldedNormedConv,
     FoldedStart,
     OutputLayer,
+    PlainNorm,
     SelfAttention,
     folded_conv,
     upsample,
@@ -298,6 +299,16 @@ class BigGANBase(LatentBank):
                     layers[res].append(FoldedAttention(self.conv_blocks[names[-1]], dtype))
         return FoldedBank(layers, constant=self.start_res == 4 and codes[0] is not None)
 
+    def _make_exportable(self, codes: Sequence[Tensor | None]) -> None:
+        """What :meth:`make_exportable` does."""
+        for res in self.resolutions:
+            for name, layer in zip(self.names_of(res), self.layers_of(res)):
+                code, block = codes[layer], self.conv_blocks[name]
+                if code is not None:
+                    for child, norm in [*block.named_children()]:
+                        if isinstance(norm, ConditionalBatchNorm):
+                            setattr(block, child, PlainNorm(norm, self.conditioned(code)))
+
     def _channels_last(self, rows: Tensor) -> Tensor:
         """Rows of the linear layer's weight or bias, (C 4 4, ...) -> (4 4 C, ...)."""
         return rows.unflatten(0, (-1, 16)).transpose(0, 1).flatten(0, 1)
@@ -338,7 +349,7 @@ class BigGANBase(LatentBank):
         return [code[0] for code in self.codes(spread.new_ones(1, self.noise_size), spread[None])]
 
     def _classes(self) -> Tensor:
-        """The embedding of each class (classes, shared_dim), of the bank or of the checkpoint that it was loaded from."""
+        """The embedding of each class (classes, shared_dim): the bank's, or its checkpoint's."""
         if hasattr(self, 'shared_embedding'):
             return self.shared_embedding.weight
         if self._loaded_embedding is None:
@@ -489,6 +500,9 @@ class BigGANBank(BigGANBase):
 
     def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
         return self._folded(codes, dtype)
+
+    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
+        self._make_exportable(codes)
 
     def _fold_block(
         self, block: nn.Module, index: int, code: Tensor | None, roll: int, dtype: torch.dtype

@@ -114,6 +114,9 @@ class BigGANDeepBank(BigGANBase):
     def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
         return self._folded(codes, dtype)
 
+    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
+        self._make_exportable(codes)
+
     def _fold_block(
         self, block: nn.Module, index: int, code: Tensor | None, roll: int, dtype: torch.dtype
     ) -> FoldedLayer:

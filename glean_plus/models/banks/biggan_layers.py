@@ -178,3 +178,22 @@ class OutputLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.relu(self.bn(x), inplace=True))
+
+
+class PlainNorm(nn.Module):
+    """BigGAN's ``ConditionalBatchNorm`` of a code that all images share: a scale and a shift, and the ReLU.
+
+    Args:
+        layer: The module, its spectral normalisation resolved.
+        code: The code (1, code_dim).
+    """
+
+    def __init__(self, layer: ConditionalBatchNorm, code: Tensor) -> None:
+        super().__init__()
+        norm = layer.bn
+        scale = (1 + layer.gain(code)) * (norm.running_var + norm.eps).rsqrt()               # [1C]
+        self.register_buffer('scale', scale[:, :, None, None])
+        self.register_buffer('shift', (layer.bias(code) - scale * norm.running_mean)[:, :, None, None])
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        return F.relu(x * self.scale + self.shift)
