@@ -55,6 +55,9 @@ class LatentBank(PublishedNetwork, ABC):
     (section 4, Eq. 10) starts the walk at a higher resolution. The same module is a GAN's generator through
     :meth:`forward`, so that it can be pre-trained and sampled.
 
+    All that the package knows of a bank is in its class: a new one is a file, and an import in this folder's
+    ``__init__``.
+
     Attributes:
         channels: Width of the features at each resolution, keyed by resolution.
         resolutions: The resolutions of the blocks that this instance holds, ascending.

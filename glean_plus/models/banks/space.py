@@ -18,9 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# How many codes tell the distribution of all.
-SAMPLES = 10_000
-
 
 class Space(ABC):
     """Images of a bank, as a function of a few tensors.

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from glean_plus.models.banks.base import LatentBank, check_channels, whole_resolutions
 from glean_plus.models.banks.mmagic import STYLE_MODES, StyleSampling
-from glean_plus.models.banks.space import SAMPLES, Space, geodesic
+from glean_plus.models.banks.space import Space, geodesic
 from glean_plus.models.folding import tile_noise
 from glean_plus.models.ops import LRELU_SLOPE, SQRT2, EqualizedLinear
 from glean_plus.weights import select_prefix
 from glean_plus.weights.formats.layout import count
+
+# How many codes tell the distribution of all.
+SAMPLES = 10_000
 
 
 class NoiseInjection(nn.Module):
