@@ -82,6 +82,9 @@ METRICS, DATASETS, DATA_SAMPLERS, TRANSFORMS, HOOKS = OTHERS = [
 # 'GLEAN' -> the function that makes an inference network of one. :mod:`glean_plus.accel`, which stands on the networks,
 # registers it, so that they need not know of it.
 FOLDED = MMEngineRegistry('folded', scope='glean_plus', locations=['glean_plus.accel'])
+# 'StyleGAN2' -> the network whose weights are published under this name; see ``weights.formats.layout``, which stands
+# below the networks.
+ARCHITECTURES = MMEngineRegistry('architecture', scope='glean_plus', locations=['glean_plus.models'])
 
 
 def join(mmagic_registry: ModuleType) -> None:

@@ -8,7 +8,7 @@ from typing import Optional
 import torch
 from torch import Tensor, nn
 
-from glean_plus.models.banks.biggan import class_embedding
+from glean_plus.models.banks.base import class_embedding
 from glean_plus.models.codes import LearnedCodes, check_codes, codes_of
 from glean_plus.models.folding import FoldedConv, fold_convolutions
 from glean_plus.models.glean import GLEAN, check_any_size, check_label, check_size, with_class
@@ -70,7 +70,7 @@ class FoldedGLEAN(nn.Module):
                     if not (self.given_class and self.class_dims[layer]):
                         constant[layer] = code
             self.bank = bank.fold(constant, dtype)
-            self.classes = bank.shared_embedding.weight.detach().clone() if self.given_class else None
+            self.classes = bank.class_table().detach().clone() if self.given_class else None
         self.constant_codes = any(code is not None for code in constant)
         self.lowest_res, self.wanted = model.encoder.resolutions[-1], set(model.decoder.resolutions)
         self.wants_input = getattr(model.decoder, 'wants_input', False)

@@ -15,9 +15,6 @@ from glean_plus.models.baselines import BankFreeGLEAN
 from glean_plus.models.glean import GLEAN
 from glean_plus.registry import MODELS
 
-# Arguments of the banks that leave out what only a GAN's generator needs.
-GAN_ARGUMENTS = ('mapping', 'embedding', 'rgb')
-
 
 @dataclass(frozen=True)
 class Complexity:
@@ -77,7 +74,7 @@ def published_column(generator: Mapping[str, Any]) -> Published | None:
         return None
     if kind == 'ESRGANPlus':
         return PUBLISHED['ESRGAN+']
-    if kind == 'GLEAN' and bank['type'].startswith('StyleGAN2'):
+    if kind == 'GLEAN' and MODELS.get(bank['type']).architecture == 'StyleGAN2':
         return PUBLISHED['GLEAN' if bank.get('start_res', 4) == 4 else 'LightGLEAN']
     return None
 
@@ -134,7 +131,7 @@ def complexity(generator: Mapping[str, Any]) -> Complexity:
     kept = _parts(model)
     paper = dict(kept)
     if isinstance(model, GLEAN):
-        bank = {key: value for key, value in generator['bank'].items() if key not in GAN_ARGUMENTS}
+        bank = {key: value for key, value in generator['bank'].items() if key not in model.bank.optional}
         with torch.device('meta'):
             paper['generator'] = _count(MODELS.build(bank).parameters())
         paper['encoder'] += sum(rgb) + 3 * len(rgb)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from glean_plus.errors import GleanError
-from glean_plus.models.banks import BANKS
 from glean_plus.prepare.images import save
+from glean_plus.registry import ARCHITECTURES
 from glean_plus.utils.images.arrays import to_array
 from glean_plus.weights import WeightsError, import_weights
 
@@ -60,7 +60,7 @@ def save_samples(
         ClassesError: If the bank has no such class.
     """
     found = import_weights(checkpoint, prefix)
-    bank = BANKS[found.architecture](**found.kwargs).eval()
+    bank = ARCHITECTURES.get(found.architecture)(**found.kwargs).eval()
     bank.load(found.state, checkpoint)
     has_classes = any(bank.class_dims)
     if classes and not has_classes:
@@ -74,7 +74,7 @@ def save_samples(
         labels = classes or range(bank.num_classes)
         noise = noise.repeat(len(labels), 1)
         options['label'] = torch.tensor(labels).repeat_interleave(count)
-    else:
+    if bank.draw_noises():
         options['randomize_noise'] = False
     with torch.no_grad():
         images = bank(noise, **options)

@@ -6,10 +6,9 @@ import copy
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glean_plus.export.errors import ExportError
-from glean_plus.export.layers import resolve
 from glean_plus.inference.network import Network
 from glean_plus.models.codes import LearnedCodes
 from glean_plus.models.glean import GLEAN, with_class
@@ -44,9 +43,6 @@ class PlainGLEAN(nn.Module):
         model: In evaluation mode.
         shape: Of the inputs.
         label: Class of all images; None if each has its own, or there are none.
-
-    Raises:
-        TypeError: If its bank is none of ours.
     """
 
     def __init__(self, model: GLEAN, shape: Shape, label: int | None) -> None:
@@ -56,25 +52,23 @@ class PlainGLEAN(nn.Module):
         bank = model.bank
         self.scale, self.dynamic = model.out_size // model.in_size, shape.dynamic
         self.class_dims = tuple(bank.class_dims)
-        self.classes: nn.Embedding | None = bank.shared_embedding if model.given_class else None
+        self.register_buffer('classes', bank.class_table().detach().clone() if model.given_class else None)
         if label is not None:
             self.classes = None
             self.register_buffer('embedding', bank.class_embedding(torch.tensor([label])))
         constant: list[Tensor | None] = [None] * len(bank.code_dims)
         if isinstance(model.codes, LearnedCodes) and self.classes is None:
             constant = self._codes(model, torch.empty(0), None)
-        resolve(bank, constant)
+        bank.make_exportable(constant)
         if not shape.dynamic and (shape.height, shape.width) != (model.in_size, model.in_size):
             size = (self.scale * shape.height, self.scale * shape.width)
-            for res, noises in bank.continued_noises(size).items():
-                for layer, noise in zip(bank.layers_of(res), noises):
-                    setattr(bank, f'injected_noise_{layer}', noise)
+            bank.set_noises(bank.continued_noises(size))
         self.model = model
 
     def _codes(self, model: GLEAN, coarsest: Tensor, label: Tensor | None) -> list[Tensor | None]:
         codes: list[Tensor | None] = model.codes(coarsest)
         if self.classes is not None:
-            return with_class(codes, self.classes(label), self.class_dims)
+            return with_class(codes, F.embedding(label, self.classes), self.class_dims)
         if not hasattr(self, 'embedding'):
             return codes
         images = 1 if isinstance(model.codes, LearnedCodes) else coarsest.shape[0]
@@ -100,18 +94,12 @@ class Served(nn.Module):
         network: The model, on a CPU, in float32 and not folded.
         shape: Of the images.
         label: Class of all images; None if it is given with each, or there are none.
-
-    Raises:
-        ExportError: If the network cannot be exported.
     """
 
     def __init__(self, network: Network, shape: Shape, label: int | None) -> None:
         super().__init__()
-        try:
-            plain = network.network
-            self.network = PlainGLEAN(plain, shape, label) if isinstance(plain, GLEAN) else _contiguous(plain)
-        except TypeError as error:
-            raise ExportError(str(error)) from error
+        plain = network.network
+        self.network = PlainGLEAN(plain, shape, label) if isinstance(plain, GLEAN) else _contiguous(plain)
         self.spec = network.spec
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:

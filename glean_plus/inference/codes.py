@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from glean_plus.models.banks import LatentBank
-from glean_plus.models.banks.biggan import BigGANBase
-from glean_plus.models.banks.style import StyleBank
 from glean_plus.models.loading import pretrained_bank
 
-SAMPLES = 10_000  # of the mapping network
+SAMPLES = 10_000  # where a bank's codes are known by samples alone
 
 
 @dataclass(frozen=True)
@@ -45,26 +43,14 @@ def code_statistics(generator: Mapping[str, Any]) -> CodeStatistics | str:
     Raises:
         WeightsError: If there is a file, and it is another bank's.
     """
-    kind = str(generator['bank'].get('type'))
-    parts: dict[str, Any] = dict(embedding=True) if 'BigGAN' in kind else {}
-    bank = pretrained_bank(generator, download=False, **parts)
+    bank = pretrained_bank(generator, download=False)
     return bank if isinstance(bank, str) else _of(bank, bool(generator.get('given_class')))
 
 
-@torch.no_grad()
 def _of(bank: LatentBank, given_class: bool) -> CodeStatistics | str:
-    if isinstance(bank, StyleBank):
-        codes = bank.sample_codes(SAMPLES)
-        layers = len(bank.code_dims)
-        return CodeStatistics([codes.mean(dim=0)] * layers, [codes.std(dim=0)] * layers)
-    if not isinstance(bank, BigGANBase):
+    means, spreads = bank.mean_codes(SAMPLES), bank.code_spreads(SAMPLES)
+    if spreads is None:
         return f'nothing is known of the codes of a {type(bank).__name__}'
-    means = bank.mean_codes()
-    classes = bank.shared_embedding.weight.std(dim=0)  # the noise beside it is normal
-    spreads = [
-        torch.cat([classes[:given], classes.new_ones(len(mean) - given)])
-        for mean, given in zip(means, bank.class_dims)
-    ]  # fmt: skip
     if given_class:
         means, spreads = ([each[given:] for each, given in zip(all_, bank.class_dims)] for all_ in (means, spreads))
     return CodeStatistics(means, spreads)

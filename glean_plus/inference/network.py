@@ -124,9 +124,9 @@ class Network:
         self.colorizes: bool = spec.colorizes
         self.gray, self.bgr = spec.gray, spec.bgr
         self.predicts_codes = predicts_codes(network)
-        bank = getattr(network, 'bank', None)
-        self.has_bank = isinstance(bank, LatentBank)
-        self.has_noise = isinstance(bank, LatentBank) and bool(bank.draw_noises(torch.Generator()))
+        bank: LatentBank | None = getattr(network, 'bank', None)
+        self.has_bank = bank is not None
+        self.has_noise = bank is not None and bool(bank.draw_noises(torch.Generator()))
         # Without labels: their values would be looked at, of which there are none; the maps are the same.
         generator = {key: value for key, value in source.model['generator'].items() if key != 'given_class'}
         shape = (1, spec.in_channels, self.in_size, self.in_size)
@@ -135,13 +135,11 @@ class Network:
     @staticmethod
     def _draw_noise(network: nn.Module, seed: int) -> None:
         """Noise maps of the seed, in place of the bank's."""
-        bank = getattr(network, 'bank', None)
-        noises = bank.draw_noises(torch.Generator().manual_seed(seed)) if isinstance(bank, LatentBank) else {}
+        bank: LatentBank | None = getattr(network, 'bank', None)
+        noises = {} if bank is None else bank.draw_noises(torch.Generator().manual_seed(seed))
         if bank is None or not noises:
             raise RestoreError('This model has no noise maps, so a seed changes nothing: leave it out.')
-        for res, maps in noises.items():
-            for layer, drawn in zip(bank.layers_of(res), maps):
-                setattr(bank, f'injected_noise_{layer}', drawn)
+        bank.set_noises(noises)
 
     def redrawn(self, seed: int) -> Network:
         """The same with other noise maps, not folded; the weights are shared.

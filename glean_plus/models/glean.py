@@ -200,7 +200,7 @@ class GLEAN(nn.Module):
         are those of the whole map, so that a part of an image would not be what it is in the whole.
         """
         bank = self.bank
-        attends = any(res in bank.resolutions for res in getattr(bank, 'attention', ()))
+        attends = any(res in bank.resolutions for res in bank.attention)
         return bank.start_res > 4 and isinstance(self.codes, LearnedCodes) and bank.is_local and not attends
 
     def init_weights(self) -> None:

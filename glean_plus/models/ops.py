@@ -76,6 +76,11 @@ def repeating_kernel(weight: Tensor) -> Tensor:
     return weight.transpose(0, 1)
 
 
+def depthwise(kernel: Tensor, channels: int) -> Tensor:
+    """A FIR filter (k, k) as the weights (channels, 1, k, k) of a convolution of each channel."""
+    return kernel.flip(0, 1).expand(channels, 1, -1, -1).contiguous()
+
+
 class FIR(nn.Module):
     """A FIR kernel as a buffer, so that it travels with the weights."""
 

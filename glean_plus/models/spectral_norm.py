@@ -18,6 +18,11 @@ NAMES: dict[str, tuple[str, str, str | None]] = {
 }
 
 
+def stored_style(state: Mapping[str, Tensor], layer: str) -> tuple[str, str]:
+    """Name of a layer's weight in a state dict, and the style in which it is there."""
+    return ('weight_orig', 'torch') if f'{layer}.weight_orig' in state else ('weight', 'ajbrock')
+
+
 def power_iteration(matrix: Tensor, u: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """One step from [O] towards the first singular vectors of [OI]: u [O] and v [I]."""
     with torch.no_grad():

@@ -36,9 +36,9 @@ from glean_plus.analysis.ablation import (
 from glean_plus.analysis.ablation.grid import GAP, grid_size, side_of
 from glean_plus.analysis.ablation.switches import MODEL
 from glean_plus.models import GLEAN
-from glean_plus.models.banks import BANKS
 from glean_plus.utils.devices import DeviceError
 from glean_plus.weights import WeightsError, write_safetensors
+from glean_plus.weights.formats.layout import published_networks
 
 from conftest import CONFIGS, load_tool, run_tool, shake
 
@@ -63,7 +63,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp('banks')
     torch.manual_seed(1)
     for name, sizes in SMALL.items():
-        bank = BANKS[name](**sizes)
+        bank = published_networks()[name](**sizes)
         shake(bank, 0.3)
         write_safetensors({f'generator_ema.{key}': value for key, value in bank.state_dict().items()},
                           folder / f'{name}.safetensors')  # fmt: skip
@@ -72,7 +72,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def generator(name: str, checkpoint: Path | None, start_res: int = 4, **options: Any) -> dict[str, Any]:
     pretrained = None if checkpoint is None else dict(checkpoint=str(checkpoint), prefix='generator_ema')
-    bank = dict(type=BANKS[name].__name__, start_res=start_res, rgb=False, pretrained=pretrained, **SMALL[name])
+    kind = published_networks()[name].__name__
+    bank = dict(type=kind, start_res=start_res, rgb=False, pretrained=pretrained, **SMALL[name])
     encoder = dict(type='GLEANEncoder', num_rrdbs=1, rrdb_channels=8, growth_channels=4)
     return dict(type='GLEAN', in_size=8, bank=bank, encoder=encoder) | options
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from glean_plus.analysis.inversion import InversionError, Inverter, Settings
 from glean_plus.analysis.inversion.restorer import whole_bank
-from glean_plus.analysis.inversion.spaces import geodesic
 from glean_plus.datasets.transforms import SquareResize
+from glean_plus.models.banks.space import geodesic
 from glean_plus.prepare.images import shrink
 from glean_plus.weights import WeightsError
 

@@ -11,7 +11,7 @@ import torch
 from mmagic.registry import MODELS
 from mmengine.config import Config
 
-from glean_plus.models.banks import BANKS
+from glean_plus.weights.formats.layout import published_networks
 from glean_plus.weights.torch_files import load_plain
 
 from conftest import CONFIGS, run_tool, shake
@@ -30,7 +30,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A pre-trained bank of each kind, as MMagic's trainers save it."""
     folder = tmp_path_factory.mktemp('banks')
     for name, sizes in SMALL.items():
-        bank = BANKS[name](**sizes)
+        bank = published_networks()[name](**sizes)
         shake(bank)
         torch.save({f'generator_ema.{key}': value for key, value in bank.state_dict().items()}, folder / f'{name}.pth')
     return {name: folder / f'{name}.pth' for name in SMALL}
@@ -50,7 +50,7 @@ def config_on(model: str, name: str, checkpoint: Path, data: Path) -> Config:
     config.test_evaluator.metrics = [dict(type='PSNR')]
     generator = config.model.generator
     generator.bank = dict(
-        SMALL[name], type=BANKS[name].__name__, rgb=False, start_res=generator.bank.get('start_res', 4),
+        SMALL[name], type=published_networks()[name].__name__, rgb=False, start_res=generator.bank.get('start_res', 4),
         pretrained=dict(checkpoint=str(checkpoint)))  # fmt: skip
     generator.encoder.num_rrdbs = 1
     config.experiment_name = f'{model}-{name}'
@@ -71,7 +71,7 @@ def test_a_bank_is_trained_on_for_three_steps_and_tested(
     config.dump('mine.py')
     run_tool('train', ['mine.py', '--work-dir', 'w'], monkeypatch)
     log = next(Path('w').glob('*/*.log')).read_text()
-    assert f'{BANKS[name].__name__}: all' in log
+    assert f'{published_networks()[name].__name__}: all' in log
 
     trained = load_plain('w/iter_3.pth')
     fresh = MODELS.build(config.model.generator.to_dict())

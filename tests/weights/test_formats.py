@@ -21,11 +21,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from glean_plus.models import BigGANBankDiscriminator, StyleGAN1Bank, StyleGAN2Bank, StyleGAN2BankDiscriminator
-from glean_plus.models.banks import BANKS
 from glean_plus.weights import Imported, WeightsError, import_weights, write_safetensors
 from glean_plus.weights.containers import read_content
 from glean_plus.weights.formats import importer
-from glean_plus.weights.formats.architectures import ARCHITECTURES
+from glean_plus.weights.formats.layout import published_networks
 from glean_plus.weights.formats.rules import log2
 
 from conftest import ROOT, load_tool, relative_error, shake
@@ -66,7 +65,7 @@ def expected(name: str) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def picture(found: Imported, inputs: dict[str, Tensor], size: int) -> Tensor:
-    net = BANKS[found.architecture](**found.kwargs).eval()
+    net = published_networks()[found.architecture](**found.kwargs).eval()
     net.load_state_dict(found.state, strict=True)
     if 'label' in inputs:
         image = net(inputs['z'], inputs['label'])
@@ -369,7 +368,8 @@ def test_bank_takes_any_format_as_pretrained(name: str, monkeypatch: pytest.Monk
     lines = logged(monkeypatch)
     found = import_weights(DATA / name)
     for options in (dict(), dict(start_res=8, rgb=False)):
-        bank = BANKS[found.architecture](**found.kwargs, **options, pretrained=dict(checkpoint=str(DATA / name)))
+        options['pretrained'] = dict(checkpoint=str(DATA / name))
+        bank = published_networks()[found.architecture](**found.kwargs, **options)
         bank.init_weights()
         assert all(torch.equal(value, found.state[key]) for key, value in bank.state_dict().items())
     assert len(lines) == 2 and f'{found.format}: {found.matched} tensors converted' in lines[0]
@@ -438,8 +438,8 @@ def mmagic_networks() -> dict[str, nn.Module]:
     return {
         'StyleGAN2': StyleGAN2Bank(16, style_channels=8, num_mlps=3, channels=SMALL),
         'StyleGAN1': StyleGAN1Bank(16, style_channels=8, num_mlps=3, channels=SMALL),
-        'BigGAN': BANKS['BigGAN'](**biggan, noise_size=15),
-        'BigGAN-deep': BANKS['BigGAN-deep'](**biggan, noise_size=6, sn_style='torch'),
+        'BigGAN': published_networks()['BigGAN'](**biggan, noise_size=15),
+        'BigGAN-deep': published_networks()['BigGAN-deep'](**biggan, noise_size=6, sn_style='torch'),
     }
 
 
@@ -452,7 +452,7 @@ def test_mmagic_s_own_files_come_back_with_the_arguments_that_rebuild_them(tmp_p
             found = import_weights(tmp_path / 'a.pth')
             assert (found.architecture, found.prefix, found.foreign) == (architecture, prefix, False)
             assert found.missing == [] and found.matched == len(state)
-        again = BANKS[architecture](**found.kwargs)
+        again = published_networks()[architecture](**found.kwargs)
         again.load_state_dict(found.state, strict=True)
 
 
@@ -463,9 +463,8 @@ def test_layouts_are_the_models_own() -> None:
     }
     for name, net in nets.items():
         state = net.state_dict()
-        architecture = ARCHITECTURES[name]
         shapes = {key: tuple(value.shape) for key, value in state.items()}
-        assert architecture.shapes(architecture.arguments(state)) == shapes, name
+        assert type(net).shapes(type(net).hyperparameters(state)) == shapes, name
 
 
 @pytest.fixture

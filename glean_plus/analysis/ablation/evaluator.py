@@ -72,7 +72,7 @@ class Inspector:
         self.model, self.own_picture, self.fusion_off, self.bgr = model, own_picture, fusion_off, bgr
         self.switches = switches_of(model, own_picture, count)
         self._codes: dict[str, Codes] = {} if mean_codes is None else {MEAN: mean_codes}
-        if isinstance(own_picture, LatentBank):
+        if not isinstance(own_picture, str):
             self._codes[BANK] = [code[None] for code in own_picture.mean_codes()]
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from glean_plus.models.banks import LatentBank, StyleGAN2Bank
+from glean_plus.models.banks import LatentBank
 from glean_plus.models.codes import LearnedCodes
 from glean_plus.models.glean import GLEAN
 
@@ -125,7 +125,7 @@ def _own(model: GLEAN, own_picture: LatentBank | str) -> list[Switch]:
     note = 'nothing in training makes this an image: the paper trained a variant without decoder for it'
     if isinstance(own_picture, str):
         return [Switch('own', 'own', "bank's own image", reason=own_picture)]
-    if isinstance(model.bank, StyleGAN2Bank) and model.bank.start_res > 4:
+    if model.bank.adds_images and model.bank.start_res > 4:
         note += f'; the share of the image that blocks below {model.bank.start_res} add is not there'
     whole = Switch('own', 'own', "bank's own image", decoder=False, note=note)
     parts = [

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from glean_plus.analysis.inversion.errors import InversionError
 from glean_plus.analysis.inversion.settings import Settings
-from glean_plus.analysis.inversion.spaces import Space
 from glean_plus.analysis.inversion.tasks import Task
+from glean_plus.models.banks.space import Space
 
 
 @dataclass

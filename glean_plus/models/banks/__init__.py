@@ -4,12 +4,7 @@ from glean_plus.models.banks.biggan_deep import BigGANDeepBank
 from glean_plus.models.banks.stylegan1 import StyleGAN1Bank
 from glean_plus.models.banks.stylegan2 import StyleGAN2Bank, stylegan2_channels
 
-# What the importer calls an architecture -> its bank.
-BANKS: dict[str, type[LatentBank]] = {
-    bank.architecture: bank for bank in (StyleGAN1Bank, StyleGAN2Bank, BigGANBank, BigGANDeepBank)
-}
-
 __all__ = [
-    'BANKS', 'BigGANBank', 'BigGANDeepBank', 'LatentBank', 'StyleGAN1Bank', 'StyleGAN2Bank',
-    'biggan_channels', 'stylegan2_channels',
+    'BigGANBank', 'BigGANDeepBank', 'LatentBank', 'StyleGAN1Bank', 'StyleGAN2Bank', 'biggan_channels',
+    'stylegan2_channels',
 ]  # fmt: skip

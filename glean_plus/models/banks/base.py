@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor
 
+from glean_plus.models.banks.space import Space
 from glean_plus.models.folding import CopiedBank, FoldedBank
 from glean_plus.weights import load_strict, read_pretrained
+from glean_plus.weights.formats.layout import PublishedNetwork
 from glean_plus.weights.strict import check
 
 
@@ -37,12 +40,23 @@ def check_channels(channels: Mapping[int, int], whole: Sequence[int]) -> None:
         raise ValueError(f'The channel table {channels} lacks the resolutions {missing}; out_size is {whole[-1]}.')
 
 
-class LatentBank(nn.Module, ABC):
+def class_embedding(table: Tensor, label: Tensor) -> Tensor:
+    """Rows (N, dim) of a table (classes, dim); ValueError if a label (N,) is none of its classes."""
+    wrong = [index for index in label.flatten().tolist() if not 0 <= index < len(table)]
+    if wrong:
+        raise ValueError(f'This bank has the classes 0 to {len(table) - 1}, but is given {wrong}.')
+    return F.embedding(label, table)
+
+
+class LatentBank(PublishedNetwork, ABC):
     """A generator whose blocks can be run one resolution at a time, on codes and features from elsewhere.
 
     GLEAN (paper section 3.2) walks through the blocks with :meth:`step`, fusing encoder features in between; LightGLEAN
     (section 4, Eq. 10) starts the walk at a higher resolution. The same module is a GAN's generator through
     :meth:`forward`, so that it can be pre-trained and sampled.
+
+    All that the package knows of a bank is in its class: a new one is a file, and an import in this folder's
+    ``__init__``.
 
     Attributes:
         channels: Width of the features at each resolution, keyed by resolution.
@@ -53,7 +67,9 @@ class LatentBank(nn.Module, ABC):
             what one code steers: a style layer of StyleGAN, a block of BigGAN.
         class_dims: How much of each layer's code, from its start, is the embedding of a class; zeros for a bank
             without classes.
+        num_classes: How many classes there are; 0 for a bank without.
         layers: Indices of the layers that this instance holds.
+        attention: The resolutions whose block ends with self-attention.
         pretrained: Where its weights come from, ``dict(checkpoint=path or URL, prefix=...)``, or None. Without
             ``prefix``, the averaged generator of the file.
     """
@@ -64,7 +80,9 @@ class LatentBank(nn.Module, ABC):
     out_size: int
     code_dims: Sequence[int]
     class_dims: Sequence[int]
+    num_classes: int = 0
     layers: Sequence[int]
+    attention: Sequence[int] = ()
     pretrained: Mapping[str, Any] | None = None
     frozen: bool = False
 
@@ -72,16 +90,23 @@ class LatentBank(nn.Module, ABC):
     # kind of bank that has it, but the instance.
     is_local: ClassVar[bool] = True
 
-    # What it is, as glean_plus.weights.formats.architectures calls it; a file of another one is refused.
-    architecture: ClassVar[str] = ''
+    # Whether each block adds its share to the bank's own image, so that one without its first blocks lacks theirs.
+    adds_images: ClassVar[bool] = False
+
+    # Arguments whose False leaves out what only images from noise need.
+    optional: ClassVar[tuple[str, ...]] = ('rgb',)
+
+    # Names of the spaces in which it can be searched for an image, the default first.
+    spaces: ClassVar[tuple[str, ...]] = ()
 
     # Start of a key -> why an instance may do without such tensors of a whole bank; for the log.
     left_out: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if 'fold' not in vars(cls):  # a derived bank may compute something else than the one it is derived from
-            cls.fold = LatentBank.fold  # type: ignore[method-assign]
+        for method in ('fold', 'make_exportable'):  # a derived bank may compute something else than its base
+            if method not in vars(cls):
+                setattr(cls, method, getattr(LatentBank, method))
 
     @abstractmethod
     def layers_of(self, resolution: int) -> tuple[int, ...]:
@@ -136,6 +161,9 @@ class LatentBank(nn.Module, ABC):
         """
         return {}
 
+    def set_noises(self, noises: Mapping[int, Sequence[Tensor]]) -> None:
+        """Take other fixed noise maps, such as those of :meth:`draw_noises`."""
+
     def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank | CopiedBank:
         """This bank for inference, with its weights as they are now: a copy, unless the class itself has a way.
 
@@ -147,12 +175,39 @@ class LatentBank(nn.Module, ABC):
         """
         return CopiedBank(self, dtype)
 
+    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
+        """Make constants of what follows from constants, and of the rest operations that an exported graph can hold.
+
+        Spectral normalization is resolved already. By default a bank is exported as it is; a class does not inherit
+        this method either.
+
+        Args:
+            codes: As for :meth:`fold`.
+        """
+
     @abstractmethod
     def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:
         """The average code of each layer of the whole bank, (code_dims[k],): its most typical image.
 
         Same seed, same result.
         """
+
+    def code_spreads(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor] | None:
+        """The standard deviation of each layer's codes, (code_dims[k],), around :meth:`mean_codes`; None if unknown."""
+        return None
+
+    def space(self, name: str, seed: int = 0, label: int | None = None) -> Space:
+        """Where this bank, which must be whole, is searched for an image.
+
+        Args:
+            name: One of :attr:`spaces`.
+            seed: Of what is random of it.
+            label: Class of the image, for a bank with classes; None searches it.
+
+        Raises:
+            ValueError: If there is no such class.
+        """
+        raise ValueError(f'{type(self).__name__} has no space to search.')
 
     @abstractmethod
     def whole(self) -> LatentBank:
@@ -164,7 +219,13 @@ class LatentBank(nn.Module, ABC):
         Raises:
             ValueError: If the bank has no classes, or not this one.
         """
-        raise ValueError(f'{type(self).__name__} has no classes, but is given the label {label.tolist()}.')
+        if not self.num_classes:
+            raise ValueError(f'{type(self).__name__} has no classes, but is given the label {label.tolist()}.')
+        return class_embedding(self.class_table(), label)
+
+    def class_table(self) -> Tensor:
+        """The embedding of each class, (num_classes, class dim)."""
+        raise NotImplementedError
 
     def load(self, state: Mapping[str, Tensor], source: str) -> None:
         """Load a whole bank's weights, strictly, into what this instance keeps of it.
@@ -205,7 +266,7 @@ class LatentBank(nn.Module, ABC):
         if self.pretrained is not None:
             with torch.device('meta'):
                 keys = self.whole().state_dict().keys()
-            self.load(*read_pretrained(self.pretrained, self.architecture, vars(self), keys, type(self).__name__))
+            self.load(*read_pretrained(self.pretrained, type(self), vars(self), keys))
 
     def freeze(self) -> LatentBank:
         """Fix the weights (section 3.4): no gradients, and evaluation mode even while the rest trains."""

@@ -8,21 +8,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from glean_plus.models.banks.base import LatentBank, check_channels, whole_resolutions
-from glean_plus.models.banks.mmagic import BIGGAN, MMagicArguments, accepts_mmagic
-from glean_plus.models.folding import FoldedBank, FoldedConv, FoldedLayer, weight_of
-from glean_plus.models.spectral_norm import (
-    NAMES,
-    SpectralConv2d,
-    SpectralLinear,
-    plain_weight,
-    resolve_spectral_norm,
+from glean_plus.models.banks.biggan_layers import (
+    ConditionalBatchNorm,
+    Conv,
+    FoldedAttention,
+    FoldedNorm,
+    FoldedNormedConv,
+    FoldedStart,
+    OutputLayer,
+    PlainNorm,
+    SelfAttention,
+    folded_conv,
+    upsample,
 )
+from glean_plus.models.banks.mmagic import BIGGAN, MMagicArguments, accepts_mmagic
+from glean_plus.models.banks.space import Space
+from glean_plus.models.folding import FoldedBank, FoldedLayer, weight_of
+from glean_plus.models.spectral_norm import NAMES, SpectralLinear, plain_weight, resolve_spectral_norm, stored_style
 from glean_plus.registry import MODELS
+from glean_plus.weights import WeightsError
+from glean_plus.weights.formats.layout import count, side
 
 # Size of the images -> widths at 4, 8, ..., in units of base_channels.
 WIDTHS: dict[int, tuple[int, ...]] = {
@@ -45,211 +54,40 @@ def biggan_channels(out_size: int, base_channels: int) -> dict[int, int]:
     return {4 << index: base_channels * width for index, width in enumerate(WIDTHS[out_size])}
 
 
-class Conv(nn.Module):
-    """Holds a spectrally normalised convolution where MMagic's keys have it."""
+class ClassSpace(Space):
+    """Noise and class of a BigGAN or BigGAN-deep bank: PULSE's idea for them.
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, sn: Mapping[str, Any], bias: bool = True
-    ) -> None:
-        super().__init__()
-        self.conv = SpectralConv2d(in_channels, out_channels, kernel_size, bias, **sn)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
-
-
-class ConditionalBatchNorm(nn.Module):
-    """Batch normalisation whose gain and bias are linear in the code, followed by a ReLU."""
-
-    def __init__(self, channels: int, code_dim: int, sn: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.gain = SpectralLinear(code_dim, channels, False, **sn)
-        self.bias = SpectralLinear(code_dim, channels, False, **sn)
-        self.bn = nn.BatchNorm2d(channels, affine=False)
-
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """(N, channels, H, W) and (N or 1, code_dim) -> (N, channels, H, W)."""
-        x = self.bn(x)
-        gain, bias = (layer(code).to(x.dtype)[:, :, None, None] for layer in (self.gain, self.bias))  # [NC11]
-        return F.relu(torch.addcmul(bias, x, 1 + gain), inplace=True)
-
-
-class SelfAttention(nn.Module):
-    """Every position attends to the positions of the feature at half the size (Zhang et al., ICML 2019)."""
-
-    def __init__(self, channels: int, sn: Mapping[str, Any]) -> None:
-        super().__init__()
-        if channels < 8:
-            raise ValueError(f'Self-attention needs 8 channels or more, but its resolution has {channels}.')
-        self.theta = Conv(channels, channels // 8, 1, sn, bias=False)
-        self.phi = Conv(channels, channels // 8, 1, sn, bias=False)
-        self.g = Conv(channels, channels // 2, 1, sn, bias=False)
-        self.o = Conv(channels // 2, channels, 1, sn, bias=False)
-        self.gamma = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        query = self.theta(x).flatten(2).transpose(1, 2)                     # [N, HW, C/8]
-        key = F.max_pool2d(self.phi(x), 2).flatten(2)                        # [N, C/8, HW/4]
-        value = F.max_pool2d(self.g(x), 2).flatten(2).transpose(1, 2)        # [N, HW/4, C/2]
-        attended = F.softmax(query @ key, dim=-1).to(value.dtype) @ value    # [N, HW, C/2]
-        attended = self.o(attended.transpose(1, 2).unflatten(2, x.shape[2:]))
-        return x + self.gamma.to(x.dtype) * attended.to(x.dtype)
-
-
-def upsample(x: Tensor) -> Tensor:
-    """Double height and width by repetition."""
-    return F.interpolate(x, scale_factor=2, mode='nearest')
-
-
-class ResBlock(nn.Module):
-    """BigGAN's block, which doubles the size."""
-
-    def __init__(self, in_channels: int, out_channels: int, code_dim: int, sn: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.bn1 = ConditionalBatchNorm(in_channels, code_dim, sn)
-        self.conv1 = Conv(in_channels, out_channels, 3, sn)
-        self.bn2 = ConditionalBatchNorm(out_channels, code_dim, sn)
-        self.conv2 = Conv(out_channels, out_channels, 3, sn)
-        self.shortcut = Conv(in_channels, out_channels, 1, sn)
-
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        y = self.conv1(upsample(self.bn1(x, code)))
-        y = self.conv2(self.bn2(y, code))
-        # A 1x1 convolution and repetition commute, and before it there is a quarter to compute.
-        return y + upsample(self.shortcut(x))
-
-
-class FoldedNorm(nn.Module):
-    """Conditional batch norm and ReLU: a scale and a shift of each channel, linear in the code.
+    The noise is on its sphere; the embedding of the class is given or, for images whose class is not known, searched,
+    in units of the spread of the known classes.
 
     Args:
-        layer: The module.
-        code: The code (1, code_dim) of all images, or None if each has its own.
-        roll: By how much the bank's weights take the code rolled.
-        dtype: Of the maps.
-
-    Attributes:
-        constant: Scale and shift (1, C) of all images; None if each has its own.
+        bank: A whole bank.
+        label: The class; None searches its embedding, from the mean of all classes on.
     """
 
-    def __init__(self, layer: ConditionalBatchNorm, code: Tensor | None, roll: int, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-        gain, bias = (weight_of(part).detach().roll(roll, 1) for part in (layer.gain, layer.bias))
-        # (x - mean) / std * (1 + gain c) + bias c
-        factor = (layer.bn.running_var + layer.bn.eps).rsqrt()
-        mean = layer.bn.running_mean * factor
-        self.affine = torch.cat([factor[:, None] * gain, bias - mean[:, None] * gain]), torch.cat([factor, -mean])
-        self.constant = None if code is None else self._scales(code.detach())
+    def __init__(self, bank: BigGANBase, label: int | None) -> None:
+        self.bank, self.searched = bank, label is None
+        device = bank.shared_embedding.weight.device
+        classes = torch.arange(bank.num_classes, device=device)
+        known = bank.class_embedding(classes).detach()
+        self.mean, self.std = known.mean(dim=0), known.std(dim=0, unbiased=False)
+        if label is not None:
+            if not 0 <= label < bank.num_classes:
+                raise ValueError(f'The bank has the classes 0 to {bank.num_classes - 1}, but the label is {label}.')
+            self.mean = known[label]
 
-    def _scales(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, code_dim) -> scale and shift (N, C), float32."""
-        scale, shift = F.linear(code.float(), *self.affine).chunk(2, dim=1)
-        return scale, shift
+    def start(self, count: int, generator: torch.Generator) -> list[Tensor]:
+        tensors = [torch.randn(count, 1, self.bank.noise_size, generator=generator)]
+        self.to_sphere(tensors)
+        return tensors + ([torch.zeros(count, self.bank.shared_dim)] if self.searched else [])
 
-    def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
-        scale, shift = self._scales(code) if self.constant is None else self.constant
-        scale, shift = (each.to(self.dtype)[:, :, None, None] for each in (scale, shift))
-        x = torch.addcmul(shift, x, scale)
-        return F.relu(x) if torch.jit.is_tracing() else F.relu_(x)  # OpenVINO takes no such chain in place
+    def draw(self, tensors: list[Tensor]) -> Tensor:
+        noise = tensors[0][:, 0]
+        embedding = self.mean + self.std * tensors[1] if self.searched else self.mean.expand(len(noise), -1)
+        return self.bank(noise, embedding, use_outside_embedding=True)
 
-
-class FoldedNormedConv(nn.Module):
-    """A convolution, then conditional batch norm and ReLU, whose constants are in the convolution's weights."""
-
-    def __init__(self, conv: Conv, norm: FoldedNorm, dtype: torch.dtype, up: bool = False) -> None:
-        super().__init__()
-        weight, bias = weight_of(conv.conv), conv.conv.bias
-        if norm.constant is not None:
-            scale, shift = (each[0] for each in norm.constant)
-            weight, bias = weight * scale[:, None, None, None], shift if bias is None else bias * scale + shift
-        self.conv, self.norm = FoldedConv.of(weight, bias, dtype, 'repeat' if up else None), norm
-
-    def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
-        x = self.conv(x)
-        return F.relu_(x) if self.norm.constant is not None else self.norm(x, code)
-
-
-def folded_conv(conv: Conv, dtype: torch.dtype) -> FoldedConv:
-    """A convolution that nothing constant follows."""
-    return FoldedConv.of(weight_of(conv.conv), conv.conv.bias, dtype)
-
-
-class FoldedStart(FoldedLayer):
-    """The linear layer, (N, code_dim) -> (N, C, 4, 4).
-
-    Args:
-        weight: (16 C, code_dim), the channels last.
-        bias: (16 C,).
-        dtype: Of the maps.
-        code: The code (1, code_dim) of all images, or None if each has its own.
-    """
-
-    index = 0
-
-    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype, code: Tensor | None) -> None:
-        super().__init__()
-        self.weight, self.bias, self.dtype = weight.detach().clone(), bias.detach().clone(), dtype
-        self.code = None if code is None else code.detach().clone()
-
-    def forward(self, x: Tensor | None, code: Tensor | None, noise: Tensor | None) -> Tensor:
-        code = code if self.code is None else self.code
-        start = F.linear(code.float(), self.weight, self.bias).to(self.dtype)
-        return start.unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)
-
-
-class FoldedResBlock(FoldedLayer):
-    """A :class:`ResBlock`; arguments as of :class:`FoldedNorm`."""
-
-    def __init__(self, block: ResBlock, index: int, code: Tensor | None, roll: int, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.index, self.norm = index, FoldedNorm(block.bn1, code, roll, dtype)
-        self.conv1 = FoldedNormedConv(block.conv1, FoldedNorm(block.bn2, code, roll, dtype), dtype, up=True)
-        self.conv2, self.shortcut = folded_conv(block.conv2, dtype), folded_conv(block.shortcut, dtype)
-
-    def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
-        y = self.conv1(self.norm(x, code), code)
-        return self.conv2(y).add_(upsample(self.shortcut(x)))
-
-
-class FoldedAttention(FoldedLayer):
-    """Self-attention: its three projections are one convolution, and gamma is in the last one's weights."""
-
-    def __init__(self, layer: SelfAttention, dtype: torch.dtype) -> None:
-        super().__init__()
-        weights = [weight_of(part.conv) for part in (layer.theta, layer.phi, layer.g)]
-        self.widths = [len(weight) for weight in weights]
-        self.project = FoldedConv.of(torch.cat(weights), None, dtype)
-        self.last = FoldedConv.of(layer.gamma * weight_of(layer.o.conv), None, dtype)
-
-    def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
-        query, key, value = self.project(x).split(self.widths, dim=1)
-        query = query.flatten(2).transpose(1, 2)                             # [N, HW, C/8]
-        key = F.max_pool2d(key, 2).flatten(2)                                # [N, C/8, HW/4]
-        value = F.max_pool2d(value, 2).flatten(2).transpose(1, 2)            # [N, HW/4, C/2]
-        attended = F.softmax(query @ key, dim=-1, dtype=torch.float32).to(value.dtype) @ value
-        attended = attended.transpose(1, 2).unflatten(2, x.shape[2:])
-        return x + self.last(attended.contiguous(memory_format=torch.channels_last))
-
-
-def class_embedding(table: Tensor, label: Tensor) -> Tensor:
-    """Rows (N, dim) of a table (classes, dim); ValueError if a label (N,) is none of its classes."""
-    wrong = [index for index in label.flatten().tolist() if not 0 <= index < len(table)]
-    if wrong:
-        raise ValueError(f'This bank has the classes 0 to {len(table) - 1}, but is given {wrong}.')
-    return F.embedding(label, table)
-
-
-class OutputLayer(nn.Module):
-    """Feature to image, before the tanh."""
-
-    def __init__(self, in_channels: int, out_channels: int, sn: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.bn = nn.BatchNorm2d(in_channels)
-        self.conv = SpectralConv2d(in_channels, out_channels, 3, True, **sn)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.relu(self.bn(x), inplace=True))
+    def prior(self, tensors: list[Tensor]) -> Tensor:
+        return tensors[1].square().mean(dim=1) if self.searched else tensors[0].new_zeros(len(tensors[0]))
 
 
 class BigGANBase(LatentBank):
@@ -293,9 +131,15 @@ class BigGANBase(LatentBank):
         'output_layer.': 'output layer (the decoder makes the image)',
     }
 
+    origin = 'MMagic'
+    optional = ('embedding', 'rgb')
+    spaces = ('z',)
+
     # What is published, and how many blocks there are a resolution.
     published: ClassVar[Mapping[str, Any]]
     blocks_per_resolution: ClassVar[int]
+    # The convolution of a block to the width that it ends with.
+    widening: ClassVar[str]
     # Each layer has its own part of the noise, and the first no class: "hierarchical latent space".
     splits_noise: ClassVar[bool]
     mmagic: ClassVar[MMagicArguments]
@@ -339,7 +183,7 @@ class BigGANBase(LatentBank):
         self.sn_style, self.sn_eps = sn_style or self.published['sn_style'], sn_eps
         # Names of the layers that freeze() has made plain; they stand in a checkpoint in their original form.
         self._resolved: list[str] = []
-        self._mean_embedding: Tensor | None = None
+        self._loaded_embedding: Tensor | None = None  # that of an instance without any, for its statistics
 
         num_layers = 1 + self.blocks_per_resolution * (len(whole) - 1)
         noise_size = noise_size or self.published['noise_size']
@@ -365,6 +209,34 @@ class BigGANBase(LatentBank):
                 self.conv_blocks.update(zip(self.names_of(res), blocks))
         if rgb:
             self.output_layer = OutputLayer(table[out_size], out_channels, sn)
+
+    @classmethod
+    def hyperparameters(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        weight, style = stored_style(state, 'noise2feat')
+        numbers = range(count(state, r'conv_blocks\.(\d+)\.'))
+        blocks = [n for n in numbers if f'conv_blocks.{n}.gamma' not in state]
+        # Of several blocks a resolution, the last goes to the resolution's width.
+        last = blocks[cls.blocks_per_resolution - 1::cls.blocks_per_resolution]
+        widths = [state[f'conv_blocks.{n}.{cls.widening}.conv.{weight}'].shape[0] for n in last]
+        classes, shared = state['shared_embedding.weight'].shape
+        condition = state[f'conv_blocks.0.bn1.gain.{weight}'].shape[1]
+        first = state[f'noise2feat.{weight}'].shape[1]
+        if condition != first + (shared if cls.splits_noise else 0):
+            raise WeightsError(
+                f'its blocks are conditioned on {condition} numbers and its first layer on {first}: the noise does not '
+                f'go into every block, as it does in a bank.'
+            )
+        return dict(
+            out_size=side(len(last)),
+            noise_size=first * (len(last) + 1) if cls.splits_noise else first - shared,
+            num_classes=classes,
+            shared_dim=shared,
+            channels={4: state[f'conv_blocks.0.conv1.conv.{weight}'].shape[1]}
+            | {side(i): width for i, width in enumerate(widths, start=1)},
+            attention=tuple(side(i) for i, n in enumerate(last, start=1) if f'conv_blocks.{n + 1}.gamma' in state),
+            sn_style=style,
+            out_channels=state['output_layer.conv.bias'].shape[0],
+        )
 
     @abstractmethod
     def _blocks(self, below: int, width: int, code_dim: int, sn: Mapping[str, Any]) -> list[nn.Module]:
@@ -427,14 +299,24 @@ class BigGANBase(LatentBank):
                     layers[res].append(FoldedAttention(self.conv_blocks[names[-1]], dtype))
         return FoldedBank(layers, constant=self.start_res == 4 and codes[0] is not None)
 
+    def _make_exportable(self, codes: Sequence[Tensor | None]) -> None:
+        """What :meth:`make_exportable` does."""
+        for res in self.resolutions:
+            for name, layer in zip(self.names_of(res), self.layers_of(res)):
+                code, block = codes[layer], self.conv_blocks[name]
+                if code is not None:
+                    for child, norm in [*block.named_children()]:
+                        if isinstance(norm, ConditionalBatchNorm):
+                            setattr(block, child, PlainNorm(norm, self.conditioned(code)))
+
     def _channels_last(self, rows: Tensor) -> Tensor:
         """Rows of the linear layer's weight or bias, (C 4 4, ...) -> (4 4 C, ...)."""
         return rows.unflatten(0, (-1, 16)).transpose(0, 1).flatten(0, 1)
 
-    def class_embedding(self, label: Tensor) -> Tensor:
+    def class_table(self) -> Tensor:
         if not hasattr(self, 'shared_embedding'):
             raise RuntimeError('This bank was built without the embedding of classes; build it with embedding=True.')
-        return class_embedding(self.shared_embedding.weight, label)
+        return self.shared_embedding.weight
 
     def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
         self._need_output_layer()
@@ -457,16 +339,27 @@ class BigGANBase(LatentBank):
     @torch.no_grad()
     def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:
         """The mean of the classes' embeddings, then zeros, which are the mean of the noise; nothing is sampled."""
+        mean = self._classes().mean(dim=0)
+        return [code[0] for code in self.codes(mean.new_zeros(1, self.noise_size), mean[None])]
+
+    @torch.no_grad()
+    def code_spreads(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:
+        """That of the classes' embeddings, then ones, which are that of the noise; nothing is sampled."""
+        spread = self._classes().std(dim=0)
+        return [code[0] for code in self.codes(spread.new_ones(1, self.noise_size), spread[None])]
+
+    def _classes(self) -> Tensor:
+        """The embedding of each class (classes, shared_dim): the bank's, or its checkpoint's."""
         if hasattr(self, 'shared_embedding'):
-            mean = self.shared_embedding.weight.mean(dim=0)
-        elif self._mean_embedding is not None:
-            mean = self._mean_embedding
-        else:
+            return self.shared_embedding.weight
+        if self._loaded_embedding is None:
             raise RuntimeError(
                 "The mean codes need the classes' embedding: build the bank with embedding=True, or load a checkpoint."
             )
-        zeros = mean.new_zeros(1, self.noise_size)
-        return [code[0] for code in self.codes(zeros, mean[None])]
+        return self._loaded_embedding
+
+    def space(self, name: str, seed: int = 0, label: int | None = None) -> Space:
+        return ClassSpace(self, label)
 
     def whole(self) -> BigGANBase:
         return type(self)(
@@ -484,7 +377,7 @@ class BigGANBase(LatentBank):
         averages = [key for key in state if key.endswith('.running_mean')]
         counts = {key.replace('running_mean', 'num_batches_tracked'): torch.tensor(0) for key in averages}
         super().load(counts | dict(state), source)
-        self._mean_embedding = state['shared_embedding.weight'].float().mean(dim=0)
+        self._loaded_embedding = state['shared_embedding.weight'].float()
 
     def _as_held(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """With the spectral normalisation of the layers that were made plain resolved alike."""
@@ -552,6 +445,38 @@ class BigGANBase(LatentBank):
         return dict(fake_img=image, noise_batch=noise, label=label) if return_noise else image
 
 
+class ResBlock(nn.Module):
+    """BigGAN's block, which doubles the size."""
+
+    def __init__(self, in_channels: int, out_channels: int, code_dim: int, sn: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.bn1 = ConditionalBatchNorm(in_channels, code_dim, sn)
+        self.conv1 = Conv(in_channels, out_channels, 3, sn)
+        self.bn2 = ConditionalBatchNorm(out_channels, code_dim, sn)
+        self.conv2 = Conv(out_channels, out_channels, 3, sn)
+        self.shortcut = Conv(in_channels, out_channels, 1, sn)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        y = self.conv1(upsample(self.bn1(x, code)))
+        y = self.conv2(self.bn2(y, code))
+        # A 1x1 convolution and repetition commute, and before it there is a quarter to compute.
+        return y + upsample(self.shortcut(x))
+
+
+class FoldedResBlock(FoldedLayer):
+    """A :class:`ResBlock`; arguments as of :class:`FoldedNorm`."""
+
+    def __init__(self, block: ResBlock, index: int, code: Tensor | None, roll: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.index, self.norm = index, FoldedNorm(block.bn1, code, roll, dtype)
+        self.conv1 = FoldedNormedConv(block.conv1, FoldedNorm(block.bn2, code, roll, dtype), dtype, up=True)
+        self.conv2, self.shortcut = folded_conv(block.conv2, dtype), folded_conv(block.shortcut, dtype)
+
+    def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
+        y = self.conv1(self.norm(x, code), code)
+        return self.conv2(y).add_(upsample(self.shortcut(x)))
+
+
 @MODELS.register_module()
 class BigGANBank(BigGANBase):
     """BigGAN's generator, whole or from a resolution on, with MMagic's state-dict keys.
@@ -563,9 +488,11 @@ class BigGANBank(BigGANBase):
     """
 
     architecture = 'BigGAN'
+    anchors = ('noise2feat.bias', 'conv_blocks.0.shortcut.conv.bias')
     mmagic = BIGGAN
     published = dict(noise_size=120, base_channels=96, sn_style='ajbrock')
     blocks_per_resolution = 1
+    widening = 'conv1'
     splits_noise = True
 
     def _blocks(self, below: int, width: int, code_dim: int, sn: Mapping[str, Any]) -> list[nn.Module]:
@@ -573,6 +500,9 @@ class BigGANBank(BigGANBase):
 
     def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
         return self._folded(codes, dtype)
+
+    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
+        self._make_exportable(codes)
 
     def _fold_block(
         self, block: nn.Module, index: int, code: Tensor | None, roll: int, dtype: torch.dtype

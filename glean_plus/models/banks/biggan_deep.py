@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glean_plus.models.banks.biggan import (
-    BigGANBase,
+from glean_plus.models.banks.biggan import BigGANBase
+from glean_plus.models.banks.biggan_layers import (
     ConditionalBatchNorm,
     Conv,
     FoldedNorm,
@@ -94,9 +94,11 @@ class BigGANDeepBank(BigGANBase):
     """
 
     architecture = 'BigGAN-deep'
+    anchors = ('noise2feat.bias', 'conv_blocks.0.conv4.conv.bias')
     mmagic = BIGGAN_DEEP
     published = dict(noise_size=128, base_channels=128, sn_style='torch')
     blocks_per_resolution = 2
+    widening = 'conv4'
     splits_noise = False
 
     def _blocks(self, below: int, width: int, code_dim: int, sn: Mapping[str, Any]) -> list[nn.Module]:
@@ -111,6 +113,9 @@ class BigGANDeepBank(BigGANBase):
 
     def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
         return self._folded(codes, dtype)
+
+    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
+        self._make_exportable(codes)
 
     def _fold_block(
         self, block: nn.Module, index: int, code: Tensor | None, roll: int, dtype: torch.dtype

@@ -9,12 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glean_plus.models.banks.base import LatentBank, check_channels, whole_resolutions
 from glean_plus.models.banks.mmagic import STYLE_MODES, StyleSampling
-from glean_plus.models.ops import SQRT2, EqualizedLinear
+from glean_plus.models.banks.space import Space, geodesic
+from glean_plus.models.folding import tile_noise
+from glean_plus.models.ops import LRELU_SLOPE, SQRT2, EqualizedLinear
 from glean_plus.weights import select_prefix
+from glean_plus.weights.formats.layout import count
+
+# How many codes tell the distribution of all.
+SAMPLES = 10_000
 
 
 class NoiseInjection(nn.Module):
@@ -48,6 +55,52 @@ class Drawn(NamedTuple):
     noise_batch: Sequence[Tensor] | None     # the noise behind the codes; None where codes were given
 
 
+class StyleSpace(Space):
+    """W+, W or Z of a StyleGAN or StyleGAN2 bank, as PULSE searches it.
+
+    Mapped codes, before the last leaky ReLU of the mapping network, are about normally distributed; so each code is
+
+        w = leaky_relu(std * v + mean)
+
+    with mean and std of that distribution, axis by axis, and v stays on its sphere. The prior pulls the v of the layers
+    together, because the bank was trained on equal ones: the squared geodesic distance of each pair ("geocross").
+
+    Args:
+        bank: A whole bank.
+        name: ``w+``: a code for each layer; ``w``: one for all; ``z``: the noise before the mapping network.
+        seed: Of the noise maps, which stay as they are, and of the sample that tells mean and std.
+    """
+
+    def __init__(self, bank: StyleBank, name: str, seed: int) -> None:
+        self.bank, self.name = bank, name
+        generator = torch.Generator().manual_seed(seed)
+        maps = {layer: getattr(bank, f'injected_noise_{layer}') for layer in bank.layers}
+        self.noises = [torch.randn(each.shape, generator=generator).to(each) for each in maps.values()]
+        # Undo the last leaky ReLU; its gain is a factor, before it as well as behind it.
+        sample = F.leaky_relu(bank.sample_codes(SAMPLES, seed), 1 / LRELU_SLOPE)
+        self.mean, self.std = sample.mean(dim=0), sample.std(dim=0)
+
+    def start(self, count: int, generator: torch.Generator) -> list[Tensor]:
+        bank = self.bank
+        vectors = bank.num_latents if self.name == 'w+' else 1
+        dim = bank.noise_size if self.name == 'z' else bank.style_channels
+        tensors = [torch.randn(count, vectors, dim, generator=generator)]
+        self.to_sphere(tensors)
+        return tensors
+
+    def draw(self, tensors: list[Tensor]) -> Tensor:
+        vectors = tensors[0]
+        if self.name == 'z':
+            codes = self.bank.style_mapping(vectors[:, 0])[:, None]
+        else:
+            codes = F.leaky_relu(vectors * self.std + self.mean, LRELU_SLOPE)
+        latent = codes.expand(-1, self.bank.num_latents, -1)                 # [NLC]
+        return self.bank(latent, input_is_latent=True, injected_noise=self.noises)
+
+    def prior(self, tensors: list[Tensor]) -> Tensor:
+        return geodesic(tensors[0])
+
+
 class StyleBank(StyleSampling, LatentBank):
     """A bank whose layers are each steered by one code (style_channels,) and disturbed by one noise map.
 
@@ -62,6 +115,10 @@ class StyleBank(StyleSampling, LatentBank):
         'style_mapping.': 'mapping network (codes do not come from noise)',
         'to_rgb': 'ToRGB (the decoder makes the image)',
     }
+
+    origin = 'MMagic'
+    optional = ('mapping', 'rgb')
+    spaces = ('w+', 'w', 'z')
 
     # Scale of the leaky ReLU in the mapping network.
     mapping_gain: ClassVar[float] = SQRT2
@@ -171,12 +228,15 @@ class StyleBank(StyleSampling, LatentBank):
         noises: dict[int, list[Tensor]] = {}
         for res in self.resolutions:
             shrink = self.out_size // res
-            rows, columns = (
-                torch.arange(first // shrink, (first + length) // shrink) % res for first, length in zip(corner, size)
-            )
+            own_size, own_corner = (tuple(number // shrink for number in numbers) for numbers in (size, corner))
             fixed = [getattr(self, f'injected_noise_{layer}') for layer in self.layers_of(res)]
-            noises[res] = [each[:, :, rows][:, :, :, columns] for each in fixed]
+            noises[res] = [tile_noise(each, own_size, own_corner) for each in fixed]
         return noises
+
+    def set_noises(self, noises: Mapping[int, Sequence[Tensor]]) -> None:
+        for res, maps in noises.items():
+            for layer, noise in zip(self.layers_of(res), maps):
+                setattr(self, f'injected_noise_{layer}', noise)
 
     def _mapping_network(self) -> nn.Sequential:
         widths = [self.noise_size] + [self.style_channels] * self.num_mlps
@@ -190,6 +250,12 @@ class StyleBank(StyleSampling, LatentBank):
 
     def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:
         return [self.mean_code(num_samples, seed)] * self.num_latents
+
+    def code_spreads(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:
+        return [self.sample_codes(num_samples, seed).std(dim=0)] * self.num_latents
+
+    def space(self, name: str, seed: int = 0, label: int | None = None) -> Space:
+        return StyleSpace(self, name, seed)
 
     def mean_code(self, num_samples: int = 4096, seed: int = 0) -> Tensor:
         """The average output of the mapping network, (style_channels,)."""
@@ -261,6 +327,14 @@ class StyleBank(StyleSampling, LatentBank):
             styles = [centre + truncation * (style - centre) for style in styles]
         latent, inject_index = self._spread(styles, inject_index)
         return Drawn(latent, inject_index, noise_batch)
+
+    @staticmethod
+    def _mapping_hyperparameters(state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The mapping network's part of :meth:`hyperparameters`."""
+        return dict(
+            noise_size=state['style_mapping.1.linear.weight_orig'].shape[1],
+            num_mlps=count(state, r'style_mapping\.(\d+)\.'),
+        )
 
     def _check_styles(self, styles: Sequence[Tensor], input_is_latent: bool) -> None:
         """Raise ValueError if styles are not one or two tensors of the widths that this bank takes."""

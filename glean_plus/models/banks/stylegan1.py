@@ -20,9 +20,10 @@ from glean_plus.models.banks.mmagic import STYLEGAN1, accepts_mmagic
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
 from glean_plus.models.banks.stylegan2 import channel_table
 from glean_plus.models.folding import FoldedBank, FoldedConv, FoldedLayer
-from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedParameter, fir_filter, repeating_kernel
+from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedParameter, depthwise, fir_filter, repeating_kernel
 from glean_plus.registry import MODELS
 from glean_plus.utils.precision import at_least_float32, full_precision
+from glean_plus.weights.formats.layout import count, side
 
 # From this side on, up-sampling and convolution are one transposed convolution, as in the authors' code: below it, the
 # many channels make that slower.
@@ -209,6 +210,70 @@ class FoldedStyle(FoldedLayer):
         return normed[0] if images == 1 else torch.cat(normed)
 
 
+class PlainConv(nn.Module):
+    """StyleGAN's ``Conv`` that keeps the size, its weight scaled.
+
+    Args:
+        layer: The module.
+    """
+
+    def __init__(self, layer: Conv) -> None:
+        super().__init__()
+        self.register_buffer('weight', layer.conv.weight)
+        self.register_buffer('bias', layer.conv.bias.detach().clone())
+        self.padding = self.weight.shape[-1] // 2  # here and not below, where PyTorch 2.1 traces a size as a tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, padding=self.padding)
+
+
+class PlainUpConv(nn.Module):
+    """StyleGAN's ``UpConv``, repetition in the weights of its convolution.
+
+    Args:
+        layer: The module.
+    """
+
+    def __init__(self, layer: UpConv) -> None:
+        super().__init__()
+        conv, blur = layer
+        self.official = layer.official
+        self.register_buffer('weight', repeating_kernel(conv.conv.weight).contiguous())
+        self.register_buffer('bias', conv.conv.bias.detach().clone()[:, None, None])
+        self.register_buffer('blur', depthwise(blur.kernel, len(self.bias)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.conv_transpose2d(x, self.weight, stride=2, padding=1)
+        if not self.official:
+            x = F.leaky_relu(x + self.bias, LRELU_SLOPE)
+        x = F.conv2d(x, self.blur, padding=1, groups=len(self.blur))
+        return x + self.bias if self.official else x
+
+
+class PlainAdaIN(nn.Module):
+    """StyleGAN's ``AdaIN``.
+
+    Args:
+        layer: The module.
+        code: The code (1, style_channels) of all images, or None if each has its own.
+    """
+
+    def __init__(self, layer: AdaIN, code: Tensor | None) -> None:
+        super().__init__()
+        self.eps, self.constant = layer.eps, code is not None
+        if code is None:
+            self.register_buffer('weight', layer.affine.weight)
+            self.register_buffer('bias', layer.affine.bias.detach().clone())
+        else:
+            self.register_buffer('affine', F.linear(code, layer.affine.weight, layer.affine.bias))
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        affine = self.affine if self.constant else F.linear(code, self.weight, self.bias)    # [N, 2C]
+        scale, shift = affine[:, :, None, None].chunk(2, dim=1)
+        x = x - x.mean(dim=(2, 3), keepdim=True)
+        return x * (x.square().mean(dim=(2, 3), keepdim=True) + self.eps).rsqrt() * scale + shift
+
+
 @MODELS.register_module()
 class StyleGAN1Bank(StyleBank):
     """StyleGAN's generator, whole or from a resolution on, with MMagic's state-dict keys.
@@ -229,6 +294,7 @@ class StyleGAN1Bank(StyleBank):
     """
 
     architecture = 'StyleGAN1'
+    anchors = ('convs.0.conv1.input', 'convs.0.adain1.affine.bias')
     mmagic = STYLEGAN1
     is_local = False  # instance norm has the statistics of the whole map
     mapping_gain = 1.0
@@ -270,6 +336,18 @@ class StyleGAN1Bank(StyleBank):
                 self.to_rgbs[index] = Conv(width, out_channels, 1)
             self._add_fixed_noise(res)
 
+    @classmethod
+    def hyperparameters(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        levels = count(state, r'to_rgbs\.(\d+)\.')
+        return dict(
+            out_size=side(levels - 1),
+            style_channels=state['convs.0.adain1.affine.weight_orig'].shape[1],
+            out_channels=state['to_rgbs.0.conv.bias'].shape[0],
+            channels={side(i): state[f'convs.{i}.conv2.conv.bias'].shape[0] for i in range(levels)},
+            official=state['convs.0.noise_injector1.weight'].ndim == 4,
+            **cls._mapping_hyperparameters(state),
+        )
+
     def layers_of(self, resolution: int) -> tuple[int, ...]:
         index = self._index(resolution)
         return 2 * index, 2 * index + 1
@@ -300,6 +378,15 @@ class StyleGAN1Bank(StyleBank):
         whole = self.start_res == 4
         start = self._constant().detach().to(dtype, copy=True) if whole else None
         return FoldedBank(layers, start, constant=whole and codes[0] is not None)
+
+    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
+        for name, block in self.convs.items():
+            first = 2 * int(name)
+            block.adain1 = PlainAdaIN(block.adain1, codes[first])
+            block.adain2 = PlainAdaIN(block.adain2, codes[first + 1])
+            block.conv2 = PlainConv(block.conv2)
+            if not block.first:
+                block.conv1 = PlainUpConv(block.conv1)
 
     def to_rgb(self, resolution: int, feature: Tensor) -> Tensor:
         """Image (N, out_channels, H, W) of ``resolution`` from its feature."""

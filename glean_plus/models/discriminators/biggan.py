@@ -8,11 +8,12 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glean_plus.models.banks.biggan import Conv, SelfAttention
-from glean_plus.models.spectral_norm import SpectralEmbedding, SpectralLinear
+from glean_plus.models.banks.biggan_layers import Conv, SelfAttention
+from glean_plus.models.spectral_norm import SpectralEmbedding, SpectralLinear, stored_style
 from glean_plus.registry import MODELS
 from glean_plus.utils.precision import full_precision
-from glean_plus.weights import load_strict, read_pretrained
+from glean_plus.weights import WeightsError, load_strict, read_pretrained
+from glean_plus.weights.formats.layout import PublishedNetwork, count, side
 
 # Size of the images -> width after each block, in units of base_channels.
 WIDTHS: dict[int, tuple[int, ...]] = {
@@ -44,7 +45,7 @@ class DiscResBlock(nn.Module):
 
 
 @MODELS.register_module()
-class BigGANBankDiscriminator(nn.Module):
+class BigGANBankDiscriminator(PublishedNetwork):
     """Scores images, and how well they fit their class: (N, img_channels, in_size, in_size) -> (N, 1).
 
     MMagic's ``BigGANDiscriminator`` with any widths, with the same state-dict keys. Spectral normalisation keeps full
@@ -66,6 +67,11 @@ class BigGANBankDiscriminator(nn.Module):
     Raises:
         ValueError: If the blocks do not lead from ``in_size`` to 4.
     """
+
+    architecture = 'BigGAN discriminator'
+    origin = 'MMagic'
+    anchors = ('decision.bias', 'conv_blocks.0.conv1.conv.bias')
+    discriminator = True
 
     def __init__(
         self,
@@ -104,12 +110,31 @@ class BigGANBankDiscriminator(nn.Module):
         if num_classes:
             self.proj_y = SpectralEmbedding(num_classes, widths[-1], **sn)
 
+    @classmethod
+    def hyperparameters(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        weight, style = stored_style(state, 'decision')
+        numbers = range(count(state, r'conv_blocks\.(\d+)\.'))
+        blocks = [n for n in numbers if f'conv_blocks.{n}.gamma' not in state]
+        for n in blocks[:-1]:
+            if f'conv_blocks.{n}.shortcut.conv.{weight}' not in state:
+                raise WeightsError(f'its block {n} does not halve the size, as every block but the last does here.')
+        in_size = side(len(blocks) - 1)
+        classes = state.get(f'proj_y.{weight}')
+        return dict(
+            in_size=in_size,
+            num_classes=0 if classes is None else len(classes),
+            img_channels=state[f'conv_blocks.0.conv1.conv.{weight}'].shape[1],
+            widths=[state[f'conv_blocks.{n}.conv2.conv.{weight}'].shape[0] for n in blocks],
+            attention=tuple(
+                in_size >> (i + 1) for i, n in enumerate(blocks[:-1]) if f'conv_blocks.{n + 1}.gamma' in state
+            ),
+            sn_style=style,
+        )
+
     def init_weights(self) -> None:
         """Load ``pretrained``, if there is any. MMEngine's runner calls this before training."""
         if self.pretrained is not None:
-            state, source = read_pretrained(
-                self.pretrained, 'BigGAN discriminator', self.config, self.state_dict().keys(), type(self).__name__
-            )
+            state, source = read_pretrained(self.pretrained, type(self), self.config, self.state_dict().keys())
             load_strict(self, state, source, 'Discriminator')
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:

@@ -14,6 +14,7 @@ from glean_plus.models.banks.stylegan2 import Bias, channel_table
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedLinear, EqualizedParameter, fir_filter
 from glean_plus.registry import MODELS
 from glean_plus.weights import load_strict, read_pretrained
+from glean_plus.weights.formats.layout import PublishedNetwork, count, side
 
 
 class EqualizedConv(nn.Module):
@@ -94,7 +95,7 @@ class MinibatchStd(nn.Module):
 
 
 @MODELS.register_module()
-class StyleGAN2BankDiscriminator(nn.Module):
+class StyleGAN2BankDiscriminator(PublishedNetwork):
     """Scores images: (N, img_channels, in_size, in_size) -> logits (N, 1).
 
     MMagic's ``StyleGANv2Discriminator`` with any channel table, under autocast of any type, and with the same
@@ -108,6 +109,11 @@ class StyleGAN2BankDiscriminator(nn.Module):
         mbstd_group: Images a group of the minibatch standard deviation.
         pretrained: ``dict(checkpoint=path or URL, prefix='discriminator')``, loaded by :meth:`init_weights`.
     """
+
+    architecture = 'StyleGAN2 discriminator'
+    origin = 'MMagic'
+    anchors = ('convs.0.0.conv.weight_orig', 'final_linear.1.linear.weight_orig')
+    discriminator = True
 
     def __init__(
         self,
@@ -136,12 +142,19 @@ class StyleGAN2BankDiscriminator(nn.Module):
             EqualizedLinear(width * 16, width, activate=True), EqualizedLinear(width, 1)
         )
 
+    @classmethod
+    def hyperparameters(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        levels = count(state, r'convs\.(\d+)\.conv1\.')
+        channels = {side(levels): state['convs.0.1.bias'].shape[0]}
+        for i in range(1, levels + 1):
+            channels[side(levels - i)] = state[f'convs.{i}.conv2.2.bias'].shape[0]
+        image = state['convs.0.0.conv.weight_orig'].shape[1]
+        return dict(in_size=side(levels), img_channels=image, channels=dict(sorted(channels.items())))
+
     def init_weights(self) -> None:
         """Load ``pretrained``, if there is any. MMEngine's runner calls this before training."""
         if self.pretrained is not None:
-            state, source = read_pretrained(
-                self.pretrained, 'StyleGAN2 discriminator', self.config, self.state_dict().keys(), type(self).__name__
-            )
+            state, source = read_pretrained(self.pretrained, type(self), self.config, self.state_dict().keys())
             load_strict(self, state, source, 'Discriminator')
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,3 +1,3 @@
-from glean_plus.weights.formats.importer import FORMATS, Imported, import_weights, read_pretrained
+from glean_plus.weights.formats.importer import Imported, import_weights, read_pretrained
 
-__all__ = ['FORMATS', 'Imported', 'import_weights', 'read_pretrained']
+__all__ = ['Imported', 'import_weights', 'read_pretrained']

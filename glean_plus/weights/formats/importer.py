@@ -14,18 +14,26 @@ from torch import Tensor
 from glean_plus.weights.containers import Content, read_content
 from glean_plus.weights.errors import WeightsError, brief
 from glean_plus.weights.files import local_copy, select_prefix
-from glean_plus.weights.formats.architectures import ARCHITECTURES
 from glean_plus.weights.formats.basicsr import BASICSR
 from glean_plus.weights.formats.biggan import BIGGAN
 from glean_plus.weights.formats.genforce import GENFORCE
-from glean_plus.weights.formats.mmagic import MMAGIC
+from glean_plus.weights.formats.layout import PublishedNetwork, published_networks
+from glean_plus.weights.formats.mmagic import canonical
 from glean_plus.weights.formats.nvlabs_tf import NVLABS_TF
 from glean_plus.weights.formats.nvlabs_torch import NVLABS_TORCH
 from glean_plus.weights.formats.rosinality import ROSINALITY
 from glean_plus.weights.formats.rules import Format, convert
 from glean_plus.weights.prefixes import choose, places
 
-FORMATS: tuple[Format, ...] = (*MMAGIC, *ROSINALITY, *BASICSR, *NVLABS_TORCH, *NVLABS_TF, *GENFORCE, *BIGGAN)
+FOREIGN: tuple[Format, ...] = (*ROSINALITY, *BASICSR, *NVLABS_TORCH, *NVLABS_TF, *GENFORCE, *BIGGAN)
+
+
+def formats(discriminator: bool) -> list[Format]:
+    """All that is known of generators, or of discriminators."""
+    networks = published_networks()
+    known = (*canonical(), *FOREIGN)
+    return [format for format in known if networks[format.architecture].discriminator == discriminator]
+
 
 @dataclass
 class Imported:
@@ -101,10 +109,9 @@ def _recognise(
 def _networks(content: Content, discriminator: bool) -> dict[str, Format]:
     """Place in a file -> format of the network there; the first format that fits."""
     found: dict[str, Format] = {}
-    for format in FORMATS:
-        if ARCHITECTURES[format.architecture].discriminator == discriminator:
-            for place in places(content.tensors.keys(), format.anchors):
-                found.setdefault(place, format)
+    for format in formats(discriminator):
+        for place in places(content.tensors.keys(), format.anchors):
+            found.setdefault(place, format)
     return found
 
 
@@ -115,19 +122,20 @@ def _unknown(content: Content, discriminator: bool, source: str) -> str:
         return f'{source} is {other.name}, where a {what} is wanted.'
     tops = Counter(key.replace('/', '.').split('.')[0] for key in content.tensors)
     listing = brief(', '.join(f'{name} ({count})' for name, count in tops.most_common(8)))
-    known = ', '.join(f.name for f in FORMATS if ARCHITECTURES[f.architecture].discriminator == discriminator)
+    known = ', '.join(format.name for format in formats(discriminator))
     return f'{source} holds no {what} of a known format; its keys start with: {listing}. Known: {known}.'
 
 
 def _import(content: Content, format: Format, prefix: str, source: str, truncation: float) -> Imported:
-    architecture = ARCHITECTURES[format.architecture]
+    network = published_networks()[format.architecture]
     converted = convert(format, content.tensors, source, truncation)
     try:
-        kwargs = architecture.arguments(converted.state) | format.settings(content.settings)
-        expected = architecture.shapes(kwargs)
+        kwargs = network.hyperparameters(converted.state) | format.settings(content.settings)
+        expected = network.shapes(kwargs)
     except LookupError as error:
         raise WeightsError(f'{source} is {format.name}, but lacks what is {brief(error)} in a bank.') from error
-    except (WeightsError, ValueError) as error:  # ValueError: of a shape with more or fewer sides
+    # The others: of a shape with more or fewer sides, and of sizes that a network cannot have.
+    except (WeightsError, ValueError, ArithmeticError, RuntimeError) as error:
         raise WeightsError(f'{source} is {format.name}, but cannot become a bank: {brief(error)}') from error
     state = converted.state
     unexpected = [key for key in state if key not in expected]
@@ -155,7 +163,10 @@ def _import(content: Content, format: Format, prefix: str, source: str, truncati
 
 
 def read_pretrained(
-    pretrained: Mapping[str, Any], architecture: str, config: Mapping[str, Any], keys: Collection[str], name: str
+    pretrained: Mapping[str, Any],
+    network: type[PublishedNetwork],
+    config: Mapping[str, Any],
+    keys: Collection[str],
 ) -> tuple[dict[str, Tensor], str]:
     """What ``pretrained=dict(checkpoint=..., prefix=...)`` of a config means: tensors, and a name for messages.
 
@@ -164,10 +175,9 @@ def read_pretrained(
 
     Args:
         pretrained: May also have ``truncation``, see :func:`import_weights`.
-        architecture: The model's, or '' if any will do.
+        network: The model's class.
         config: The model's sizes, by the names of its constructor's arguments.
         keys: The model's keys.
-        name: The model, for messages.
 
     Raises:
         WeightsError: As :func:`import_weights`; on a file of another architecture, naming both; on sizes that differ
@@ -178,7 +188,7 @@ def read_pretrained(
             f'`pretrained` must have `checkpoint` and may have `prefix` and `truncation`, but has {sorted(pretrained)}.'
         )
     path = local_copy(pretrained['checkpoint'])
-    discriminator = architecture in ARCHITECTURES and ARCHITECTURES[architecture].discriminator
+    name, architecture, discriminator = network.__name__, network.architecture, network.discriminator
     found, format, prefix = _recognise(
         read_content(path, beside=True), pretrained.get('prefix') or None, discriminator, str(path)
     )

@@ -71,7 +71,7 @@ class Format:
 
     Attributes:
         name: As it appears in messages.
-        architecture: One of :data:`glean_plus.weights.formats.architectures.ARCHITECTURES`.
+        architecture: One of :data:`glean_plus.registry.ARCHITECTURES`.
         anchors: Keys that every such file has and no other format's has together.
         rules: The table, the first matching line of which counts; or a function of the tensors and the truncation that
             makes it, where keys depend on the layout or the file holds statistics for several truncations.
