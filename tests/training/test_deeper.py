@@ -40,6 +40,7 @@ def test_a_deeper_encoder_starts_as_the_one_it_is_given(
             torch.testing.assert_close(deep(image), short(image), rtol=1e-4, atol=1e-5)
 
     trained = train(config_of(tmp_path, 'deep', 3, custom_hooks=[hook]))
+    assert train(config_of(tmp_path, 'none', 1, custom_hooks=[dict(type='DeeperEncoderHook')])).iter == 2
     last = trained.model.generator.encoder.stages[0][0].body[2].rdb3
     assert last.conv5.weight.abs().max() > 0 and trained.iter == 2
     # A training that is resumed goes on from its own checkpoint: the other may be gone.

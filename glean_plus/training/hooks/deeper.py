@@ -53,10 +53,10 @@ class DeeperEncoderHook(Hook):
     A training that is resumed goes on from its own checkpoint.
 
     Args:
-        checkpoint: Of a training, as for ``load_from``.
+        checkpoint: Of a training, as for ``load_from``; None, and the training starts as it would without this hook.
     """
 
-    def __init__(self, checkpoint: str) -> None:
+    def __init__(self, checkpoint: str | None = None) -> None:
         self.checkpoint = checkpoint
 
     def before_train(self, runner: Any) -> None:
@@ -65,7 +65,7 @@ class DeeperEncoderHook(Hook):
         Raises:
             TrainingError: If the checkpoint is not of this model with fewer blocks.
         """
-        if runner.iter:
+        if self.checkpoint is None or runner.iter:
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         loaded = CheckpointLoader.load_checkpoint(self.checkpoint, map_location='cpu')
