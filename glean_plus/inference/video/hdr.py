@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def hdr_options(frame: av.VideoFrame, encoder: str) -> tuple[dict[str, str], tup
         The encoder's options, and the names of the metadata that they leave out.
     """
     found = {key: data for key in NAMES if (data := frame.side_data.get(key)) is not None}
-    options = {}
+    options: dict[str, str] = {}
     if encoder in ENCODERS:
         option, display_key, light_key, chromaticity, luminance = ENCODERS[encoder]
         values = []
@@ -46,7 +46,7 @@ def hdr_options(frame: av.VideoFrame, encoder: str) -> tuple[dict[str, str], tup
     return options, tuple(NAMES[key] for key in found)
 
 
-def _display(data: av.sidedata.sidedata.SideData, chromaticity: int, luminance: int) -> str:
+def _display(data: Any, chromaticity: int, luminance: int) -> str:
     """FFmpeg's AVMasteringDisplayMetadata for an encoder: x, y of red, green, blue and white; least and most light."""
     values = np.frombuffer(data, '<i4')
     if len(values) < 22 or not values[20:22].all() or not values[1:20:2].all():  # it lacks some of them
