@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from glean_plus.errors import GleanError
+from glean_plus.models.banks import LatentBank
 from glean_plus.prepare.images import save
 from glean_plus.registry import ARCHITECTURES
 from glean_plus.utils.images.arrays import to_array
@@ -60,7 +61,8 @@ def save_samples(
         ClassesError: If the bank has no such class.
     """
     found = import_weights(checkpoint, prefix)
-    bank = ARCHITECTURES.get(found.architecture)(**found.kwargs).eval()
+    bank: LatentBank = ARCHITECTURES.get(found.architecture)(**found.kwargs)
+    bank.eval()
     bank.load(found.state, checkpoint)
     has_classes = any(bank.class_dims)
     if classes and not has_classes:

@@ -45,6 +45,8 @@ class PlainGLEAN(nn.Module):
         label: Class of all images; None if each has its own, or there are none.
     """
 
+    classes: Tensor | None  # the embedding of each class, where each image has its own
+
     def __init__(self, model: GLEAN, shape: Shape, label: int | None) -> None:
         super().__init__()
         model = _contiguous(model).requires_grad_(False).eval()

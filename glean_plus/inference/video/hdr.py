@@ -32,7 +32,7 @@ def hdr_options(frame: av.VideoFrame, encoder: str) -> tuple[dict[str, str], tup
     from av.buffer import Buffer
 
     found = {key: bytes(data) for key in NAMES if isinstance(data := frame.side_data.get(key), Buffer)}
-    options = {}
+    options: dict[str, str] = {}
     if encoder in ENCODERS:
         option, display_key, light_key, chromaticity, luminance = ENCODERS[encoder]
         values = []

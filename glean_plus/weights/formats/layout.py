@@ -56,7 +56,8 @@ class PublishedNetwork(nn.Module):
 def published_networks() -> dict[str, type[PublishedNetwork]]:
     """Architecture -> network."""
     ARCHITECTURES.import_from_location()
-    return ARCHITECTURES.module_dict
+    networks: dict[str, type[PublishedNetwork]] = ARCHITECTURES.module_dict
+    return networks
 
 
 def count(state: Mapping[str, Tensor], pattern: str) -> int:
