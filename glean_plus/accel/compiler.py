@@ -152,6 +152,11 @@ def _failure(path: Path) -> Path:
 
 
 @functools.cache
+def _version(command: tuple[str, ...]) -> str:
+    """What the compiler says of itself, which starts a process."""
+    return _run([*command, '--version'])
+
+
 def _fingerprint(command: tuple[str, ...]) -> str:
     """Of all that the result depends on: source, compiler, flags, and the processor behind -march=native."""
     processor = platform.processor() + platform.machine()
@@ -159,8 +164,7 @@ def _fingerprint(command: tuple[str, ...]) -> str:
     if information.is_file():
         lines = information.read_text().splitlines()
         processor += ''.join(sorted({line for line in lines if line.startswith(('model name', 'flags', 'Features'))}))
-    version = _run([*command, '--version'])
-    parts = (SOURCE.read_bytes(), version.encode(), os.fsencode(' '.join([*command, *FLAGS])), processor.encode())
+    parts = (SOURCE.read_bytes(), _version(command).encode(), os.fsencode(' '.join([*command, *FLAGS])), processor.encode())
     return hashlib.sha256(b'\0'.join(parts)).hexdigest()[:16]
 
 

@@ -69,9 +69,10 @@ def group() -> np.ndarray:
 class Through(nn.Module):
     """Enlarges by bicubic and then does one thing more; it remembers how many images came at a time."""
 
-    def __init__(self, scale: int, then: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, scale: int, then: Callable[[Tensor], Tensor], size: int) -> None:
         super().__init__()
         self.scale, self.then, self.calls = scale, then, []
+        self.in_size, self.out_size = size, size * scale
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls.append(len(x))
@@ -84,7 +85,7 @@ def through(
     """A restorer of that network: -1 to 1 in and out, ``size`` pixels in."""
     restorer = Restorer(checkpoint, device='cpu', **options)
     network = restorer.network
-    network.network = network._plain = Through(scale, then)
+    network.network = network._plain = Through(scale, then, size)
     network.in_size, network.out_size, network.scale, network.bytes_per_pixel = size, size * scale, scale, 100.0
     return restorer
 
