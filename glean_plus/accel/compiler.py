@@ -164,7 +164,8 @@ def _fingerprint(command: tuple[str, ...]) -> str:
     if information.is_file():
         lines = information.read_text().splitlines()
         processor += ''.join(sorted({line for line in lines if line.startswith(('model name', 'flags', 'Features'))}))
-    parts = (SOURCE.read_bytes(), _version(command).encode(), os.fsencode(' '.join([*command, *FLAGS])), processor.encode())
+    built_by = os.fsencode(' '.join([*command, *FLAGS]))
+    parts = (SOURCE.read_bytes(), _version(command).encode(), built_by, processor.encode())
     return hashlib.sha256(b'\0'.join(parts)).hexdigest()[:16]
 
 
