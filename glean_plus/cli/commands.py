@@ -57,6 +57,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         'publish': Command('turn a checkpoint of training into fp16 safetensors with a card', 'export_weights'),
         'twemoji': Command('make the small data set of the examples', 'prepare_twemoji', resumes=True),
         'photos': Command('collect the photographs of the shipped models', 'prepare_photos'),
+        'text': Command('render a data set of text, and pages to read', 'prepare_text', 2, resumes=True),
     },
 }
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}
