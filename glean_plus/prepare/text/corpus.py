@@ -19,8 +19,8 @@ MANUAL = re.compile(r'\.[1-9][a-z]*$')
 CODE = re.compile(r'[_|\\~{}]|--|\$')
 SHORTEST = 60       # characters of a paragraph
 LARGEST = 8 << 20   # bytes of a document
-BLOCK_TAGS = {'p', 'li', 'dd', 'dt', 'div', 'h1', 'h2', 'h3', 'h4', 'td', 'th', 'pre', 'br', 'tr', 'title'}
-UNSEEN_TAGS = {'script', 'style', 'head', 'pre', 'code'}
+BLOCK_TAGS = {'p', 'li', 'dd', 'dt', 'div', 'h1', 'h2', 'h3', 'h4', 'td', 'th', 'pre', 'br', 'tr'}
+UNSEEN_TAGS = {'script', 'style', 'title', 'pre'}
 
 
 @dataclass(frozen=True)

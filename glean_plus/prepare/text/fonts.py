@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from glean_plus.prepare.files import walk
 from glean_plus.prepare.items import DataError, Problem
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.text.licences import licence_of_package
-from glean_plus.prepare.text.scripts import NEEDED, SCRIPTS
+from glean_plus.prepare.text.scripts import LETTERS, NEEDED, SCRIPTS
 
 ENDINGS = ('.ttf', '.otf')
 # Words of a family's name that tell a width, weight or size of the same design.
@@ -31,9 +32,6 @@ SAME = 0.93             # correlation of two families' glyphs above which they a
 PROBE = 'aegnstRGQ25'   # characters that tell designs apart
 GREEK_PROBE = 'αβγδελμσωΔΣΩ25'
 PROBE_SIZE, CELL, INK_SIZE = 64, 16, 12
-LETTERS = {'latin': 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ',
-           'greek': 'αβγδεζηθικλμνξοπρσςτυφχψωάέήίόύώΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ',
-           'cyrillic': 'абвгдежзийклмнопрстуфхцчшщъыьэюяАБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЭЮЯ'}  # fmt: skip
 FULL_STOP = 0.4         # ems, above which a full stop is no dot
 OFTEN = 0.98            # share of a script's basic letters that a font must have to be used for it
 
@@ -118,7 +116,8 @@ def read_font(file: tuple[Path, Path], alphabet: str) -> Font | Problem:
             bold, italic = style.usWeightClass >= 600, bool(style.fsSelection & 1)
             glyphs = table.getBestCmap() or {}
         font, small = load(path, PROBE_SIZE), load(path, INK_SIZE)
-        mapped = {character for character in alphabet if glyphs.get(ord(character), '.notdef') != '.notdef'}
+        asked = {*alphabet, *NEEDED, *chain(*LETTERS.values())}
+        mapped = {character for character in asked if glyphs.get(ord(character), '.notdef') != '.notdef'}
         # Before the characters are drawn one by one: most fonts of a system are for other scripts.
         scripts = tuple(script for script in SCRIPTS if has_letters(mapped, script))
         if not scripts or not mapped.issuperset(NEEDED):
@@ -209,7 +208,7 @@ def read_fonts(folders: Sequence[Path], alphabet: str, workers: int = 1) -> tupl
     """The fonts below ``folders`` that draw at least one of the scripts, and the others with the reason.
 
     Args:
-        alphabet: The characters whose coverage is found.
+        alphabet: The characters whose coverage is found, beside those that every font needs.
 
     Raises:
         DataError: If a package or a folder is missing, or no font can be used.

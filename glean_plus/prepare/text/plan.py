@@ -22,6 +22,8 @@ CROP_TEXT, PAGE_TEXT = 400, 1200     # characters, more than an image holds
 LEAST_CONTRAST = 2.5                 # WCAG's ratio of the luminances, in crops
 PAGE_CONTRAST = 7                    # WCAG AAA, in pages
 
+LONG = 20_000                        # characters of a document that count
+
 Color = tuple[int, int, int]
 
 
@@ -92,6 +94,9 @@ class Side:
         self.documents: dict[str, list[Document]] = {}
         for document in documents:
             self.documents.setdefault(document.script, []).append(document)
+        # A document is as probable as it is long, but for the longest, which would leave nothing to the others.
+        self.ends = {script: np.cumsum([min(document.size, LONG) for document in own])
+                     for script, own in self.documents.items()}  # fmt: skip
         self.photos = photos
 
     def font(self, script: str, generator: np.random.Generator) -> Font:
@@ -105,9 +110,8 @@ class Side:
 
     def text(self, script: str, font: Font, length: int, generator: np.random.Generator) -> tuple[str, str]:
         """(text, document): whole paragraphs from a random one on; words that the font cannot draw are left out."""
-        documents = self.documents[script]
-        sizes = np.array([min(document.size, 20_000) for document in documents], float)
-        document = documents[generator.choice(len(documents), p=sizes / sizes.sum())]
+        ends = self.ends[script]
+        document = self.documents[script][np.searchsorted(ends, generator.integers(ends[-1]), side='right')]
         start, words, total = int(generator.integers(len(document.paragraphs))), [], 0
         for index in range(len(document.paragraphs)):
             paragraph = document.paragraphs[(start + index) % len(document.paragraphs)]

@@ -121,7 +121,7 @@ def prepare_text(
             raise DataError(f'{out} and {source} lie in each other: the results would be taken for sources.')
     documents, problems = read_documents(texts)
     alphabet = ''.join(sorted({c for document in documents for part in document.paragraphs for c in {*part}}))
-    all_fonts, unused = read_fonts(fonts, alphabet + '0123456789', workers)
+    all_fonts, unused = read_fonts(fonts, alphabet, workers)
     report = TextReport(problems=[*problems, *unused])
     pictures = []
     if photos is not None:

@@ -18,6 +18,10 @@ COMMON = ASCII + '§©«»°·‘’‚“”„–—…€№'
 NEEDED = '0123456789.,:;!?\'"()-/'
 
 
+# The letters that a font must have for a script, and most texts need.
+LETTERS = {'latin': 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ',
+           'greek': 'αβγδεζηθικλμνξοπρσςτυφχψωάέήίόύώΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ',
+           'cyrillic': 'абвгдежзийклмнопрстуфхцчшщъыьэюяАБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЭЮЯ'}  # fmt: skip
 LETTER = {
     name: re.compile('[' + ''.join(c for low, high in blocks for c in map(chr, range(low, high + 1)) if c.isalpha()) + ']')
     for name, blocks in BLOCKS.items()
