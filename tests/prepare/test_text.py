@@ -28,7 +28,7 @@ from conftest import load_tool
 SETTINGS = TextSettings(size=64, crops=6, test_crops=2, test_size=64, pages=2, page_sizes=(20,), page_extent=(256, 128))
 LATIN = [
     'Die Würde des Menschen ist unantastbar, und das gilt an jedem Tag der Woche, auch sonntags um 10:30 Uhr.',
-    'Any old text will do here as long as it is long enough to be a paragraph, which this one certainly is.',
+    'Any old text will do here as long as it is long enough to be a paragraph in the book, and this is one for it.',
     'Le cœur a ses raisons que la raison ne connaît point, disait-il en regardant la mer depuis son balcon.',
 ]
 CYRILLIC = [

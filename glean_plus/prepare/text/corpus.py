@@ -11,6 +11,7 @@ from pathlib import Path
 
 from glean_plus.prepare.files import walk
 from glean_plus.prepare.items import DataError, Problem
+from glean_plus.prepare.text.languages import language_of
 from glean_plus.prepare.text.licences import licence_of_package
 from glean_plus.prepare.text.scripts import drawable, main_script, normalize
 
@@ -32,12 +33,14 @@ class Document:
         script: Of all its paragraphs; paragraphs in other scripts are left out.
         paragraphs: Each of at least :data:`SHORTEST` characters, on one line, of drawable characters alone.
         licence: What the copyright file of its package names.
+        language: As :func:`~glean_plus.prepare.text.languages.language_of`.
     """
 
     name: str
     script: str
     paragraphs: tuple[str, ...]
     licence: str = ''
+    language: str = ''
 
     @property
     def size(self) -> int:
@@ -169,7 +172,8 @@ def read_documents(folders: Sequence[Path]) -> tuple[list[Document], list[Proble
             own = tuple(dict.fromkeys(part for kind, part in found if kind == script and part not in seen))
             seen.update(own)
             if own:
-                documents.append(Document(name, script, own, licence_of_package(path, folder)))
+                licence, language = licence_of_package(path, folder), language_of(script, own)
+                documents.append(Document(name, script, own, licence, language))
     if not documents:
         raise DataError(f'No text in UTF-8 below {", ".join(map(str, folders))}.')
     return sorted(documents, key=lambda document: document.name), problems

@@ -25,6 +25,7 @@ from glean_plus.prepare.settings import SettingsError
 from glean_plus.prepare.text.corpus import Document, read_documents
 from glean_plus.prepare.text.draw import layout_engine, render
 from glean_plus.prepare.text.fonts import Font, read_fonts
+from glean_plus.prepare.text.languages import PAGE_LANGUAGES
 from glean_plus.prepare.text.plan import Sample, Side, plan_crop, plan_page
 from glean_plus.prepare.text.scripts import SCRIPTS
 from glean_plus.prepare.text.split import check_sides, common_root, held_out_designs, held_out_documents
@@ -161,11 +162,18 @@ def prepare_text(
             report.counts[split] = len(lines)
         save_text(table(rows), out / 'crops.csv')
         pages = []
+        to_read = Side(report.scripts, [font for font in all_fonts if font.design in designs], [
+            document for document in documents
+            if document.name in names and document.language == PAGE_LANGUAGES[document.script]
+        ])  # fmt: skip
         for script in report.scripts:
+            if script not in to_read.documents:
+                report.notes.append(f'No held-out document is in {PAGE_LANGUAGES[script]}: no pages in {script}.')
+                continue
             for font_size in settings.page_sizes:
                 for number in range(settings.pages):
                     name = f'{script}_{font_size}_{number:03d}'
-                    page = plan_page(name, sides['test'], script, font_size, settings.page_extent, settings.seed, root)
+                    page = plan_page(name, to_read, script, font_size, settings.page_extent, settings.seed, root)
                     pages.append(('pages', page))
         drawn = run_all(work, pages, workers, 'pages')
         width, height = settings.page_extent
@@ -190,7 +198,7 @@ def draw_one(
     for path, scale in places.items():
         if path not in done:
             save(image if scale == 1 else shrink(image, scale), out / path)
-    return {**facts, 'lines': lines} if folder == 'pages' else facts
+    return {**facts, 'language': PAGE_LANGUAGES[sample.script], 'lines': lines} if folder == 'pages' else facts
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -230,6 +238,7 @@ def document_table(documents: Sequence[Document], held_out: set[str]) -> str:
             'document': document.name,
             'split': 'test' if document.name in held_out else 'train',
             'script': document.script,
+            'language': document.language,
             'characters': document.size,
             'licence': document.licence,
         }
@@ -260,6 +269,8 @@ def record(out: Path, sources: Sequence[Path], settings: TextSettings) -> None:
 def tell(report: TextReport, out: Path) -> None:
     """Print how many images there are, and what was left out."""
     print(f'Text is shaped by: {layout_engine()}')
+    for note in report.notes:
+        print(note)
     for folder, number in report.counts.items():
         print(f'{folder}: {number} images in {out / folder}')
     print(f'Scripts: {", ".join(report.scripts)}')
