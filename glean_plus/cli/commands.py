@@ -48,6 +48,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         'complexity': Command('parameters and FLOPs of configs', 'complexity'),
         'benchmark': Command('time and memory beside MMagic', 'benchmark'),
         'peers': Command('quality, time and size beside trained networks of others', 'compare_peers'),
+        'ocr': Command('how well restored text can be read, beside others', 'benchmark_ocr'),
         'invert': Command('restore by GAN inversion, for comparison', 'invert'),
         'fidelity': Command('measure what --fidelity does', 'fidelity'),
         'calibrate': Command('find the thresholds of the out-of-distribution scores', 'calibrate'),

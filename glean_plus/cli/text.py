@@ -8,7 +8,8 @@ manual pages and fortunes, also with .gz. Debian's packages have both: `apt-get 
 OUT gets
 
     train/, test/      GT/NAME.png, BIx4_down/NAME.png and meta_info_GT.txt, as `prepare crops` makes them
-    pages/             the same, and pages.json: font size, script, family and the lines of each page
+    pages/             the same, and pages.json: font size, script, family and the lines of each page;
+                       words_LANGUAGE.txt: words of all documents in that language
     crops.csv          what each crop shows
     fonts.csv          each family: its design, side, scripts and licences
     documents.csv      each document: its side, script and licences

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 # Tesseract's name of the language in which pages of a script are.
 PAGE_LANGUAGES = {'latin': 'eng', 'greek': 'ell', 'cyrillic': 'rus'}
-ENGLISH = {'the', 'of', 'to', 'and', 'a', 'in', 'is', 'that', 'for', 'it', 'with', 'as', 'be', 'are', 'this', 'you', 'or'}
+ENGLISH = {*'the of to and a in is that for it with as be are this you or'.split()}
 OFTEN = 0.15  # share of these words in English prose, at the least
 # Of the languages in Cyrillic only Russian, and Belarusian, which has no и, have both of these letters.
 RUSSIAN = re.compile('(?=.*ы)(?=.*и)', re.DOTALL)

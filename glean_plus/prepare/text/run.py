@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -104,9 +105,9 @@ def prepare_text(
 ) -> TextReport:
     """Write ``out/{train,test}``, each as ``prepare_data crops`` does, and ``out/pages`` with their ground truth.
 
-    No design of fonts and no document is on both sides; test crops and pages are of the test side.
-    ``crops.csv`` tells what each crop shows, ``pages/pages.json`` the lines of each page, ``fonts.csv`` and
-    ``documents.csv`` the side and the licence of each. Started again, it does what is missing.
+    No design of fonts and no document is on both sides; test crops and pages are of the test side. ``crops.csv`` tells
+    what each crop shows, ``pages/pages.json`` the lines of each page and ``pages/words_LANGUAGE.txt`` a dictionary;
+    ``fonts.csv`` and ``documents.csv`` the side and the licence of each. Started again, it does what is missing.
 
     Args:
         fonts, texts: Folders.
@@ -176,6 +177,8 @@ def prepare_text(
                     page = plan_page(name, to_read, script, font_size, settings.page_extent, settings.seed, root)
                     pages.append(('pages', page))
         drawn = run_all(work, pages, workers, 'pages')
+        for language in {line['language'] for line in drawn}:
+            save_text(words_of(documents, language), out / 'pages' / f'words_{language}.txt')
         width, height = settings.page_extent
         save_text(''.join(meta_line(line['name'], (height, width)) for line in drawn), out / 'pages' / META)
         save_json(drawn, out / 'pages' / 'pages.json')
@@ -244,6 +247,17 @@ def document_table(documents: Sequence[Document], held_out: set[str]) -> str:
         }
         for document in documents
     ])
+
+
+def words_of(documents: Sequence[Document], language: str) -> str:
+    """A dictionary: the words that the documents of a language have at least twice, in small letters, one a line."""
+    counts = Counter(
+        word.casefold()
+        for document in documents if document.language == language
+        for paragraph in document.paragraphs
+        for word in re.findall(r"[^\W\d_]{2,}", paragraph)
+    )  # fmt: skip
+    return ''.join(f'{word}\n' for word in sorted(counts) if counts[word] > 1)
 
 
 def record(out: Path, sources: Sequence[Path], settings: TextSettings) -> None:

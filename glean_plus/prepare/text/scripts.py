@@ -23,7 +23,7 @@ LETTERS = {'latin': 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ',
            'greek': 'αβγδεζηθικλμνξοπρσςτυφχψωάέήίόύώΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ',
            'cyrillic': 'абвгдежзийклмнопрстуфхцчшщъыьэюяАБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЭЮЯ'}  # fmt: skip
 LETTER = {
-    name: re.compile('[' + ''.join(c for low, high in blocks for c in map(chr, range(low, high + 1)) if c.isalpha()) + ']')
+    name: re.compile(f'[{"".join(c for low, high in blocks for c in map(chr, range(low, high + 1)) if c.isalpha())}]')
     for name, blocks in BLOCKS.items()
 }
 DRAWABLE = re.compile(f'(?:[{re.escape(COMMON)}]|{"|".join(each.pattern for each in LETTER.values())})*')
