@@ -184,7 +184,7 @@ def test_a_missing_tesseract_is_a_sentence_that_says_where_to_get_it(
     pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('PATH', str(tmp_path))
-    with pytest.raises(SystemExit, match="benchmark_ocr: There is no command 'tesseract'.*apt-get install tesseract-ocr"):
+    with pytest.raises(SystemExit, match="There is no command 'tesseract'.*apt-get install tesseract-ocr"):
         load_tool('benchmark_ocr').main([str(pages)])
 
 

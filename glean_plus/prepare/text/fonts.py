@@ -17,7 +17,7 @@ from PIL import Image, ImageFont
 from glean_plus.prepare.files import walk
 from glean_plus.prepare.items import DataError, Problem
 from glean_plus.prepare.pool import run_all
-from glean_plus.prepare.text.licences import licence_of_package
+from glean_plus.prepare.text.licences import known_licence, licence_of_package
 from glean_plus.prepare.text.scripts import LETTERS, NEEDED, SCRIPTS
 
 ENDINGS = ('.ttf', '.otf')
@@ -130,7 +130,7 @@ def read_font(file: tuple[Path, Path], alphabet: str) -> Font | Problem:
             return Problem(name, 'decorated', 'its full stop is as large as a letter: there are frames around them')
     except (TTLibError, OSError, KeyError, ValueError, AssertionError) as error:
         return Problem(name, 'unreadable', f'{type(error).__name__}: {error}')
-    licence = ' | '.join(dict.fromkeys(filter(None, (short(own_licence), licence_of_package(path, folder)))))
+    licence = ' | '.join(dict.fromkeys(filter(None, (known_licence(own_licence), licence_of_package(path, folder)))))
     scripts = tuple(script for script in scripts if has_letters(coverage, script))
     return Font(path, family, subfamily, bold, italic, coverage, scripts, licence)
 
@@ -143,21 +143,6 @@ def has_letters(characters: Iterable[str], script: str) -> bool:
 def same_ink(font: ImageFont.FreeTypeFont, one: str, other: str) -> bool:
     first, second = glyph(font, one), glyph(font, other)
     return first is not None and second is not None and first.shape == second.shape and bool((first == second).all())
-
-
-def short(licence: str) -> str:
-    """A licence's name where its text is a known one, else its beginning."""
-    for name, pattern in {
-        'OFL-1.1': r'SIL Open Font|openfontlicense|scripts\.sil\.org/OFL|\bOFL\b',
-        'Apache-2.0': r'Apache License',
-        'GPL with font exception': r'GNU General Public|GPL',
-        'Bitstream-Vera': r'Bitstream Vera|dejavu-fonts',
-        'GFL': r'GUST Font',
-        'Ubuntu Font Licence': r'Ubuntu Font',
-    }.items():
-        if re.search(pattern, licence, re.IGNORECASE):
-            return name
-    return licence[:120]
 
 
 def signature(font: Font) -> np.ndarray:

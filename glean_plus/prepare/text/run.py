@@ -150,8 +150,8 @@ def prepare_text(
         save_text(font_table(all_fonts, designs, root), out / 'fonts.csv')
         save_text(document_table(documents, names), out / 'documents.csv')
         save_text(problem_table(report.problems), out / PROBLEMS)
-        done = frozenset(whole_files(out))
-        work = partial(draw_one, out=out, scales=settings.scales, font_root=root, photos=photos, done=done)
+        whole_files(out)  # removes partial files of a killed run
+        work = partial(draw_one, out=out, scales=settings.scales, font_root=root, photos=photos)
         rows: list[dict[str, Any]] = []
         for split, count, size in (('train', settings.crops, settings.size),
                                    ('test', settings.test_crops, settings.test_size)):  # fmt: skip
@@ -187,20 +187,19 @@ def prepare_text(
 
 
 def draw_one(
-    task: tuple[str, Sample], out: Path, scales: Sequence[int], font_root: Path, photos: Path | None,
-    done: frozenset[str],
+    task: tuple[str, Sample], out: Path, scales: Sequence[int], font_root: Path, photos: Path | None
 ) -> dict[str, Any]:
     """Write an image and its low-resolution counterparts where they are missing; what the lists say of it."""
     folder, sample = task
-    places = {f'{folder}/' + ('GT' if scale == 1 else f'BIx{scale}_down') + f'/{sample.name}.png': scale
+    places = {out / folder / ('GT' if scale == 1 else f'BIx{scale}_down') / f'{sample.name}.png': scale
               for scale in (*scales, 1)}  # fmt: skip
+    missing = [path for path in places if not (path.is_file() and path.stat().st_size)]
     facts = {'name': sample.name, 'split': folder, **{key: getattr(sample, key) for key in LISTED}}
-    if folder != 'pages' and done.issuperset(places):
+    if folder != 'pages' and not missing:
         return facts
     image, lines = render(sample, font_root, photos)
-    for path, scale in places.items():
-        if path not in done:
-            save(image if scale == 1 else shrink(image, scale), out / path)
+    for path in missing:
+        save(image if places[path] == 1 else shrink(image, places[path]), path)
     return {**facts, 'language': PAGE_LANGUAGES[sample.script], 'lines': lines} if folder == 'pages' else facts
 
 
