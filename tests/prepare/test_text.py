@@ -20,6 +20,7 @@ from glean_plus.prepare.text import TextSettings, prepare_text
 from glean_plus.prepare.text.corpus import from_html, from_roff, paragraphs_of, read_documents
 from glean_plus.prepare.text.draw import coverage, place, render
 from glean_plus.prepare.text.fonts import clean_family, named_alike, read_fonts
+from glean_plus.prepare.text.languages import language_of, readable
 from glean_plus.prepare.text.plan import Sample, contrast
 from glean_plus.prepare.text.scripts import LETTERS, NEEDED, main_script
 
@@ -81,7 +82,7 @@ def fonts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('texts')
     for number, paragraph in enumerate([*LATIN, *CYRILLIC] * 2):
-        words = f'{paragraph} {paragraph.split(" ")[number]} {paragraph.split(" ")[number + 1]}.'
+        words = f'{paragraph} {paragraph.split(" ")[number]} {paragraph.split(" ")[number + 1]}. ' * 12
         (folder / f'{number}.txt').write_text(f'{words}\n\n{paragraph}\n', encoding='utf-8')
     (folder / 'latin1.txt').write_bytes('Dies ist kein UTF-8, so schön es auch wäre.'.encode('latin-1') * 9)
     return folder
@@ -316,6 +317,14 @@ def test_paragraphs_have_one_script_and_drawable_words() -> None:
     assert main_script('Ελληνικά και πολύ λίγα ab') == 'greek'
     assert main_script('1234 5678 ab') is None
     assert paragraphs_of('Cafe\u0301 ' * 20)[0][1].startswith('Caf\u00e9 Caf\u00e9')
+
+
+def test_pages_are_in_the_language_that_is_read() -> None:
+    assert language_of('latin', [LATIN[1]]) == 'eng' and language_of('latin', [LATIN[0]]) == ''
+    assert language_of('cyrillic', CYRILLIC) == 'rus' and language_of('greek', ['Καλημέρα']) == 'ell'
+    assert language_of('cyrillic', ['Всі люди народжуються вільними і рівними у своїй гідності та правах, ы']) == ''
+    assert readable('latin', [LATIN[0], f'{LATIN[1]} Würde 10%']) == [f'{LATIN[1]} 10%']
+    assert readable('cyrillic', ['слово word 12, ещё', 'word']) == ['слово 12, ещё']
 
 
 def test_contrast_is_wcag_s() -> None:

@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from glean_plus.prepare.settings import SettingsError
 from glean_plus.prepare.text.corpus import Document, read_documents
 from glean_plus.prepare.text.draw import layout_engine, render
 from glean_plus.prepare.text.fonts import Font, read_fonts
-from glean_plus.prepare.text.languages import PAGE_LANGUAGES
-from glean_plus.prepare.text.plan import Sample, Side, plan_crop, plan_page
+from glean_plus.prepare.text.languages import PAGE_LANGUAGES, readable
+from glean_plus.prepare.text.plan import PAGE_TEXT, Sample, Side, plan_crop, plan_page
 from glean_plus.prepare.text.scripts import SCRIPTS
 from glean_plus.prepare.text.split import check_sides, common_root, held_out_designs, held_out_documents
 from glean_plus.utils.files import save_json, save_text
@@ -163,13 +163,16 @@ def prepare_text(
             report.counts[split] = len(lines)
         save_text(table(rows), out / 'crops.csv')
         pages = []
-        to_read = Side(report.scripts, [font for font in all_fonts if font.design in designs], [
-            document for document in documents
+        prose = [
+            replace(document, paragraphs=tuple(readable(document.script, document.paragraphs)))
+            for document in documents
             if document.name in names and document.language == PAGE_LANGUAGES[document.script]
-        ])  # fmt: skip
+        ]
+        to_read = Side(report.scripts, [font for font in all_fonts if font.design in designs],
+                       [document for document in prose if document.size >= PAGE_TEXT])  # fmt: skip
         for script in report.scripts:
             if script not in to_read.documents:
-                report.notes.append(f'No held-out document is in {PAGE_LANGUAGES[script]}: no pages in {script}.')
+                report.notes.append(f'No held-out document has {PAGE_TEXT} characters in {PAGE_LANGUAGES[script]}: no pages.')
                 continue
             for font_size in settings.page_sizes:
                 for number in range(settings.pages):

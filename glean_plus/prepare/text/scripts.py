@@ -30,6 +30,12 @@ DRAWABLE = re.compile(f'(?:[{re.escape(COMMON)}]|{"|".join(each.pattern for each
 INVISIBLE = {code: None for code in range(0x3000) if unicodedata.category(chr(code)) == 'Cf'}
 
 
+def script_of(letter: str) -> str | None:
+    """The script of a letter; None for one of no script here."""
+    code = ord(letter)
+    return next((name for name, blocks in BLOCKS.items() if any(low <= code <= high for low, high in blocks)), None)
+
+
 def drawable(text: str) -> bool:
     """Whether a text has letters of the scripts, digits and common punctuation alone."""
     return DRAWABLE.fullmatch(text) is not None
