@@ -172,7 +172,8 @@ def prepare_text(
                        [document for document in prose if document.size >= PAGE_TEXT])  # fmt: skip
         for script in report.scripts:
             if script not in to_read.documents:
-                report.notes.append(f'No held-out document has {PAGE_TEXT} characters in {PAGE_LANGUAGES[script]}: no pages.')
+                wanted = f'{PAGE_TEXT} characters in {PAGE_LANGUAGES[script]}'
+                report.notes.append(f'No held-out document has {wanted}: no pages in {script}.')
                 continue
             for font_size in settings.page_sizes:
                 for number in range(settings.pages):
