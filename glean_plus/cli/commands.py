@@ -48,6 +48,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         'complexity': Command('parameters and FLOPs of configs', 'complexity'),
         'benchmark': Command('time and memory beside MMagic', 'benchmark'),
         'peers': Command('quality, time and size beside trained networks of others', 'compare_peers'),
+        'ocr': Command('how well restored text can be read, beside others', 'benchmark_ocr'),
         'invert': Command('restore by GAN inversion, for comparison', 'invert'),
         'fidelity': Command('measure what --fidelity does', 'fidelity'),
         'calibrate': Command('find the thresholds of the out-of-distribution scores', 'calibrate'),
@@ -57,6 +58,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         'publish': Command('turn a checkpoint of training into fp16 safetensors with a card', 'export_weights'),
         'twemoji': Command('make the small data set of the examples', 'prepare_twemoji', resumes=True),
         'photos': Command('collect the photographs of the shipped models', 'prepare_photos'),
+        'text': Command('render a data set of text, and pages to read', 'prepare_text', 2, resumes=True),
     },
 }
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}

@@ -25,7 +25,7 @@ BASELINES = sorted(path.stem for kind in ('esrganplus', 'bankfree') for path in 
 GLEANS = sorted(path.stem for path in CONFIGS.glob('*glean_*.py'))
 # tests/datasets/test_degradation.py and tests/models/test_colorization.py have the others.
 RESTORERS = [name for name in GLEANS if not name.endswith('color') and 'blind' not in name]
-PUBLISHED = [name for name in RESTORERS if not {'twemoji', 'mine', 'photo'} & {*name.split('_')}]
+PUBLISHED = [name for name in RESTORERS if not {'twemoji', 'mine', 'photo', 'text'} & {*name.split('_')}]
 FACES = [f'{model}_face_{scale}x' for model in ('glean', 'lightglean') for scale in (8, 16, 32, 64)]
 ROOMS = [f'{model}_{what}_16x' for model in ('glean', 'lightglean') for what in ('cat', 'car', 'bedroom', 'tower')]
 

@@ -42,6 +42,17 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     'jpeg90': _jpeg(90),
     'noise10': Degradation('Gaussian noise of sigma 10 (of 255)', after=[dict(type='BlindNoise', limits=(10, 10))]),
     'blur': Degradation('Gaussian blur of sigma 1 pixel', after=[dict(type='BlindBlur', limits=(1, 1))]),
+    # A page on paper: soft optics and the noise of a sensor, then JPEG.
+    'scan': Degradation(
+        'blur and noise of a scanner, JPEG of quality 70 to 90',
+        before=[dict(type='BlindBlur', limits=(0.8, 1.6)), dict(type='BlindNoise', limits=(6, 12))],
+        after=[dict(type='BlindNoise', limits=(2, 5)), dict(type='BlindJPEG', limits=(70, 90))],
+    ),
+    'screenshot': Degradation(
+        'resampled by 1.2 to 1.8, bilinear, JPEG of quality 80 to 95',
+        before=[dict(type='BlindDownsample', limits=(1.2, 1.8))],
+        after=[dict(type='BlindJPEG', limits=(80, 95))],
+    ),
     # Second order, as in Real-ESRGAN's training (Wang et al., 2021), but milder, and without its sinc filters.
     'blind': Degradation(
         'blur, downsampling, noise and JPEG, twice, of random strengths',

@@ -1,0 +1,116 @@
+"""Errors of a text that was read: characters, words, and words that became others."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# What a reader cannot tell, or writes in its own way: one form of each.
+SAME = str.maketrans({
+    **dict.fromkeys('‘’‚`´', "'"), **dict.fromkeys('“”„«»', '"'), **dict.fromkeys('–—−‐', '-'),
+})  # fmt: skip
+RESAMPLES, CONFIDENCE = 10_000, 0.95
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one page adds to the rates.
+
+    Attributes:
+        character_errors: Insertions, deletions and substitutions of characters, at the least.
+        characters: Of the ground truth.
+        word_errors, words: The same of words.
+        wrong_words: Words of the ground truth that were read as another word of the dictionary.
+    """
+
+    character_errors: int
+    characters: int
+    word_errors: int
+    words: int
+    wrong_words: int
+
+
+RATES = {
+    'character error rate': ('character_errors', 'characters'),
+    'word error rate': ('word_errors', 'words'),
+    'wrong words': ('wrong_words', 'words'),
+}
+
+
+def normalized(text: str) -> str:
+    """One line with single spaces; one form of quotation marks and dashes; ligatures taken apart (NFKC)."""
+    return ' '.join(unicodedata.normalize('NFKC', text.translate(SAME)).translate(SAME).split())
+
+
+def distance(read: Sequence[object], truth: Sequence[object]) -> int:
+    """Levenshtein's edit distance of two sequences of hashable things."""
+    number = {thing: index for index, thing in enumerate({*read, *truth})}
+    a, b = (np.array([number[thing] for thing in each], np.int64) for each in (read, truth))
+    steps = np.arange(len(b) + 1)
+    row = steps.copy()
+    for index, thing in enumerate(a, 1):
+        other = np.minimum(row[1:] + 1, row[:-1] + (b != thing))
+        # Insertions run along the row: the least of all that begin before, at one each.
+        row = np.minimum.accumulate(np.concatenate([[index], other]) - steps) + steps
+    return int(row[-1])
+
+
+def aligned(read: Sequence[str], truth: Sequence[str]) -> list[tuple[str, str]]:
+    """(read, truth) of the words that a least edit substitutes for each other or keeps."""
+    table = np.zeros((len(read) + 1, len(truth) + 1), int)
+    table[:, 0], table[0] = range(len(read) + 1), range(len(truth) + 1)
+    for i, word in enumerate(read, 1):
+        for j, right in enumerate(truth, 1):
+            table[i, j] = min(table[i - 1, j] + 1, table[i, j - 1] + 1, table[i - 1, j - 1] + (word != right))
+    i, j, pairs = len(read), len(truth), []
+    while i and j:
+        if table[i, j] == table[i - 1, j - 1] + (read[i - 1] != truth[j - 1]):
+            i, j = i - 1, j - 1
+            pairs.append((read[i], truth[j]))
+        elif table[i, j] == table[i - 1, j] + 1:
+            i -= 1
+        else:
+            j -= 1
+    return pairs[::-1]
+
+
+def bare(word: str) -> str:
+    """A word in small letters, without the punctuation around it."""
+    letters = [index for index, character in enumerate(word) if character.isalnum()]
+    return word[letters[0]:letters[-1] + 1].casefold() if letters else ''
+
+
+def count(read: str, truth: str, dictionary: Collection[str]) -> Counts:
+    """Compare a text that was read with the ground truth."""
+    read, truth = normalized(read), normalized(truth)
+    read_words, words = read.split(), truth.split()
+    pairs = [(bare(word), bare(right)) for word, right in aligned(read_words, words)]
+    wrong = sum(word != right and word in dictionary and len(right) > 1 for word, right in pairs)
+    return Counts(distance(read, truth), len(truth), distance(read_words, words), len(words), wrong)
+
+
+def rate(counts: Sequence[Counts], name: str) -> float:
+    """One of :data:`RATES` over all pages: the errors of all by the length of all."""
+    errors, total = (sum(getattr(each, field) for each in counts) for field in RATES[name])
+    return errors / total if total else 0.0
+
+
+def interval(
+    counts: Sequence[Counts], name: str, baseline: Sequence[Counts] | None = None
+) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of a rate over pages, or of its difference to that of a baseline."""
+    generator = np.random.default_rng(0)
+    chosen = generator.integers(len(counts), size=(RESAMPLES, len(counts)))
+
+    def rates(rows: Sequence[Counts]) -> np.ndarray:
+        errors, total = (np.array([getattr(each, field) for each in rows], float) for field in RATES[name])
+        return errors[chosen].sum(1) / np.maximum(total[chosen].sum(1), 1)
+
+    values = rates(counts) - (rates(baseline) if baseline is not None else 0)
+    low, high = np.percentile(values, [50 * (1 - CONFIDENCE), 100 - 50 * (1 - CONFIDENCE)])
+    return float(low), float(high)
+
+

@@ -1,0 +1,83 @@
+"""How well restored text can be read: pages restored by our restorers and by others, read by Tesseract.
+
+    glean-plus ocr data/text/pages --models lightglean_text_4x
+    glean-plus ocr data/text/pages --limit 10 --degrade clean jpeg50 scan screenshot --entries bicubic \\
+        --models ours=work_dirs/a/iter_9000.pth --out ocr.md --json ocr.json --images 0 100 --out-images ocr.png
+
+PAGES is the folder of pages that `glean-plus text` makes. They are shrunk by MATLAB's bicubic, degraded (--degrade),
+restored by each entry (those of `glean-plus peers`), and read; rates of wrong characters and words, and of words that
+were read as other words, stand by script, font size and degradation. The command `tesseract` has to be installed, with
+the languages of the pages: on Debian, tesseract-ocr, tesseract-ocr-eng, tesseract-ocr-ell and tesseract-ocr-rus.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from glean_plus.analysis.peers.degradations import DEGRADATIONS
+from glean_plus.analysis.peers.entries import ENTRIES
+from glean_plus.cli.commands import UsageError
+from glean_plus.cli.peers import positive
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('pages', type=Path, metavar='PAGES', help='folder with pages.json')
+    parser.add_argument('--limit', type=positive, metavar='N', help='only the first N pages of each script and size')
+    parser.add_argument('--scripts', nargs='+', metavar='NAME', help='only pages of these (default: all)')
+    parser.add_argument('--sizes', type=positive, nargs='+', metavar='N', help='only of these font sizes (default: all)')
+    parser.add_argument('--scale', type=positive, default=4, help='(default: %(default)s)')
+    parser.add_argument('--degrade', nargs='+', default=['clean'], choices=DEGRADATIONS, metavar='NAME',
+                        help=f'{", ".join(DEGRADATIONS)} (default: clean)')
+    parser.add_argument('--seed', type=int, default=0, help='of the degradations (default: %(default)s)')
+    parser.add_argument('--entries', nargs='+', choices=ENTRIES, metavar='NAME',
+                        help=f'{", ".join(ENTRIES)} (default: all that have the scale)')
+    parser.add_argument('--models', nargs='+', default=[], metavar='[TITLE=]MODEL', help='ours: names or checkpoints')
+    parser.add_argument('--speed', default='exact', help='of ours, as of `restore` (default: %(default)s)')
+    parser.add_argument('--threads', type=positive, default=os.cpu_count(), help='(default: %(default)s)')
+    parser.add_argument('--peers', type=Path, metavar='FOLDER', help='of the packages (default: in the cache)')
+    parser.add_argument('--tesseract', default='tesseract', metavar='COMMAND', help='(default: %(default)s)')
+    parser.add_argument('--out', type=Path, metavar='FILE.md', help='Markdown, in place of the standard output')
+    parser.add_argument('--json', type=Path, metavar='FILE.json', help='all numbers, those of each page, too')
+    parser.add_argument('--images', type=int, nargs='+', default=[], metavar='INDEX', help='pages to show')
+    parser.add_argument('--out-images', type=Path, metavar='FILE.png', help='comparison of --images')
+
+
+def run(args: argparse.Namespace) -> None:
+    if bool(args.images) != bool(args.out_images):
+        raise UsageError('--images and --out-images go together')
+    if args.seed < 0:
+        raise UsageError(f'--seed must be 0 or more, but is {args.seed}')
+    import numpy as np
+
+    from glean_plus.analysis.ocr import tesseract
+    from glean_plus.analysis.ocr.benchmark import Setting, read_all
+    from glean_plus.analysis.ocr.errors import OCRError
+    from glean_plus.analysis.ocr.pages import choose_pages, read_pages, read_words
+    from glean_plus.analysis.ocr.report import as_json, draw, markdown
+    from glean_plus.analysis.peers.entries import choose
+    from glean_plus.analysis.peers.install import default_folder
+    from glean_plus.analysis.peers.output import check_outputs, log_on_stderr
+    from glean_plus.prepare.images import save
+    from glean_plus.utils.files import save_json, save_text
+
+    command = tesseract.find(args.tesseract)
+    check_outputs(args.out, args.json, args.out_images)
+    pages = choose_pages(read_pages(args.pages), args.scripts, args.sizes, args.limit)
+    if wrong := [index for index in args.images if not 0 <= index < len(pages)]:
+        raise OCRError(f'There is no page {wrong[0]}: the {len(pages)} pages have indices from 0.')
+    entries = choose(args.entries, args.models, args.speed, args.scale)
+    words = read_words(args.pages, sorted({page.language for page in pages}))
+    degradations = [*dict.fromkeys(args.degrade)]
+    setting = Setting(args.pages, pages, words, degradations, args.scale, args.seed, args.threads)
+    with log_on_stderr():
+        reading = read_all(setting, entries, args.peers or default_folder(), command, args.images)
+    if args.json:
+        save_json(as_json(reading), args.json, allow_nan=False)
+    if args.out_images:
+        save(np.asarray(draw(reading)), args.out_images)
+    if args.out:
+        save_text(markdown(reading), args.out)
+    else:
+        print(markdown(reading), end='')
