@@ -43,7 +43,7 @@ class Exported:
 
     def table(self) -> str:
         """What was measured, as a Markdown table, and the file."""
-        rows = [('picture', 'size', 'batch', 'difference, of the range')]
+        rows = [('input', 'size', 'batch', 'difference, of the range')]
         rows += [(each.picture, f'{each.height}x{each.width}', str(each.batch), f'{each.difference:.1e}')
                  for each in self.measured]  # fmt: skip
         megabytes = self.path.stat().st_size / 1e6
