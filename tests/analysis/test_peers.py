@@ -182,7 +182,7 @@ def test_degradations_depend_on_seed_and_name_alone() -> None:
         np.random.standard_normal(7)
         assert (degrade(gt, 4, what, 'a.png', 3) == first).all(), name
         others = [degrade(gt, 4, what, 'b.png', 3), degrade(gt, 4, what, 'a.png', 4)]
-        changes = name in ('noise10', 'blind')
+        changes = name in ('noise10', 'scan', 'screenshot', 'blind')
         assert [(other != first).any() for other in others] == [changes, changes], name
         seen.add(first.tobytes())
     assert len(seen) == len(DEGRADATIONS)
