@@ -13,13 +13,9 @@ the languages of the pages: on Debian, tesseract-ocr, tesseract-ocr-eng, tessera
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-from glean_plus.analysis.peers.degradations import DEGRADATIONS
-from glean_plus.analysis.peers.entries import ENTRIES
-from glean_plus.cli.commands import UsageError
-from glean_plus.cli.peers import positive
+from glean_plus.cli.peers import add_comparison, check_comparison, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,28 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--limit', type=positive, metavar='N', help='only the first N pages of each script and size')
     parser.add_argument('--scripts', nargs='+', metavar='NAME', help='only pages of these (default: all)')
     parser.add_argument('--sizes', type=positive, nargs='+', metavar='N', help='only of these font sizes (default: all)')
-    parser.add_argument('--scale', type=positive, default=4, help='(default: %(default)s)')
-    parser.add_argument('--degrade', nargs='+', default=['clean'], choices=DEGRADATIONS, metavar='NAME',
-                        help=f'{", ".join(DEGRADATIONS)} (default: clean)')
-    parser.add_argument('--seed', type=int, default=0, help='of the degradations (default: %(default)s)')
-    parser.add_argument('--entries', nargs='+', choices=ENTRIES, metavar='NAME',
-                        help=f'{", ".join(ENTRIES)} (default: all that have the scale)')
-    parser.add_argument('--models', nargs='+', default=[], metavar='[TITLE=]MODEL', help='ours: names or checkpoints')
-    parser.add_argument('--speed', default='exact', help='of ours, as of `restore` (default: %(default)s)')
-    parser.add_argument('--threads', type=positive, default=os.cpu_count(), help='(default: %(default)s)')
-    parser.add_argument('--peers', type=Path, metavar='FOLDER', help='of the packages (default: in the cache)')
+    add_comparison(parser, 'page')
     parser.add_argument('--tesseract', default='tesseract', metavar='COMMAND', help='(default: %(default)s)')
-    parser.add_argument('--out', type=Path, metavar='FILE.md', help='Markdown, in place of the standard output')
-    parser.add_argument('--json', type=Path, metavar='FILE.json', help='all numbers, those of each page, too')
-    parser.add_argument('--images', type=int, nargs='+', default=[], metavar='INDEX', help='pages to show')
-    parser.add_argument('--out-images', type=Path, metavar='FILE.png', help='comparison of --images')
 
 
 def run(args: argparse.Namespace) -> None:
-    if bool(args.images) != bool(args.out_images):
-        raise UsageError('--images and --out-images go together')
-    if args.seed < 0:
-        raise UsageError(f'--seed must be 0 or more, but is {args.seed}')
+    check_comparison(args)
     import numpy as np
 
     from glean_plus.analysis.ocr import tesseract

@@ -36,11 +36,8 @@ def positive(text: str) -> int:
     return number
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--gt', type=Path, required=True, metavar='FOLDER', help='ground truths')
-    parser.add_argument('--meta', type=Path, metavar='FILE', help='only the images of this list (meta_info_*.txt)')
-    parser.add_argument('--limit', type=positive, metavar='N', help='only the first N images')
-    parser.add_argument('--crop', type=positive, metavar='N', help='the centre of N x N pixels of each')
+def add_comparison(parser: argparse.ArgumentParser, shown: str) -> None:
+    """What every comparison of restorers takes; ``shown`` is what it counts."""
     parser.add_argument('--scale', type=positive, default=4, help='(default: %(default)s)')
     parser.add_argument('--degrade', nargs='+', default=['clean'], choices=DEGRADATIONS, metavar='NAME',
                         help=f'{", ".join(DEGRADATIONS)} (default: clean)')
@@ -49,23 +46,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=f'{", ".join(ENTRIES)} (default: all that have the scale)')
     parser.add_argument('--models', nargs='+', default=[], metavar='[TITLE=]MODEL', help='ours: names or checkpoints')
     parser.add_argument('--speed', default='exact', help='of ours, as of `restore` (default: %(default)s)')
-    parser.add_argument('--scores', nargs='+', choices=SCORES, default=[*SCORES], metavar='NAME',
-                        help=f'{", ".join(SCORES)} (default: all; NIQE takes the most time)')
     parser.add_argument('--threads', type=positive, default=os.cpu_count(), help='(default: %(default)s)')
     parser.add_argument('--peers', type=Path, metavar='FOLDER', help='of the packages (default: in the cache)')
     parser.add_argument('--out', type=Path, metavar='FILE.md', help='Markdown, in place of the standard output')
-    parser.add_argument('--json', type=Path, metavar='FILE.json', help='all numbers, those of each image, too')
-    parser.add_argument('--images', type=int, nargs='+', default=[], metavar='INDEX', help='images to show')
+    parser.add_argument('--json', type=Path, metavar='FILE.json', help=f'all numbers, those of each {shown}, too')
+    parser.add_argument('--images', type=int, nargs='+', default=[], metavar='INDEX', help=f'{shown}s to show')
     parser.add_argument('--out-images', type=Path, metavar='FILE.png', help='comparison of --images')
 
 
-def run(args: argparse.Namespace) -> None:
+
+def check_comparison(args: argparse.Namespace) -> None:
+    """Refuse options of :func:`add_comparison` that make no sense."""
     if bool(args.images) != bool(args.out_images):
         raise UsageError('--images and --out-images go together')
-    if args.crop and args.crop % args.scale:
-        raise UsageError(f'--crop must be a multiple of --scale {args.scale}, but is {args.crop}')
     if args.seed < 0:
         raise UsageError(f'--seed must be 0 or more, but is {args.seed}')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--gt', type=Path, required=True, metavar='FOLDER', help='ground truths')
+    parser.add_argument('--meta', type=Path, metavar='FILE', help='only the images of this list (meta_info_*.txt)')
+    parser.add_argument('--limit', type=positive, metavar='N', help='only the first N images')
+    parser.add_argument('--crop', type=positive, metavar='N', help='the centre of N x N pixels of each')
+    add_comparison(parser, 'image')
+    parser.add_argument('--scores', nargs='+', choices=SCORES, default=[*SCORES], metavar='NAME',
+                        help=f'{", ".join(SCORES)} (default: all; NIQE takes the most time)')
+
+
+def run(args: argparse.Namespace) -> None:
+    check_comparison(args)
+    if args.crop and args.crop % args.scale:
+        raise UsageError(f'--crop must be a multiple of --scale {args.scale}, but is {args.crop}')
     import numpy as np
 
     from glean_plus.analysis.peers.compare import Setting, compare
@@ -84,7 +95,8 @@ def run(args: argparse.Namespace) -> None:
         raise PeersError(f'There is no image {wrong[0]}: the {len(names)} images have indices from 0.')
     entries = choose(args.entries, args.models, args.speed, args.scale)
     degradations = [*dict.fromkeys(args.degrade)]
-    setting = Setting(args.gt, names, degradations, args.scale, args.crop, args.seed, args.threads, [*dict.fromkeys(args.scores)])
+    scores = [*dict.fromkeys(args.scores)]
+    setting = Setting(args.gt, names, degradations, args.scale, args.crop, args.seed, args.threads, scores)
     with log_on_stderr():
         comparison = compare(setting, entries, args.peers or default_folder(), args.images)
     if args.json:

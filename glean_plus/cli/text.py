@@ -19,7 +19,7 @@ OUT gets
 Designs of fonts and documents are on one side of the split, whole: families with the same letters under several names
 are one design, and a paragraph of several documents belongs to the first. test/ and pages/ show held-out designs and
 documents alone. Scripts are Latin, Greek and Cyrillic; a font draws those whose letters it has, and no character that
-it lacks. Stopped and started again, it goes on where it was.
+it lacks. Stopped and started again, it resumes.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise DataError(str(error)) from error
     except KeyboardInterrupt:
-        print('Interrupted; the same command goes on from here.', file=sys.stderr)
+        print('Interrupted; the same command resumes from here.', file=sys.stderr)
         return 130
     tell(report, args.out)
     return 0

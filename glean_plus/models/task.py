@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glean_plus.models.contracts import takes_any_size
 from glean_plus.utils.color import from_lab_lightness, rgb_to_lab
 
 RESTORATION, COLORIZATION = 'restoration', 'colorization'
@@ -111,7 +112,7 @@ def run(
         return network(inputs, *labels, codes=codes)
     height, width = inputs.shape[-2:]
     nominal = (height, width) == (network.in_size, network.in_size) and origin == (0, 0)
-    if nominal or not (hasattr(network, 'forward_any') and network.any_size):
+    if nominal or not takes_any_size(network):
         return network(inputs, *labels)
     padding = (0, -width % network.multiple, 0, -height % network.multiple)
     padded = F.pad(inputs, padding, 'replicate') if any(padding) else inputs

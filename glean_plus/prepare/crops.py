@@ -254,7 +254,7 @@ def prepare_crops(source: Path, out: Path, settings: CropSettings, workers: int 
     if not photos:
         raise DataError(f'No image below {source}. ' + ' '.join(listing.notes))
     asked = dict(asdict(settings), set='crops', source=str(source), scales=[*settings.scales])
-    with opened(out, source, asked):
+    with opened(out, [source], asked):
         report = CropReport(problems=list(listing.problems), notes=list(listing.notes))
         photos = without_duplicates(photos, report, workers)
         split(photos, settings.test_share, settings.seed)

@@ -139,7 +139,7 @@ def prepare(source: Path, out: Path, settings: Settings, workers: int = 1, allow
         keep_gray=settings.keep_gray, limit=settings.limit, names=names, subset=settings.subset,
         scales=sorted({*settings.scales}),
     )  # fmt: skip
-    with opened(out, source, asked, may_grow=('keep_gray', 'scales')):
+    with opened(out, [source], asked, may_grow=('keep_gray', 'scales')):
         truth = out / chosen.gt
         twins = {scale: out / f'BIx{scale}_down' for scale in settings.scales}
         for folder in sorted({os.path.dirname(item.name) for item in listing.items}):
@@ -185,21 +185,24 @@ def problem_table(problems: list[Problem]) -> str:
 
 
 @contextmanager
-def opened(out: Path, source: Path, asked: Mapping[str, Any], may_grow: Sequence[str] = ()) -> Iterator[None]:
+def opened(
+    out: Path, sources: Sequence[Path], asked: Mapping[str, Any], may_grow: Sequence[str] = ()
+) -> Iterator[None]:
     """Make or continue the prepared set ``out``: no other process writes to it meanwhile.
 
     Args:
         out: Its folder.
-        source: Folder of the sources.
+        sources: Folders of the sources.
         asked: Settings that decide which files there are, as JSON has them; stored in ``out``.
         may_grow: Of these, lists that a later run may add to, and switches that it may turn on.
 
     Raises:
-        DataError: If ``out`` and ``source`` lie in each other, ``out`` holds something else, was made with other
-            settings, or is being prepared by another process.
+        DataError: If ``out`` and one of ``sources`` lie in each other, or ``out`` holds something else, was made with
+            other settings, or is being prepared by another process.
     """
-    if source == out or source in out.parents or out in source.parents:
-        raise DataError(f'{out} and {source} lie in each other: the results would be taken for sources.')
+    for source in sources:
+        if source == out or source in out.parents or out in source.parents:
+            raise DataError(f'{out} and {source} lie in each other: the results would be taken for sources.')
     out.mkdir(parents=True, exist_ok=True)
     strangers = [path for path in out.iterdir() if not path.name.startswith('.') and path.suffix != '.part']
     if strangers and not (out / RECORD).is_file():

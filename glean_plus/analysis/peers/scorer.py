@@ -22,9 +22,10 @@ class Scorer:
     def __init__(self, names: Sequence[str] = tuple(SCORES)) -> None:
         self.names = names
         self.psnr, self.ssim = PSNRMetric(), SSIMMetric()
-        self.perceptual = STLPIPSMetric('vgg', channel_order='rgb')
         self.naturalness = NIQEMetric(channel_order='rgb')
         self.consistency = LRConsistency()
+        if 'ST-LPIPS' in names:  # it reads its network
+            self.perceptual = STLPIPSMetric('vgg', channel_order='rgb')
 
     def __call__(self, lq: np.ndarray, result: np.ndarray, gt: np.ndarray) -> dict[str, float | None]:
         """Input, result and ground truth, (H, W, 3) uint8 RGB -> a number for each of the names.

@@ -21,7 +21,7 @@ from glean_plus.prepare.items import DataError, Problem
 from glean_plus.prepare.meta import meta_line
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.readers import folder as folder_reader
-from glean_plus.prepare.run import PROBLEMS, RECORD, only_one, problem_table
+from glean_plus.prepare.run import PROBLEMS, opened, problem_table
 from glean_plus.prepare.settings import SettingsError
 from glean_plus.prepare.text.corpus import Document, read_documents
 from glean_plus.prepare.text.draw import layout_engine, render
@@ -118,32 +118,25 @@ def prepare_text(
     """
     out = out.resolve()
     sources = [path.resolve() for path in (*fonts, *texts, *([photos] if photos else []))]
-    for source in sources:
-        if source == out or source in out.parents or out in source.parents:
-            raise DataError(f'{out} and {source} lie in each other: the results would be taken for sources.')
     documents, problems = read_documents(texts)
     alphabet = ''.join(sorted({c for document in documents for part in document.paragraphs for c in {*part}}))
     all_fonts, unused = read_fonts(fonts, alphabet, workers)
     report = TextReport(problems=[*problems, *unused])
-    pictures = []
+    behind = []
     if photos is not None:
         listing = folder_reader.read(photos)
         report.problems += listing.problems
-        pictures = [item.source for item in listing.items]
-        if not pictures:
+        behind = [item.source for item in listing.items]
+        if not behind:
             raise DataError(f'No image below {photos}. ' + ' '.join(listing.notes))
-    out.mkdir(parents=True, exist_ok=True)
-    if any(not path.name.startswith('.') for path in out.iterdir()) and not (out / RECORD).is_file():
-        raise DataError(f'{out} is not empty and has no {RECORD}: choose another folder, or clear this one.')
-    with only_one(out):
-        record(out, sources, settings)
+    with opened(out, sources, facts_of(sources, settings)):
         designs = held_out_designs(all_fonts, settings.test_share, settings.seed)
         names = held_out_documents(documents, settings.test_share, settings.seed)
         report.scripts = check_sides(all_fonts, documents, designs, names)
         root = common_root(fonts)
         sides = {
             'train': Side(report.scripts, [font for font in all_fonts if font.design not in designs],
-                          [document for document in documents if document.name not in names], pictures),
+                          [document for document in documents if document.name not in names], behind),
             'test': Side(report.scripts, [font for font in all_fonts if font.design in designs],
                          [document for document in documents if document.name in names]),
         }  # fmt: skip
@@ -263,24 +256,17 @@ def words_of(documents: Sequence[Document], language: str) -> str:
     return ''.join(f'{word}\n' for word in sorted(counts) if counts[word] > 1)
 
 
-def record(out: Path, sources: Sequence[Path], settings: TextSettings) -> None:
-    """Store the settings of ``out`` and what renders it, or refuse others than those stored."""
-    asked = {
+def facts_of(sources: Sequence[Path], settings: TextSettings) -> dict[str, Any]:
+    """What decides the images: the settings, and what renders them, as JSON has it."""
+    facts: dict[str, Any] = json.loads(json.dumps({
         'set': 'text',
         'sources': [str(source) for source in sources],
         **asdict(settings),
         'layout': layout_engine(),
         'freetype': features.version('freetype2'),
         'pillow': PIL.__version__,
-    }
-    asked = json.loads(json.dumps(asked))
-    path = out / RECORD
-    if path.is_file():
-        stored = json.loads(path.read_text(encoding='utf-8'))
-        if other := [key for key in asked if stored.get(key) != asked[key]]:
-            differences = ', '.join(f'{key}={stored.get(key)!r}, not {asked[key]!r}' for key in other)
-            raise DataError(f'{out} was prepared with {differences}: choose another folder, or remove this one.')
-    save_json(asked, path)
+    }))
+    return facts
 
 
 def tell(report: TextReport, out: Path) -> None:

@@ -50,7 +50,7 @@ def deepened(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[
 class DeeperEncoderHook(Hook):
     """Starts a training from a checkpoint of the same model with fewer RRDBs; see :func:`deepened`.
 
-    A training that is resumed goes on from its own checkpoint.
+    A training that is resumed continues from its own checkpoint.
 
     Args:
         checkpoint: Of a training, as for ``load_from``; None, and the training starts as it would without this hook.
