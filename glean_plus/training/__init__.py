@@ -8,7 +8,7 @@ from glean_plus.training.hooks import (
     PictureHook,
     WholeCheckpointHook,
 )  # fmt: skip
-from glean_plus.training.hooks.checkpoints import load_from_checked, load_safetensors, newest_whole
+from glean_plus.training.hooks.checkpoints import load_from_checked, load_from_safetensors, newest_whole
 from glean_plus.training.optim import BF16OptimWrapper
 from glean_plus.training.preprocessor import ColorizationDataPreprocessor
 from glean_plus.training.restorer import GLEANRestorer
@@ -16,5 +16,5 @@ from glean_plus.training.restorer import GLEANRestorer
 __all__ = [
     'BF16OptimWrapper', 'BigGANBankTrainer', 'ColorizationDataPreprocessor', 'DataHook', 'DeeperEncoderHook',
     'GLEANRestorer', 'NumbersHook', 'PictureHook', 'SeparateDistributedDataParallel', 'StyleGAN2BankTrainer',
-    'TrainingError', 'WholeCheckpointHook', 'load_from_checked', 'load_safetensors', 'newest_whole',
+    'TrainingError', 'WholeCheckpointHook', 'load_from_checked', 'load_from_safetensors', 'newest_whole',
 ]  # fmt: skip

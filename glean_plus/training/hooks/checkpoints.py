@@ -33,13 +33,14 @@ NUMBERED = re.compile(r'(?!best_).*\d\.pth')
 ADVICE = 'Name another checkpoint, or delete this one.'
 
 
+# The name's end, after `load_from_`, is what MMEngine's log says of a loader.
 @CheckpointLoader.register_scheme(prefixes=r'.*\.safetensors$')
-def load_safetensors(filename: str, map_location: Any = None) -> dict[str, Any]:
+def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, Any]:
     """A checkpoint dict with the file's tensors, on the CPU: MMEngine copies them to the model's device."""
     return dict(state_dict=read_state_dict(filename), meta={})
 
 
-# Local files alone; the name's end is what MMEngine's log says of the loader.
+# Local files alone.
 @CheckpointLoader.register_scheme(prefixes=r'(?!\w+://|\w+:).*\.pth$')
 def load_from_checked(filename: str, map_location: Any = None) -> Any:
     """MMEngine's reading of a ``.pth``, with the checksums in it compared.
