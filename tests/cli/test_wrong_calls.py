@@ -118,7 +118,7 @@ CALLS = {
     'prepare folder photos photos --size 16': ('lie in each other',),
     'text': ('OUT is missing', 'glean-plus text --help'),
     'text out --fonts words': ('--texts is missing',),
-    'text out --fonts nowhere --texts words': ('nowhere is not a folder of fonts',),
+    'text out --fonts words --texts nowhere': ('nowhere is not a folder of texts',),
     'text out --fonts words --texts words --crops 0': ('--crops is 0, but must be positive',),
     'samples nowhere.pth x.png': ('no weight file nowhere.pth',),
     'samples W/stylegan2_twemoji_64px.safetensors x.xyz': ('must end in .png', 'x.xyz'),
