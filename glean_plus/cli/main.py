@@ -34,9 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OutputError as error:
         return _output_failed(error)
     except KeyboardInterrupt:
-        resumes = name in COMMANDS and COMMANDS[name].resumes
-        complain('interrupted; the same command resumes.' if resumes else 'interrupted.')
-        return INTERRUPTED
+        return _interrupted(name)
 
 
 def _run(name: str, arguments: list[str]) -> int:
@@ -60,6 +58,12 @@ def _run(name: str, arguments: list[str]) -> int:
     return WRONG
 
 
+def _interrupted(name: str) -> int:
+    resumes = name in COMMANDS and COMMANDS[name].resumes
+    complain('interrupted; the same command resumes.' if resumes else 'interrupted.')
+    return INTERRUPTED
+
+
 def _output_failed(error: OutputError) -> int:
     if str(error):
         complain(f'The standard output cannot be written to: {error}.')
@@ -76,6 +80,8 @@ def tool(command: str) -> Callable[[Sequence[str] | None], int]:
                 return run(command, list(sys.argv[1:] if arguments is None else arguments))
         except OutputError as error:
             return _output_failed(error)
+        except KeyboardInterrupt:
+            return _interrupted(command)
         except GleanError as error:
             if own.wrong == FAILED:
                 sys.exit(f'{own.tool}: {error}')

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from glean_plus.cli.commands import UsageError
 from glean_plus.utils.choices import PRECISIONS, SPEEDS
 
 # MMEngine's parser takes the square of a value's length, and a call for each bracket in another.
@@ -72,3 +75,22 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torchrun sets the environment variable, torch.distributed.launch passes the option.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+@contextmanager
+def preparing() -> Iterator[None]:
+    """While entered, wrong settings of a data set are wrong options, and files that fail are errors of the data set.
+
+    Raises:
+        UsageError: For a SettingsError.
+        DataError: For an OSError.
+    """
+    from glean_plus.prepare.items import DataError
+    from glean_plus.prepare.settings import SettingsError
+
+    try:
+        yield
+    except SettingsError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise DataError(str(error)) from error

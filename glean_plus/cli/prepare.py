@@ -31,10 +31,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from glean_plus.cli.commands import UsageError
+from glean_plus.cli.options import preparing
 from glean_plus.prepare.fit import FITS
 from glean_plus.prepare.sets import SETS, table
 
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code: 0; 1 with more problems than allowed; 130 when interrupted."""
+    """Exit code: 0; 1 with more problems than allowed."""
     if args.workers < 1:
         raise UsageError(f'--workers is {args.workers}, but must be positive')
     if args.check == (args.out is not None):
@@ -86,18 +86,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f'--{given[0].replace("_", "-")} is {which}')
     if args.set == 'crops' and (args.check or args.fit != 'crop'):
         raise UsageError(f'--{"check" if args.check else "fit"} is not for crops')
-    from glean_plus.prepare.items import DataError
-    from glean_plus.prepare.settings import SettingsError
-
-    try:
+    with preparing():
         problems = (_crops if args.set == 'crops' else _set)(args)
-    except SettingsError as error:
-        raise UsageError(str(error)) from error
-    except OSError as error:
-        raise DataError(str(error)) from error
-    except KeyboardInterrupt:
-        print('Interrupted; the same command resumes from here.', file=sys.stderr)
-        return 130
     return int(problems > args.allow_problems)
 
 

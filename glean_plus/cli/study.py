@@ -47,14 +47,10 @@ def run(args: argparse.Namespace) -> int:
     whole = whole.select(seeds=args.seeds, budget=args.budget, cfg_options=args.cfg_options)
     if args.reference is not None:
         whole = replace(whole, reference=whole.row(args.reference).label)
-    try:
-        failed = conduct(
-            whole, whole.select(rows=args.rows), args.out, args.jobs, args.threads, measure=args.measure, dry_run=args.dry_run,
-            report=args.report,
-        )  # fmt: skip
-    except KeyboardInterrupt:
-        print('study: interrupted; the same command resumes.', file=sys.stderr)
-        return 130
+    failed = conduct(
+        whole, whole.select(rows=args.rows), args.out, args.jobs, args.threads, measure=args.measure, dry_run=args.dry_run,
+        report=args.report,
+    )  # fmt: skip
     if failed:
         print(f'study: {len(failed)} runs failed: {"; ".join(run.name for run in failed)}. The same command tries them '
               'again.', file=sys.stderr)  # fmt: skip

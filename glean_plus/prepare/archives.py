@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -23,7 +25,7 @@ def members(archive: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
     Raises:
         DataError: If the archive cannot be read.
     """
-    try:
+    with opening(archive):
         if archive.suffix == '.whl':
             with zipfile.ZipFile(archive) as wheel:
                 for name in wheel.namelist():
@@ -40,6 +42,36 @@ def members(archive: Path, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
                         content = files.extractfile(member)
                         if content is not None:
                             yield name, content.read()
+
+
+def unpack(folder: Path) -> None:
+    """Unpack each .deb of ``folder`` beside itself, into a folder with the name of its package, unless that is there.
+
+    Raises:
+        DataError: If an archive cannot be read, or a package is there in two versions.
+        OSError: If ``folder`` cannot be written to.
+    """
+    archives: dict[str, Path] = {}
+    for archive in sorted(folder.glob('*.deb')):
+        package = archive.name.partition('_')[0]
+        if package in archives:
+            raise DataError(f'{archives[package]} and {archive.name} are one package: remove one of them.')
+        archives[package] = archive
+    for package, archive in archives.items():
+        if (folder / package).is_dir():
+            continue
+        partial = folder / f'.{package}.part'  # hidden: no reader goes into it
+        shutil.rmtree(partial, ignore_errors=True)
+        with opening(archive):
+            subprocess.run(['dpkg-deb', '--extract', str(archive), str(partial)], stderr=subprocess.PIPE, check=True)
+        partial.rename(folder / package)
+
+
+@contextmanager
+def opening(archive: Path) -> Iterator[None]:
+    """While entered, what fails in reading ``archive`` is a DataError that names it."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise DataError(f'{error.filename}: not found. Debian packages are opened by dpkg-deb.') from error
     except subprocess.CalledProcessError as error:

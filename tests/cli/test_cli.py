@@ -92,6 +92,29 @@ def test_a_script_has_exit_codes_of_its_own(capsys: Any) -> None:
     assert 'nowhere is no folder' in capsys.readouterr().err
 
 
+def test_an_interruption_is_130_and_says_what_resumes(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('glean_plus.prepare.text.run.prepare_text', interrupted)
+    monkeypatch.setattr('glean_plus.prepare.prepare', interrupted)
+    text = ['out', '--fonts', 'a', '--texts', 'b']
+    folder = ['folder', 'a', 'out', '--size', '16']
+    for call in (lambda: main(['text', *text]), lambda: load_tool('prepare_text').main(text),
+                 lambda: main(['prepare', *folder]), lambda: load_tool('prepare_data').main(folder)):  # fmt: skip
+        assert call() == 130
+        assert capsys.readouterr().err == 'glean-plus: interrupted; the same command resumes.\n'
+
+
+def test_a_file_that_fails_is_an_error_of_the_data_set(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('glean_plus.prepare.text.run.prepare_text', full)
+    assert main(['text', 'out', '--fonts', 'a', '--texts', 'b']) == 2
+    assert 'No space left on device' in capsys.readouterr().err
+
+
 def test_choices_are_what_the_code_has() -> None:
     assert (*FORMATS,) == choices.EXPORTS and (*DTYPES,) == choices.PRECISIONS
     choices_of = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +17,14 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image, ImageDraw, ImageFont
 
 from glean_plus.prepare import DataError, SettingsError
+from glean_plus.prepare.archives import unpack
 from glean_plus.prepare.text import TextSettings, prepare_text
 from glean_plus.prepare.text.corpus import from_html, from_roff, paragraphs_of, read_documents
 from glean_plus.prepare.text.draw import coverage, place, render
 from glean_plus.prepare.text.fonts import clean_family, named_alike, read_fonts
 from glean_plus.prepare.text.languages import language_of, readable
+from glean_plus.prepare.text.licences import non_commercial
+from glean_plus.prepare.text.packages import read_list
 from glean_plus.prepare.text.plan import Sample, contrast
 from glean_plus.prepare.text.scripts import LETTERS, NEEDED, main_script
 
@@ -39,7 +43,8 @@ CYRILLIC = [
 ]
 
 
-def square_font(path: Path, family: str, letters: str, hollow: str = '') -> None:
+def square_font(path: Path, family: str, letters: str, hollow: str = '', licence: str = 'SIL Open Font License'
+                ) -> None:
     """A font whose letters are bars of heights of their own; those of ``hollow`` are mapped and have no ink."""
     names = ['.notdef', 'space', *(f'u{ord(letter):04x}' for letter in letters)]
     builder = FontBuilder(1000, isTTF=True)
@@ -59,7 +64,7 @@ def square_font(path: Path, family: str, letters: str, hollow: str = '') -> None
     builder.setupGlyf(glyphs)
     builder.setupHorizontalMetrics({name: (500, 50) for name in names})
     builder.setupHorizontalHeader(ascent=800, descent=-200)
-    builder.setupNameTable(dict(familyName=family, styleName='Regular', licenseDescription='SIL Open Font License'))
+    builder.setupNameTable(dict(familyName=family, styleName='Regular', licenseDescription=licence))
     builder.setupOS2(sTypoAscender=800, usWinAscent=800, usWinDescent=200)
     builder.setupPost()
     builder.save(path)
@@ -275,9 +280,95 @@ def test_a_broken_font_is_a_problem_and_no_end(fonts: Path, texts: Path, tmp_pat
     (tmp_path / 'fonts' / 'cut.ttf').write_bytes((fonts / 'DejaVuSans.ttf').read_bytes()[:5000])
     (tmp_path / 'fonts' / 'empty.otf').touch()
     square_font(tmp_path / 'fonts' / 'digits.ttf', 'Digits', NEEDED)
+    square_font(tmp_path / 'fonts' / 'blank.ttf', 'Blank', LETTERS['latin'] + NEEDED, hollow=LETTERS['latin'][2:40])
+    square_font(tmp_path / 'fonts' / 'personal.ttf', 'Personal', LETTERS['latin'] + NEEDED,
+                licence='Free for personal, non-commercial, or non-profit use. Other use requires a purchase.')
     prepare_text(tmp_path / 'out', [tmp_path / 'fonts'], [texts], replace(SETTINGS, crops=1, pages=0))
-    kinds = {row['file']: row['problem'] for row in rows(tmp_path / 'out' / 'problems.csv')}
-    assert kinds == {'fonts/cut.ttf': 'unreadable', 'fonts/empty.otf': 'unreadable', 'fonts/digits.ttf': 'coverage'}
+    problems = rows(tmp_path / 'out' / 'problems.csv')
+    assert {row['file']: row['problem'] for row in problems} == {
+        'fonts/cut.ttf': 'unreadable', 'fonts/empty.otf': 'unreadable', 'fonts/digits.ttf': 'coverage',
+        'fonts/blank.ttf': 'coverage', 'fonts/personal.ttf': 'licence',
+    }  # fmt: skip
+    assert 'Free for personal, non-commercial' in next(row['detail'] for row in problems if row['problem'] == 'licence')
+    assert not {'Blank', 'Personal'} & {row['family'] for row in rows(tmp_path / 'out' / 'fonts.csv')}
+
+
+@pytest.mark.parametrize(('text', 'forbidden'), [
+    ('This font is free for personal, non-commercial, or non-profit use.', True), ('for noncommercial use', True),
+    ('CC BY-NC 4.0', True), ('Personal use only.', True), ('SIL Open Font License', False), ('', False),
+    ('bundling with commercial and non commercial products', False), ('commercial or non-commercial use', False),
+])  # fmt: skip
+def test_which_licences_forbid_commercial_use(text: str, forbidden: bool) -> None:
+    assert non_commercial(text) is forbidden
+
+
+# ---- Debian packages
+
+
+needs_dpkg = pytest.mark.skipif(shutil.which('dpkg-deb') is None, reason='dpkg-deb is not installed')
+
+
+def package(folder: Path, name: str, files: list[Path], version: str = '1.0') -> Path:
+    """A .deb in ``folder`` with ``files`` in usr/share/NAME, and a copyright file."""
+    root = folder / f'.{name}'
+    for part in ('DEBIAN', f'usr/share/{name}', f'usr/share/doc/{name}'):
+        (root / part).mkdir(parents=True)
+    (root / 'DEBIAN' / 'control').write_text(
+        f'Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: X <x@example.org>\nDescription: x\n')
+    (root / f'usr/share/doc/{name}/copyright').write_text('Format: x\n\nFiles: *\nLicense: MIT\n')
+    for file in files:
+        shutil.copy(file, root / f'usr/share/{name}')
+    archive = folder / f'{name}_{version}_all.deb'
+    subprocess.run(['dpkg-deb', '--build', '--root-owner-group', root, archive], check=True, capture_output=True)
+    shutil.rmtree(root)
+    return archive
+
+
+@needs_dpkg
+def test_packages_are_unpacked_beside_themselves(fonts: Path, texts: Path, tmp_path: Path) -> None:
+    for folder in ('fonts', 'texts'):
+        (tmp_path / folder).mkdir()
+    for name in ('DejaVuSans', 'DejaVuSerif', 'STIXGeneral', 'bars'):
+        package(tmp_path / 'fonts', f'fonts-{name.lower()}', [fonts / f'{name}.ttf'])
+    package(tmp_path / 'texts', 'fortunes-xx', sorted(texts.glob('*.txt')))
+    prepare_text(tmp_path / 'out', [tmp_path / 'fonts'], [tmp_path / 'texts'], replace(SETTINGS, crops=2, pages=0))
+    table = {row['family']: row for row in rows(tmp_path / 'out' / 'fonts.csv')}
+    assert table['Bars']['first'] == 'fonts-bars/usr/share/fonts-bars/bars.ttf'
+    assert table['Bars']['licence'] == 'OFL-1.1 | MIT' and len(table) == 4
+    documents = rows(tmp_path / 'out' / 'documents.csv')
+    assert len(documents) == 10 and {row['licence'] for row in documents} == {'MIT'}
+    assert documents[0]['document'] == 'texts/fortunes-xx/usr/share/fortunes-xx/0.txt'
+
+
+@needs_dpkg
+def test_a_package_is_unpacked_once_and_whole(tmp_path: Path) -> None:
+    (tmp_path / 'a.txt').write_text('a')
+    archive = package(tmp_path, 'one', [tmp_path / 'a.txt'])
+    (tmp_path / '.one.part').mkdir()  # of a run that was killed
+    (tmp_path / '.one.part' / 'rest').touch()
+    unpack(tmp_path)
+    text = tmp_path / 'one' / 'usr' / 'share' / 'one' / 'a.txt'
+    assert text.read_text() == 'a' and not (tmp_path / 'one' / 'rest').exists()
+    assert not (tmp_path / '.one.part').exists()
+    text.write_text('mine')
+    unpack(tmp_path)
+    assert text.read_text() == 'mine'
+    shutil.copy(archive, tmp_path / 'one_2.0_all.deb')
+    with pytest.raises(DataError, match=r'one_1\.0_all\.deb and one_2\.0_all\.deb are one package: remove one'):
+        unpack(tmp_path)
+    (tmp_path / 'one_2.0_all.deb').unlink()
+    (tmp_path / 'two_1.0_all.deb').write_bytes(b'no package')
+    with pytest.raises(DataError, match=r'two_1\.0_all\.deb is not a Debian package'):
+        unpack(tmp_path)
+    assert not (tmp_path / 'two').exists()
+
+
+def test_the_list_of_packages_has_each_once_with_its_licence() -> None:
+    listed = read_list()
+    assert len({row['package'] for row in listed}) == len(listed)
+    kinds = [row['kind'] for row in listed]
+    assert kinds.count('fonts') >= 100 and kinds.count('texts') >= 60 and {*kinds} == {'fonts', 'texts'}
+    assert all(row['licence'] for row in listed)
 
 
 @pytest.mark.parametrize(('wrong', 'message'), [
@@ -342,6 +433,20 @@ def test_photographs_stand_behind_some_of_the_crops(fonts: Path, texts: Path, tm
     assert not [row for row in rows(tmp_path / 'out' / 'crops.csv') if row['split'] == 'test' and row['photo']]
 
 
+def test_held_out_photographs_are_not_used(fonts: Path, texts: Path, tmp_path: Path) -> None:
+    (tmp_path / 'photos').mkdir()
+    for name in ('one', 'other', 'third'):
+        Image.new('RGB', (90, 70), (10, 200, 90)).save(tmp_path / 'photos' / f'{name}.png')
+    lines = 'file,split,source,licence\none.png,test,,\nother.png,train,,\n'
+    (tmp_path / 'photos' / 'sources.csv').write_text(lines)
+    prepare_text(tmp_path / 'out', [fonts], [texts], replace(SETTINGS, crops=60, pages=0), tmp_path / 'photos')
+    behind = {row['photo'] for row in rows(tmp_path / 'out' / 'crops.csv') if row['ground'] == 'photo'}
+    assert behind == {'other.png', 'third.png'}
+    (tmp_path / 'photos' / 'sources.csv').write_text(lines.replace('train', 'test') + 'third.png,test,,\n')
+    with pytest.raises(DataError, match='No image to train on below .*photos'):
+        prepare_text(tmp_path / 'other', [fonts], [texts], SETTINGS, tmp_path / 'photos')
+
+
 def test_command(fonts: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tool = load_tool('prepare_text')
     call = [str(tmp_path / 'out'), '--fonts', str(fonts), '--texts', str(texts), '--crops', '2', '--pages', '1',
@@ -350,3 +455,5 @@ def test_command(fonts: Path, texts: Path, tmp_path: Path, capsys: pytest.Captur
     told = capsys.readouterr().out
     assert 'Text is shaped by:' in told and 'pages: 2 images' in told and 'Scripts: latin, cyrillic' in told
     assert json.loads((tmp_path / 'out' / 'prepared.json').read_text())['page_sizes'] == [16]
+    assert tool.main(['--packages', 'texts']) == 0
+    assert capsys.readouterr().out.split() == [row['package'] for row in read_list() if row['kind'] == 'texts']

@@ -17,7 +17,7 @@ from PIL import Image, ImageFont
 from glean_plus.prepare.files import walk
 from glean_plus.prepare.items import DataError, Problem
 from glean_plus.prepare.pool import run_all
-from glean_plus.prepare.text.licences import known_licence, licence_of_package
+from glean_plus.prepare.text.licences import known_licence, licence_of_package, non_commercial
 from glean_plus.prepare.text.scripts import LETTERS, NEEDED, SCRIPTS
 
 ENDINGS = ('.ttf', '.otf')
@@ -33,6 +33,7 @@ PROBE = 'aegnstRGQ25'   # characters that tell designs apart
 GREEK_PROBE = 'αβγδελμσωΔΣΩ25'
 PROBE_SIZE, CELL, INK_SIZE = 64, 16, 12
 FULL_STOP = 0.4         # ems, above which a full stop is no dot
+LICENCE = 200           # characters of a licence that are reported
 OFTEN = 0.98            # share of a script's basic letters that a font must have to be used for it
 
 
@@ -115,6 +116,8 @@ def read_font(file: tuple[Path, Path], alphabet: str) -> Font | Problem:
             own_licence = ' '.join((names.getDebugName(13) or names.getDebugName(14) or '').split())
             bold, italic = style.usWeightClass >= 600, bool(style.fsSelection & 1)
             glyphs = table.getBestCmap() or {}
+        if non_commercial(own_licence):
+            return Problem(name, 'licence', f'its name table says: {own_licence[:LICENCE]}')
         font, small = load(path, PROBE_SIZE), load(path, INK_SIZE)
         asked = {*alphabet, *NEEDED, *chain(*LETTERS.values())}
         mapped = {character for character in asked if glyphs.get(ord(character), '.notdef') != '.notdef'}
@@ -130,8 +133,10 @@ def read_font(file: tuple[Path, Path], alphabet: str) -> Font | Problem:
             return Problem(name, 'decorated', 'its full stop is as large as a letter: there are frames around them')
     except (TTLibError, OSError, KeyError, ValueError, AssertionError) as error:
         return Problem(name, 'unreadable', f'{type(error).__name__}: {error}')
-    licence = ' | '.join(dict.fromkeys(filter(None, (known_licence(own_licence), licence_of_package(path, folder)))))
     scripts = tuple(script for script in scripts if has_letters(coverage, script))
+    if not scripts:
+        return Problem(name, 'coverage', 'letters of the character map have no ink')
+    licence = ' | '.join(dict.fromkeys(filter(None, (known_licence(own_licence), licence_of_package(path, folder)))))
     return Font(path, family, subfamily, bold, italic, coverage, scripts, licence)
 
 

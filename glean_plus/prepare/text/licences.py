@@ -14,6 +14,16 @@ KNOWN = {
     'Bitstream-Vera': r'Bitstream Vera|dejavu-fonts',
     'GPL': r'GNU General Public|GPL',
 }
+# Forbids commercial use; "bundling with commercial and non commercial products" does not.
+NON_COMMERCIAL = re.compile(
+    r'(?<!commercial and )(?<!commercial or )\bnon[- ]?commercial|\bby-nc\b|\bpersonal use only|\bonly for personal',
+    re.IGNORECASE,
+)
+
+
+def non_commercial(text: str) -> bool:
+    """Whether a licence's text allows no commercial use, which none of the free licences does."""
+    return NON_COMMERCIAL.search(text) is not None
 
 
 def licence_of_package(path: Path, root: Path) -> str:

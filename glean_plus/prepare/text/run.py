@@ -16,6 +16,8 @@ from typing import Any
 import PIL
 from PIL import features
 
+from glean_plus.prepare.archives import unpack
+from glean_plus.prepare.crops import SOURCES, read_sources
 from glean_plus.prepare.images import bad_scales, save, shrink, whole_files
 from glean_plus.prepare.items import DataError, Problem
 from glean_plus.prepare.meta import meta_line
@@ -110,14 +112,17 @@ def prepare_text(
     ``fonts.csv`` and ``documents.csv`` the side and the licence of each. Started again, it does what is missing.
 
     Args:
-        fonts, texts: Folders.
-        photos: Folder of photographs, which stand behind some of the training crops.
+        fonts, texts: Folders. Debian packages (.deb) in them are unpacked beside themselves first.
+        photos: Folder of photographs, which stand behind some of the training crops; without those that its
+            ``sources.csv`` holds out.
 
     Raises:
         DataError: If a folder has nothing to use, ``out`` lies in one of them or was made with other settings.
     """
     out = out.resolve()
     sources = [path.resolve() for path in (*fonts, *texts, *([photos] if photos else []))]
+    for folder in (*fonts, *texts):
+        unpack(folder)
     documents, problems = read_documents(texts)
     alphabet = ''.join(sorted({c for document in documents for part in document.paragraphs for c in {*part}}))
     all_fonts, unused = read_fonts(fonts, alphabet, workers)
@@ -126,9 +131,10 @@ def prepare_text(
     if photos is not None:
         listing = folder_reader.read(photos)
         report.problems += listing.problems
-        behind = [item.source for item in listing.items]
+        listed = read_sources(photos / SOURCES)
+        behind = [item.source for item in listing.items if listed.get(item.source, {}).get('split') != 'test']
         if not behind:
-            raise DataError(f'No image below {photos}. ' + ' '.join(listing.notes))
+            raise DataError(f'No image to train on below {photos}. ' + ' '.join(listing.notes))
     with opened(out, sources, facts_of(sources, settings)):
         designs = held_out_designs(all_fonts, settings.test_share, settings.seed)
         names = held_out_documents(documents, settings.test_share, settings.seed)
