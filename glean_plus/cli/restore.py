@@ -51,8 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='bring the result back to what shrinks to its input by bicubic (default: 5 steps)')
     parser.add_argument('--fidelity', type=float, metavar='0..1',
                         help="from 0, more of the bank, through 0.5, the model's own, to 1, what shrinks to its input")
+    parser.add_argument('--outscale', type=float, metavar='S',
+                        help="how many times larger results are (default: the model's scale); its result is resized")
     parser.add_argument('--format', choices=['png', 'jpg', 'webp', 'tif', 'bmp'],
                         help='of results in a folder (default: png, which keeps 16 bits and transparency)')
+    parser.add_argument('--quality', type=int, metavar='N', help='of JPEG and WebP, 1 to 100 (default: 95)')
     parser.add_argument('--crf', type=int, metavar='N',
                         help='quality of videos, 0 to 51, lower is better (default: 17)')
     parser.add_argument('--compare', action='store_true', help='write input and result side by side, too')
@@ -98,14 +101,18 @@ def _restore_files(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     face_options = given_options(args)
     from glean_plus.inference.folder import report, restore_files
     from glean_plus.inference.ood import Assessor  # these take seconds
+    from glean_plus.inference.rescale import Rescaler, check_outscale
     from glean_plus.inference.restorer import Restorer
 
+    if args.outscale is not None:
+        check_outscale(args.outscale)
     restorer = _restorer(args, face_options)
     assessor = Assessor(restorer) if args.report and isinstance(restorer, Restorer) else None
     began = time.perf_counter()
+    scaled = restorer if args.outscale in (None, restorer.scale) else Rescaler(restorer, args.outscale)
     records, content = restore_files(
-        restorer, jobs, compare=args.compare, assessor=assessor,
-        overwrite=args.overwrite, crf=args.crf, command=args.command_line, say=complain,
+        scaled, jobs, compare=args.compare, assessor=assessor,
+        overwrite=args.overwrite, crf=args.crf, quality=args.quality, command=args.command_line, say=complain,
     )  # fmt: skip
     counts = {state: sum(record.state == state for record in records) for state in ('restored', 'there', 'failed')}
     speed = counts['restored'] / max(time.perf_counter() - began, 1e-9)

@@ -22,7 +22,7 @@ from glean_plus.inference.png_stream import PngWriter
 from glean_plus.inference.read import read
 from glean_plus.inference.video import CRF, check_crf, frame_count, restore_video
 from glean_plus.inference.watch import Watch
-from glean_plus.inference.write import fitting, write
+from glean_plus.inference.write import check_quality, fitting, write
 from glean_plus.utils.files import save_json, sweep, whole_or_not_at_all
 from glean_plus.utils.images.arrays import WHITES, from_unit
 from glean_plus.utils.text import printable
@@ -72,6 +72,7 @@ def restore_files(
     assessor: Assessor | None = None,
     overwrite: bool = False,
     crf: int | None = None,
+    quality: int | None = None,
     command: Sequence[str] = (),
     say: Callable[[str], None] = _say,
 ) -> tuple[list[Record], dict]:
@@ -88,6 +89,7 @@ def restore_files(
             look unlike what the model was made for, if that is known.
         overwrite: Restore everything again, and replace results of another run.
         crf: Quality of videos, as :func:`glean_plus.inference.video.restore_video` takes it; None for its default.
+        quality: Of results in JPEG and WebP, 1 to 100; None for 95.
         command: The command line, for the manifest.
         say: Is given a line about each image that fails or is judged, and about what is passed over.
 
@@ -99,9 +101,12 @@ def restore_files(
             inputs have one result, an option is not for what is there, or nothing can be written.
     """
     crf = _video_quality(jobs, crf, compare or assessor is not None or restorer.keep_crops)
+    if quality is not None:
+        check_quality(quality, {job.target.suffix for job in jobs.jobs if not job.is_video})
     asked = dict(compare=compare, report=assessor is not None, faces=restorer.keep_crops)
     refuse_doubles(jobs.jobs, **asked)
-    options = ({} if jobs.single else dict(ending=_ending(jobs))) | ({} if crf is None else dict(crf=crf))
+    given = {name: value for name, value in dict(crf=crf, quality=quality).items() if value is not None}
+    options = ({} if jobs.single else dict(ending=_ending(jobs))) | given
     content = manifest.manifest(restorer, options, command)
     where = manifest.path_of(jobs.out, jobs.single)
     with ExitStack() as stack:
@@ -123,7 +128,7 @@ def restore_files(
             else:
                 todo.append(job)
         with tqdm(total=len(todo), unit='image', disable=not todo) as bar:
-            _Run(restorer, where, compare, assessor, crf, records, bar, say).restore(todo)
+            _Run(restorer, where, compare, assessor, crf, quality, records, bar, say).restore(todo)
     return records, content
 
 
@@ -200,6 +205,7 @@ class _Run:
     compare: bool
     assessor: Assessor | None
     crf: int | None
+    quality: int | None
     records: list[Record]
     bar: tqdm
     say: Callable[[str], None]
@@ -317,7 +323,7 @@ class _Run:
 
     def _write(self, job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored) -> list[str]:
         self._check_place()
-        return _write(job, picture, rows, made, self.compare)
+        return _write(job, picture, rows, made, self.compare, self.quality)
 
     def _restore_video(self, job: Job, crf: int) -> None:
         start, name = time.perf_counter(), printable(job.source.name)
@@ -351,11 +357,13 @@ class _PlaceGone(Exception):
     """The manifest, and so the folder of the results, is no longer there."""
 
 
-def _write(job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored, compare: bool) -> list[str]:
+def _write(
+    job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored, compare: bool, quality: int | None
+) -> list[str]:
     """Returns what the format of the result has no room for."""
     if compare:
         rows = compared(rows, picture, made, job.compare)
-    return write(job.target, rows, made.shape, made.kind, picture.kept(made.shape[2]))
+    return write(job.target, rows, made.shape, made.kind, picture.kept(made.shape[2]), quality)
 
 
 def compared(
@@ -365,17 +373,16 @@ def compared(
 
     It has the colour profile of both, and so is gray where both are.
     """
-    scale = made.restorer.scale
     height, width, channels = made.shape
+    given_height, given_width = picture.image.shape[:2]
+    columns = np.arange(width) * given_width // width  # the input's that are shown
     colours = 1 if channels < 3 else 3
     meta, _ = fitting('.png', Meta(icc=picture.kept(channels).icc))
     with whole_or_not_at_all(path) as file:
         writer, top = PngWriter(file, height, 2 * width, colours, meta=meta), 0
         for part in rows:
-            first = top // scale
-            last = -(-(top + len(part)) // scale)
-            given = np.repeat(np.repeat(_shown(picture.image[first:last], colours), scale, axis=0), scale, axis=1)
-            given = given[top - first * scale:][:len(part)]
+            lines = np.arange(top, top + len(part)) * given_height // height
+            given = _shown(picture.image[lines[0]:lines[-1] + 1], colours)[lines - lines[0]][:, columns]
             writer.write(np.concatenate([given, _shown(part, colours)], axis=1))
             top += len(part)
             yield part
