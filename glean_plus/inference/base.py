@@ -67,6 +67,11 @@ class PictureRestorer(ABC):
         """Height and width of the result of an image."""
         return int(self.scale * height), int(self.scale * width)
 
+    @property
+    @abstractmethod
+    def memory(self) -> int:
+        """Bytes that an image may take beside itself and the model."""
+
     @abstractmethod
     def at_once(self, picture: Picture) -> int:
         """How many images like this one are restored together."""

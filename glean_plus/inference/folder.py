@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +22,17 @@ from glean_plus.inference.faces.save import save_faces
 from glean_plus.inference.image import Meta, Picture
 from glean_plus.inference.jobs import Job, Jobs, refuse_doubles
 from glean_plus.inference.ood import Assessor
+from glean_plus.inference.pipeline import Budget, Rows, Stopped, read_ahead
 from glean_plus.inference.png_stream import PngWriter
-from glean_plus.inference.read import read
 from glean_plus.inference.video import CRF, check_crf, frame_count, restore_video
 from glean_plus.inference.watch import Watch
 from glean_plus.inference.write import check_quality, fitting, write
 from glean_plus.utils.files import save_json, sweep, whole_or_not_at_all
 from glean_plus.utils.images.arrays import WHITES, from_unit
 from glean_plus.utils.text import printable
+
+
+WRITERS = 4  # threads, at most
 
 
 @dataclass
@@ -36,7 +43,8 @@ class Record:
         input, output: Its files.
         state: ``restored``, ``there`` already, or ``failed``.
         size, result_size: Height and width.
-        seconds: It took; of images that were restored together, each one's share.
+        seconds: From its turn until it was written, which others pass, too; of images that were restored together,
+            each one's share.
         lr_psnr: How well the result, shrunk, meets its input, in dB; None in colorization, and where it is exact.
         error: Why it failed.
         failure: Its :class:`glean_plus.inference.ood.Failure`, where a report is asked for.
@@ -192,8 +200,31 @@ Group = list[tuple[Job, Picture]]
 
 
 @dataclass
+class _Pending:
+    """Images whose results are being written.
+
+    Attributes:
+        bytes: Of their results.
+        notes: What is to be said of each; what the format has no room for joins it.
+        written: Done when all is.
+    """
+
+    group: Group
+    restoration: Restored
+    rows: Rows
+    bytes: int
+    start: float
+    watched: bool
+    notes: list[list[str]]
+    written: Future[None] = field(default_factory=Future)
+
+
+@dataclass
 class _Run:
     """Jobs on their way: what fails is recorded, and the others continue.
+
+    Images are read ahead and results are written behind, while the network runs in the caller's thread, where
+    everything is recorded and said, too.
 
     Attributes:
         where: The manifest. Where it has gone, so has the folder of the results, which is not made again without it.
@@ -212,11 +243,13 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.watch = None if self.assessor is not None else Watch.of(self.restorer, self.say)
+        self.share = self.restorer.memory // 8  # of what is read ahead, of rows that wait, and of unwritten results
+        self.budget = Budget(self.share)
+        self.pending: deque[_Pending] = deque()
 
     def restore(self, todo: Sequence[Job]) -> None:
         try:
-            for group in self._groups([job for job in todo if not job.is_video]):
-                self._restore_group(group)
+            self._restore_images([job for job in todo if not job.is_video])
             for job in todo:
                 if job.is_video and self.crf is not None:
                     self._check_place()
@@ -231,6 +264,19 @@ class _Run:
         if self.watch is not None and (line := self.watch.verdict()):
             self.say(line)
 
+    def _restore_images(self, todo: Sequence[Job]) -> None:
+        with ThreadPoolExecutor(max_workers=min(WRITERS, os.cpu_count() or 1)) as self.pool:
+            try:
+                for group in self._groups(todo):
+                    self._restore_group(group)
+                while self.pending:
+                    self._finish()
+            except BaseException:
+                self.budget.close()
+                for each in self.pending:
+                    each.rows.fail(Stopped())
+                raise
+
     def _check_place(self) -> None:
         if not self.where.is_file():
             raise _PlaceGone(
@@ -241,12 +287,10 @@ class _Run:
     def _groups(self, todo: Sequence[Job]) -> Iterator[Group]:
         """Neighbours of one size and kind, as many as a batch and the memory hold."""
         group: Group = []
-        for job in todo:
+        for job, picture in read_ahead(todo, self.share):
             self._check_place()
-            try:
-                picture = read(job.source)
-            except (RestoreError, MemoryError) as error:
-                self._failed(job, error)
+            if isinstance(picture, BaseException):
+                self._failed(job, picture)
                 continue
             if group and (group[0][1].kind != picture.kind or len(group) >= self.restorer.at_once(picture)):
                 yield group
@@ -266,25 +310,55 @@ class _Run:
         self.bar.update()
 
     def _restore_group(self, group: Group) -> None:
-        """Restore images together; if that fails, one by one, so that only the one that fails is lost."""
-        start = time.perf_counter()
+        """Restore images together, and write them behind."""
         watched = self.watch is not None and self.watch.wants
         pictures = [picture for _, picture in group]
+        start = time.perf_counter()
         restoration = self.restorer.restoration(pictures, assess=self.assessor is not None or watched)
-        failures: list[dict | None] = [None] * len(group)
+        size = len(group) * math.prod(restoration.shape) * np.dtype(restoration.kind).itemsize
+        while self.pending and size + sum(each.bytes for each in self.pending) > self.share:
+            self._finish()
         notes = [[*picture.notes] for picture in pictures]
+        each = _Pending(group, restoration, Rows(self.budget), size, start, watched, notes)
+        self.pending.append(each)
+        each.written = self.pool.submit(self._write_group, each)
         try:
+            for parts in restoration:
+                each.rows.put(parts)
+        except Stopped:  # why, the writer knows
+            pass
+        except Exception as error:
+            each.rows.fail(error)
+        else:
+            each.rows.end()
+        while self.pending and self.pending[0].written.done():
+            self._finish()
+
+    def _write_group(self, each: _Pending) -> None:
+        """In another thread: results as their rows come, and faces."""
+        try:
+            group, made = each.group, each.restoration
             if len(group) == 1:
                 job, picture = group[0]
-                notes[0] += self._write(job, picture, (part[0] for part in restoration), restoration)
+                each.notes[0] += self._write(job, picture, (part[0] for part in each.rows), made)
             else:
-                parts = list(restoration)
+                parts = list(each.rows)
                 for i, (job, picture) in enumerate(group):
-                    notes[i] += self._write(job, picture, iter([part[i] for part in parts]), restoration)
+                    each.notes[i] += self._write(job, picture, iter([part[i] for part in parts]), made)
             if self.restorer.keep_crops:
                 for i, (job, picture) in enumerate(group):
-                    kept = picture.kept(restoration.shape[2])
-                    save_faces(job.faces, (restoration.faces or [])[i], restoration.crops[i], kept)
+                    kept = picture.kept(made.shape[2])
+                    save_faces(job.faces, (made.faces or [])[i], made.crops[i], kept)
+        finally:
+            each.rows.abandon()
+
+    def _finish(self) -> None:
+        """Record the oldest images that are written; if that failed, one by one, so that only the one that fails is lost."""
+        each = self.pending[0]
+        group, restoration = each.group, each.restoration
+        failures: list[dict | None] = [None] * len(group)
+        try:
+            each.written.result()
             if self.assessor is not None:
                 failures = [
                     self._report(self.assessor, job, picture, scores)
@@ -294,15 +368,17 @@ class _Run:
             raise
         except Exception as error:  # whatever it is, it is named, and the other images have their turn
             self._check_place()
+            self.pending.popleft()
             if len(group) > 1:
-                for each in group:
-                    self._restore_group([each])
+                for one in group:
+                    self._restore_group([one])
             else:
                 self._failed(group[0][0], error)
             return
-        seconds = (time.perf_counter() - start) / len(group)
+        self.pending.popleft()
+        seconds = (time.perf_counter() - each.start) / len(group)
         faces: Sequence[list | None] = [None] * len(group) if restoration.faces is None else restoration.faces
-        for (job, picture), score, failure, found, said in zip(group, restoration.scores, failures, faces, notes):
+        for (job, picture), score, failure, found, said in zip(group, restoration.scores, failures, faces, each.notes):
             height, width = picture.image.shape[:2]
             finite = None if score is None or score == float('inf') else score
             content = None if found is None else [face.content() for face in found]
@@ -317,7 +393,7 @@ class _Run:
                 failure=failure, faces=content, notes=said,
             ))  # fmt: skip
             self.bar.update()
-        if watched and self.watch is not None:
+        if each.watched and self.watch is not None:
             for (job, picture), scores in zip(group, restoration.own_scores):
                 self.watch.add(job.source, picture, *scores)
 

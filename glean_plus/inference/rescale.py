@@ -52,6 +52,10 @@ class Rescaler(PictureRestorer):
         exact = Fraction(self.outscale).limit_denominator(10**6) or Fraction(self.outscale)
         return math.ceil(exact * height), math.ceil(exact * width)
 
+    @property
+    def memory(self) -> int:
+        return self.restorer.memory
+
     def at_once(self, picture: Picture) -> int:
         return self.restorer.at_once(picture)
 
