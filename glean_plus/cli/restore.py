@@ -62,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--report', action='store_true',
                         help='write signs of failure with each result, and a heat map of the spread over samples of the noise')
     add_face_arguments(parser)
+    parser.add_argument('--shard', nargs='?', const='auto', metavar='I/N',
+                        help='restore the I-th of N shares of a folder, other processes the others; without a value, by the '
+                             'place in a SLURM array, or by RANK and WORLD_SIZE')
     parser.add_argument('--overwrite', action='store_true', help='restore everything again')
     parser.add_argument('--json', type=_report_file, metavar='FILE', help='write a report; - for the standard output')
 
@@ -95,8 +98,10 @@ def report_wrong_call(arguments: Sequence[str]) -> None:
 def _restore_files(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     """Exit code and report."""
     from glean_plus.inference.jobs import find_jobs
+    from glean_plus.inference.shards import parse_shard
 
     start = time.perf_counter()
+    shard = None if args.shard is None else parse_shard(args.shard)
     jobs = find_jobs(args.input, args.output, args.format and f'.{args.format}')
     face_options = given_options(args)
     from glean_plus.inference.folder import report, restore_files
@@ -112,7 +117,8 @@ def _restore_files(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     scaled = restorer if args.outscale in (None, restorer.scale) else Rescaler(restorer, args.outscale)
     records, content = restore_files(
         scaled, jobs, compare=args.compare, assessor=assessor,
-        overwrite=args.overwrite, crf=args.crf, quality=args.quality, command=args.command_line, say=complain,
+        overwrite=args.overwrite, crf=args.crf, quality=args.quality, shard=shard, command=args.command_line,
+        say=complain,
     )  # fmt: skip
     counts = {state: sum(record.state == state for record in records) for state in ('restored', 'there', 'failed')}
     speed = counts['restored'] / max(time.perf_counter() - began, 1e-9)

@@ -24,13 +24,13 @@ from glean_plus.inference.jobs import Job, Jobs, refuse_doubles
 from glean_plus.inference.ood import Assessor
 from glean_plus.inference.pipeline import Budget, Rows, Stopped, read_ahead
 from glean_plus.inference.png_stream import PngWriter
+from glean_plus.inference.shards import Shard
 from glean_plus.inference.video import CRF, check_crf, frame_count, restore_video
 from glean_plus.inference.watch import Watch
 from glean_plus.inference.write import check_quality, fitting, write
 from glean_plus.utils.files import save_json, sweep, whole_or_not_at_all
 from glean_plus.utils.images.arrays import WHITES, from_unit
 from glean_plus.utils.text import printable
-
 
 WRITERS = 4  # threads, at most
 
@@ -81,6 +81,7 @@ def restore_files(
     overwrite: bool = False,
     crf: int | None = None,
     quality: int | None = None,
+    shard: Shard | None = None,
     command: Sequence[str] = (),
     say: Callable[[str], None] = _say,
 ) -> tuple[list[Record], dict]:
@@ -98,6 +99,8 @@ def restore_files(
         overwrite: Restore everything again, and replace results of another run.
         crf: Quality of videos, as :func:`glean_plus.inference.video.restore_video` takes it; None for its default.
         quality: Of results in JPEG and WebP, 1 to 100; None for 95.
+        shard: Which share of the jobs is done here; other processes do the others, at the same time or not. All agree
+            on the names of the results, and each has a manifest of its own.
         command: The command line, for the manifest.
         say: Is given a line about each image that fails or is judged, and about what is passed over.
 
@@ -113,10 +116,14 @@ def restore_files(
         check_quality(quality, {job.target.suffix for job in jobs.jobs if not job.is_video})
     asked = dict(compare=compare, report=assessor is not None, faces=restorer.keep_crops)
     refuse_doubles(jobs.jobs, **asked)
+    ending = {} if jobs.single else dict(ending=_ending(jobs))
+    jobs = jobs.divided(shard)
     given = {name: value for name, value in dict(crf=crf, quality=quality).items() if value is not None}
-    options = ({} if jobs.single else dict(ending=_ending(jobs))) | given
+    options = ending | given
     content = manifest.manifest(restorer, options, command)
-    where = manifest.path_of(jobs.out, jobs.single)
+    if shard is not None:
+        content['about']['shard'] = str(shard)
+    where = claims.own_manifest(jobs)
     with ExitStack() as stack:
         try:
             stack.enter_context(claims.only_run(jobs))
@@ -146,6 +153,8 @@ def _begin(jobs: Jobs, where: Path, content: dict, overwrite: bool) -> bool:
     Raises:
         RestoreError: If there are results that are not of this run.
     """
+    if jobs.shard is not None:
+        manifest.check_shards(where, jobs.shard, content, overwrite)
     goes_on = not overwrite and manifest.goes_on(where, content)
     if not goes_on and not overwrite and (strange := [job.target for job in jobs.jobs if job.target.exists()]):
         raise RestoreError(
@@ -353,7 +362,7 @@ class _Run:
             each.rows.abandon()
 
     def _finish(self) -> None:
-        """Record the oldest images that are written; if that failed, one by one, so that only the one that fails is lost."""
+        """Record the oldest of what is pending; if it failed, restore one by one, so that only what fails is lost."""
         each = self.pending[0]
         group, restoration = each.group, each.restoration
         failures: list[dict | None] = [None] * len(group)

@@ -114,7 +114,7 @@ def test_nothing_is_put_for_a_writer_that_has_ended() -> None:
 def test_images_are_read_ahead_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(6):
         Image.fromarray(np.full((10, 10, 3), i, np.uint8)).save(tmp_path / f'{i}.png')
-    (tmp_path / '3.png').write_bytes(b'no image')
+    (tmp_path / '4.png').write_bytes(b'no image')
     seen: list[str] = []
 
     def reading(path: Path) -> Picture:
@@ -132,8 +132,8 @@ def test_images_are_read_ahead_within_bounds(tmp_path: Path, monkeypatch: pytest
     time.sleep(0.05)
     assert seen == ['0.png', '1.png', '2.png']
     rest = [picture for _, picture in images]
-    assert [picture.image[0, 0, 0] for picture in rest if isinstance(picture, Picture)] == [1, 2, 4, 5]
-    assert isinstance(rest[2], RestoreError)
+    assert [picture.image[0, 0, 0] for picture in rest if isinstance(picture, Picture)] == [1, 2, 3, 5]
+    assert isinstance(rest[3], RestoreError)
 
     images = read_ahead(jobs, 2 * 10 * 10 * 8)
     next(images)
