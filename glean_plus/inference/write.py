@@ -110,7 +110,8 @@ def _write_tiff(file: BinaryIO, image: np.ndarray, meta: Meta) -> None:
     colours = 1 if image.shape[2] < 3 else 3
     xmp = [(TIFF_XMP, 1, len(meta.xmp), meta.xmp, True)] if meta.xmp else []
     tifffile.imwrite(
-        file, image, photometric='rgb' if colours == 3 else 'minisblack', planarconfig='contig', compression='zlib',
+        file, image[..., 0] if image.shape[2] == 1 else image,
+        photometric='rgb' if colours == 3 else 'minisblack', planarconfig='contig', compression='zlib',
         extrasamples=['unassalpha'] * (image.shape[2] - colours), iccprofile=meta.icc, metadata=None, extratags=xmp,
         resolution=meta.dpi, resolutionunit='inch' if meta.dpi else None,
     )  # fmt: skip

@@ -230,9 +230,9 @@ def test_an_interruption_leaves_no_thread_and_no_part(
     monkeypatch.setattr(Restorer, 'restoration', interrupted)
     jobs = find_jobs(str(tmp_path / 'in'), tmp_path / 'out')
     with pytest.raises(KeyboardInterrupt):
-        restore_files(Restorer(light_checkpoint, device='cpu'), jobs)
+        restore_files(Restorer(light_checkpoint, device='cpu', speed='exact'), jobs)
     assert not any('read ahead' in thread.name or 'ThreadPool' in thread.name for thread in threading.enumerate())
     assert {path.name for path in (tmp_path / 'out').rglob('*.p*')} <= {'0.png', '1.png'}
     monkeypatch.undo()
-    records, _ = restore_files(Restorer(light_checkpoint, device='cpu'), jobs)
+    records, _ = restore_files(Restorer(light_checkpoint, device='cpu', speed='exact'), jobs)
     assert all(record.state in ('restored', 'there') for record in records) and len(records) == 4
