@@ -1,5 +1,5 @@
-# Text, 4x, trained on crops 16 -> 64 of those that `prepare_text` renders: a quarter of them shrunk alone, the others as
-# a scanner or a screenshot leaves them. As LightGLEAN it takes inputs of any size: whole test images, and pages.
+# Text, 4x, trained on crops 16 -> 64 of those that `prepare_text` renders: a quarter of them shrunk alone, the others
+# as a scanner or a screenshot leaves them. As LightGLEAN it takes inputs of any size: whole test images, and pages.
 _base_ = ['./lightglean_photo_4x.py', './_base_/blind.py']
 
 paper = [

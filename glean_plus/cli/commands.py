@@ -30,6 +30,7 @@ class Command:
 GROUPS: dict[str, dict[str, Command]] = {
     'use a model': {
         'restore': Command('restore an image, a video, a folder, or what a pattern matches', 'restore', 2, resumes=True),
+        'merge': Command('join the reports of the shards of a run', 'merge_reports', 2),
         'web': Command('a web page that restores images', 'web', 2),
         'models': Command('list the models that have a name', 'models', 2),
         'fetch': Command('list and fetch published weights', 'fetch_weights', resumes=True),

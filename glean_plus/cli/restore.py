@@ -51,14 +51,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='bring the result back to what shrinks to its input by bicubic (default: 5 steps)')
     parser.add_argument('--fidelity', type=float, metavar='0..1',
                         help="from 0, more of the bank, through 0.5, the model's own, to 1, what shrinks to its input")
+    parser.add_argument('--outscale', type=float, metavar='S',
+                        help="how many times larger results are (default: the model's scale); its result is resized")
     parser.add_argument('--format', choices=['png', 'jpg', 'webp', 'tif', 'bmp'],
                         help='of results in a folder (default: png, which keeps 16 bits and transparency)')
+    parser.add_argument('--quality', type=int, metavar='N', help='of JPEG and WebP, 1 to 100 (default: 95)')
     parser.add_argument('--crf', type=int, metavar='N',
                         help='quality of videos, 0 to 51, lower is better (default: 17)')
     parser.add_argument('--compare', action='store_true', help='write input and result side by side, too')
     parser.add_argument('--report', action='store_true',
                         help='write signs of failure with each result, and a heat map of the spread over samples of the noise')
     add_face_arguments(parser)
+    parser.add_argument('--shard', nargs='?', const='auto', metavar='I/N',
+                        help='restore the I-th of N shares of a folder, other processes the others; without a value, by the '
+                             'place in a SLURM array, or by RANK and WORLD_SIZE')
     parser.add_argument('--overwrite', action='store_true', help='restore everything again')
     parser.add_argument('--json', type=_report_file, metavar='FILE', help='write a report; - for the standard output')
 
@@ -92,20 +98,27 @@ def report_wrong_call(arguments: Sequence[str]) -> None:
 def _restore_files(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     """Exit code and report."""
     from glean_plus.inference.jobs import find_jobs
+    from glean_plus.inference.shards import parse_shard
 
     start = time.perf_counter()
+    shard = None if args.shard is None else parse_shard(args.shard)
     jobs = find_jobs(args.input, args.output, args.format and f'.{args.format}')
     face_options = given_options(args)
     from glean_plus.inference.folder import report, restore_files
     from glean_plus.inference.ood import Assessor  # these take seconds
+    from glean_plus.inference.rescale import Rescaler, check_outscale
     from glean_plus.inference.restorer import Restorer
 
+    if args.outscale is not None:
+        check_outscale(args.outscale)
     restorer = _restorer(args, face_options)
     assessor = Assessor(restorer) if args.report and isinstance(restorer, Restorer) else None
     began = time.perf_counter()
+    scaled = restorer if args.outscale in (None, restorer.scale) else Rescaler(restorer, args.outscale)
     records, content = restore_files(
-        restorer, jobs, compare=args.compare, assessor=assessor,
-        overwrite=args.overwrite, crf=args.crf, command=args.command_line, say=complain,
+        scaled, jobs, compare=args.compare, assessor=assessor,
+        overwrite=args.overwrite, crf=args.crf, quality=args.quality, shard=shard, command=args.command_line,
+        say=complain,
     )  # fmt: skip
     counts = {state: sum(record.state == state for record in records) for state in ('restored', 'there', 'failed')}
     speed = counts['restored'] / max(time.perf_counter() - began, 1e-9)

@@ -60,8 +60,17 @@ class PictureRestorer(ABC):
 
     @property
     @abstractmethod
-    def scale(self) -> int:
+    def scale(self) -> float:
         """How many times larger results are."""
+
+    def result_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the result of an image."""
+        return int(self.scale * height), int(self.scale * width)
+
+    @property
+    @abstractmethod
+    def memory(self) -> int:
+        """Bytes that an image may take beside itself and the model."""
 
     @abstractmethod
     def at_once(self, picture: Picture) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from glean_plus.inference import manifest
@@ -16,17 +16,20 @@ from glean_plus.utils.locks import Locked, hold, holder
 
 @contextmanager
 def only_run(jobs: Jobs) -> Iterator[None]:
-    """Keep other processes from these results while entered.
+    """Keep other processes from these results while entered, but for those of other shards.
 
     Raises:
         RestoreError: If another process is restoring to the same place.
         OSError: If nothing can be written there.
     """
-    own = manifest.path_of(jobs.out, jobs.single)
+    own, whole = own_manifest(jobs), manifest.path_of(jobs.out, jobs.single)
     is_new = not own.parent.exists()
     own.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with hold(manifest.lock_path(own)):
+        with ExitStack() as stack:
+            if own != whole:
+                stack.enter_context(hold(manifest.lock_path(whole), shared=True))
+            stack.enter_context(hold(manifest.lock_path(own)))
             # Of two runs that meet, each has its own lock before it looks for that of the other.
             for other in _manifests(jobs, own, above=True):
                 if (process := holder(manifest.lock_path(other))) is not None:
@@ -41,13 +44,17 @@ def only_run(jobs: Jobs) -> Iterator[None]:
         ) from error
 
 
+def own_manifest(jobs: Jobs) -> Path:
+    return manifest.path_of(jobs.out, jobs.single, jobs.shard)
+
+
 def others(jobs: Jobs) -> list[tuple[Path, Path]]:
     """Results that the manifest of another run, nearer to them than that of ``jobs``, speaks for.
 
     Returns:
         Each such result, whether or not it is there, and that manifest.
     """
-    own = manifest.path_of(jobs.out, jobs.single)
+    own = own_manifest(jobs)
     found = {path for path in _manifests(jobs, own, above=False) if path.is_file()}
     return [
         (job.target, path)

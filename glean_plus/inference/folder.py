@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +22,17 @@ from glean_plus.inference.faces.save import save_faces
 from glean_plus.inference.image import Meta, Picture
 from glean_plus.inference.jobs import Job, Jobs, refuse_doubles
 from glean_plus.inference.ood import Assessor
+from glean_plus.inference.pipeline import Budget, Rows, Stopped, read_ahead
 from glean_plus.inference.png_stream import PngWriter
-from glean_plus.inference.read import read
+from glean_plus.inference.shards import Shard
 from glean_plus.inference.video import CRF, check_crf, frame_count, restore_video
 from glean_plus.inference.watch import Watch
-from glean_plus.inference.write import fitting, write
+from glean_plus.inference.write import check_quality, fitting, write
 from glean_plus.utils.files import save_json, sweep, whole_or_not_at_all
 from glean_plus.utils.images.arrays import WHITES, from_unit
 from glean_plus.utils.text import printable
+
+WRITERS = 4  # threads, at most
 
 
 @dataclass
@@ -36,7 +43,8 @@ class Record:
         input, output: Its files.
         state: ``restored``, ``there`` already, or ``failed``.
         size, result_size: Height and width.
-        seconds: It took; of images that were restored together, each one's share.
+        seconds: From its turn until it was written, which others pass, too; of images that were restored together,
+            each one's share.
         lr_psnr: How well the result, shrunk, meets its input, in dB; None in colorization, and where it is exact.
         error: Why it failed.
         failure: Its :class:`glean_plus.inference.ood.Failure`, where a report is asked for.
@@ -72,6 +80,8 @@ def restore_files(
     assessor: Assessor | None = None,
     overwrite: bool = False,
     crf: int | None = None,
+    quality: int | None = None,
+    shard: Shard | None = None,
     command: Sequence[str] = (),
     say: Callable[[str], None] = _say,
 ) -> tuple[list[Record], dict]:
@@ -88,6 +98,9 @@ def restore_files(
             look unlike what the model was made for, if that is known.
         overwrite: Restore everything again, and replace results of another run.
         crf: Quality of videos, as :func:`glean_plus.inference.video.restore_video` takes it; None for its default.
+        quality: Of results in JPEG and WebP, 1 to 100; None for 95.
+        shard: Which share of the jobs is done here; other processes do the others, at the same time or not. All agree
+            on the names of the results, and each has a manifest of its own.
         command: The command line, for the manifest.
         say: Is given a line about each image that fails or is judged, and about what is passed over.
 
@@ -99,11 +112,18 @@ def restore_files(
             inputs have one result, an option is not for what is there, or nothing can be written.
     """
     crf = _video_quality(jobs, crf, compare or assessor is not None or restorer.keep_crops)
+    if quality is not None:
+        check_quality(quality, {job.target.suffix for job in jobs.jobs if not job.is_video})
     asked = dict(compare=compare, report=assessor is not None, faces=restorer.keep_crops)
     refuse_doubles(jobs.jobs, **asked)
-    options = ({} if jobs.single else dict(ending=_ending(jobs))) | ({} if crf is None else dict(crf=crf))
+    ending = {} if jobs.single else dict(ending=_ending(jobs))
+    jobs = jobs.divided(shard)
+    given = {name: value for name, value in dict(crf=crf, quality=quality).items() if value is not None}
+    options = ending | given
     content = manifest.manifest(restorer, options, command)
-    where = manifest.path_of(jobs.out, jobs.single)
+    if shard is not None:
+        content['about']['shard'] = str(shard)
+    where = claims.own_manifest(jobs)
     with ExitStack() as stack:
         try:
             stack.enter_context(claims.only_run(jobs))
@@ -123,7 +143,7 @@ def restore_files(
             else:
                 todo.append(job)
         with tqdm(total=len(todo), unit='image', disable=not todo) as bar:
-            _Run(restorer, where, compare, assessor, crf, records, bar, say).restore(todo)
+            _Run(restorer, where, compare, assessor, crf, quality, records, bar, say).restore(todo)
     return records, content
 
 
@@ -133,6 +153,8 @@ def _begin(jobs: Jobs, where: Path, content: dict, overwrite: bool) -> bool:
     Raises:
         RestoreError: If there are results that are not of this run.
     """
+    if jobs.shard is not None:
+        manifest.check_shards(where, jobs.shard, content, overwrite)
     goes_on = not overwrite and manifest.goes_on(where, content)
     if not goes_on and not overwrite and (strange := [job.target for job in jobs.jobs if job.target.exists()]):
         raise RestoreError(
@@ -187,8 +209,31 @@ Group = list[tuple[Job, Picture]]
 
 
 @dataclass
+class _Pending:
+    """Images whose results are being written.
+
+    Attributes:
+        bytes: Of their results.
+        notes: What is to be said of each; what the format has no room for joins it.
+        written: Done when all is.
+    """
+
+    group: Group
+    restoration: Restored
+    rows: Rows
+    bytes: int
+    start: float
+    watched: bool
+    notes: list[list[str]]
+    written: Future[None] = field(default_factory=Future)
+
+
+@dataclass
 class _Run:
     """Jobs on their way: what fails is recorded, and the others continue.
+
+    Images are read ahead and results are written behind, while the network runs in the caller's thread, where
+    everything is recorded and said, too.
 
     Attributes:
         where: The manifest. Where it has gone, so has the folder of the results, which is not made again without it.
@@ -200,17 +245,20 @@ class _Run:
     compare: bool
     assessor: Assessor | None
     crf: int | None
+    quality: int | None
     records: list[Record]
     bar: tqdm
     say: Callable[[str], None]
 
     def __post_init__(self) -> None:
         self.watch = None if self.assessor is not None else Watch.of(self.restorer, self.say)
+        self.share = self.restorer.memory // 8  # of what is read ahead, of rows that wait, and of unwritten results
+        self.budget = Budget(self.share)
+        self.pending: deque[_Pending] = deque()
 
     def restore(self, todo: Sequence[Job]) -> None:
         try:
-            for group in self._groups([job for job in todo if not job.is_video]):
-                self._restore_group(group)
+            self._restore_images([job for job in todo if not job.is_video])
             for job in todo:
                 if job.is_video and self.crf is not None:
                     self._check_place()
@@ -225,6 +273,19 @@ class _Run:
         if self.watch is not None and (line := self.watch.verdict()):
             self.say(line)
 
+    def _restore_images(self, todo: Sequence[Job]) -> None:
+        with ThreadPoolExecutor(max_workers=min(WRITERS, os.cpu_count() or 1)) as self.pool:
+            try:
+                for group in self._groups(todo):
+                    self._restore_group(group)
+                while self.pending:
+                    self._finish()
+            except BaseException:
+                self.budget.close()
+                for each in self.pending:
+                    each.rows.fail(Stopped())
+                raise
+
     def _check_place(self) -> None:
         if not self.where.is_file():
             raise _PlaceGone(
@@ -235,12 +296,10 @@ class _Run:
     def _groups(self, todo: Sequence[Job]) -> Iterator[Group]:
         """Neighbours of one size and kind, as many as a batch and the memory hold."""
         group: Group = []
-        for job in todo:
+        for job, picture in read_ahead(todo, self.share):
             self._check_place()
-            try:
-                picture = read(job.source)
-            except (RestoreError, MemoryError) as error:
-                self._failed(job, error)
+            if isinstance(picture, BaseException):
+                self._failed(job, picture)
                 continue
             if group and (group[0][1].kind != picture.kind or len(group) >= self.restorer.at_once(picture)):
                 yield group
@@ -260,25 +319,55 @@ class _Run:
         self.bar.update()
 
     def _restore_group(self, group: Group) -> None:
-        """Restore images together; if that fails, one by one, so that only the one that fails is lost."""
-        start = time.perf_counter()
+        """Restore images together, and write them behind."""
         watched = self.watch is not None and self.watch.wants
         pictures = [picture for _, picture in group]
+        start = time.perf_counter()
         restoration = self.restorer.restoration(pictures, assess=self.assessor is not None or watched)
-        failures: list[dict | None] = [None] * len(group)
+        size = len(group) * math.prod(restoration.shape) * np.dtype(restoration.kind).itemsize
+        while self.pending and size + sum(each.bytes for each in self.pending) > self.share:
+            self._finish()
         notes = [[*picture.notes] for picture in pictures]
+        each = _Pending(group, restoration, Rows(self.budget), size, start, watched, notes)
+        self.pending.append(each)
+        each.written = self.pool.submit(self._write_group, each)
         try:
+            for parts in restoration:
+                each.rows.put(parts)
+        except Stopped:  # why, the writer knows
+            pass
+        except Exception as error:
+            each.rows.fail(error)
+        else:
+            each.rows.end()
+        while self.pending and self.pending[0].written.done():
+            self._finish()
+
+    def _write_group(self, each: _Pending) -> None:
+        """In another thread: results as their rows come, and faces."""
+        try:
+            group, made = each.group, each.restoration
             if len(group) == 1:
                 job, picture = group[0]
-                notes[0] += self._write(job, picture, (part[0] for part in restoration), restoration)
+                each.notes[0] += self._write(job, picture, (part[0] for part in each.rows), made)
             else:
-                parts = list(restoration)
+                parts = list(each.rows)
                 for i, (job, picture) in enumerate(group):
-                    notes[i] += self._write(job, picture, iter([part[i] for part in parts]), restoration)
+                    each.notes[i] += self._write(job, picture, iter([part[i] for part in parts]), made)
             if self.restorer.keep_crops:
                 for i, (job, picture) in enumerate(group):
-                    kept = picture.kept(restoration.shape[2])
-                    save_faces(job.faces, (restoration.faces or [])[i], restoration.crops[i], kept)
+                    kept = picture.kept(made.shape[2])
+                    save_faces(job.faces, (made.faces or [])[i], made.crops[i], kept)
+        finally:
+            each.rows.abandon()
+
+    def _finish(self) -> None:
+        """Record the oldest of what is pending; if it failed, restore one by one, so that only what fails is lost."""
+        each = self.pending[0]
+        group, restoration = each.group, each.restoration
+        failures: list[dict | None] = [None] * len(group)
+        try:
+            each.written.result()
             if self.assessor is not None:
                 failures = [
                     self._report(self.assessor, job, picture, scores)
@@ -288,15 +377,17 @@ class _Run:
             raise
         except Exception as error:  # whatever it is, it is named, and the other images have their turn
             self._check_place()
+            self.pending.popleft()
             if len(group) > 1:
-                for each in group:
-                    self._restore_group([each])
+                for one in group:
+                    self._restore_group([one])
             else:
                 self._failed(group[0][0], error)
             return
-        seconds = (time.perf_counter() - start) / len(group)
+        self.pending.popleft()
+        seconds = (time.perf_counter() - each.start) / len(group)
         faces: Sequence[list | None] = [None] * len(group) if restoration.faces is None else restoration.faces
-        for (job, picture), score, failure, found, said in zip(group, restoration.scores, failures, faces, notes):
+        for (job, picture), score, failure, found, said in zip(group, restoration.scores, failures, faces, each.notes):
             height, width = picture.image.shape[:2]
             finite = None if score is None or score == float('inf') else score
             content = None if found is None else [face.content() for face in found]
@@ -311,13 +402,13 @@ class _Run:
                 failure=failure, faces=content, notes=said,
             ))  # fmt: skip
             self.bar.update()
-        if watched and self.watch is not None:
+        if each.watched and self.watch is not None:
             for (job, picture), scores in zip(group, restoration.own_scores):
                 self.watch.add(job.source, picture, *scores)
 
     def _write(self, job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored) -> list[str]:
         self._check_place()
-        return _write(job, picture, rows, made, self.compare)
+        return _write(job, picture, rows, made, self.compare, self.quality)
 
     def _restore_video(self, job: Job, crf: int) -> None:
         start, name = time.perf_counter(), printable(job.source.name)
@@ -351,11 +442,13 @@ class _PlaceGone(Exception):
     """The manifest, and so the folder of the results, is no longer there."""
 
 
-def _write(job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored, compare: bool) -> list[str]:
+def _write(
+    job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored, compare: bool, quality: int | None
+) -> list[str]:
     """Returns what the format of the result has no room for."""
     if compare:
         rows = compared(rows, picture, made, job.compare)
-    return write(job.target, rows, made.shape, made.kind, picture.kept(made.shape[2]))
+    return write(job.target, rows, made.shape, made.kind, picture.kept(made.shape[2]), quality)
 
 
 def compared(
@@ -365,17 +458,16 @@ def compared(
 
     It has the colour profile of both, and so is gray where both are.
     """
-    scale = made.restorer.scale
     height, width, channels = made.shape
+    given_height, given_width = picture.image.shape[:2]
+    columns = np.arange(width) * given_width // width  # the input's that are shown
     colours = 1 if channels < 3 else 3
     meta, _ = fitting('.png', Meta(icc=picture.kept(channels).icc))
     with whole_or_not_at_all(path) as file:
         writer, top = PngWriter(file, height, 2 * width, colours, meta=meta), 0
         for part in rows:
-            first = top // scale
-            last = -(-(top + len(part)) // scale)
-            given = np.repeat(np.repeat(_shown(picture.image[first:last], colours), scale, axis=0), scale, axis=1)
-            given = given[top - first * scale:][:len(part)]
+            lines = np.arange(top, top + len(part)) * given_height // height
+            given = _shown(picture.image[lines[0]:lines[-1] + 1], colours)[lines - lines[0]][:, columns]
             writer.write(np.concatenate([given, _shown(part, colours)], axis=1))
             top += len(part)
             yield part

@@ -8,11 +8,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glean_plus.inference import video
 from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.shards import Shard
 from glean_plus.inference.write import FORMATS, check_ending
 from glean_plus.prepare.files import pictures_below
 
@@ -83,6 +84,7 @@ class Jobs:
         out: File of the single result, or folder of the results.
         single: Which of them it is.
         notes: What has been passed over.
+        shard: Which share of all jobs these are; None of all.
     """
 
     jobs: Sequence[Job]
@@ -90,6 +92,20 @@ class Jobs:
     out: Path
     single: bool
     notes: Sequence[str] = ()
+    shard: Shard | None = None
+
+    def divided(self, shard: Shard | None) -> Jobs:
+        """The share of a shard. Files that are not taken, and what was passed over, are the first one's to tell.
+
+        Raises:
+            RestoreError: If there is one file alone.
+        """
+        if shard is None:
+            return self
+        if self.single:
+            raise RestoreError('A single file is not divided into shards: give a folder, or leave the shard out.')
+        refused, notes = (self.refused, self.notes) if shard.index == 1 else ([], [])
+        return replace(self, jobs=shard.of(self.jobs), refused=refused, notes=notes, shard=shard)
 
 
 def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 from glean_plus.inference.base import PictureRestorer
 from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.shards import Shard
 from glean_plus.utils.files import partial_name, save_json
 from glean_plus.version import __version__
 from glean_plus.weights.errors import brief, shown
 
+OF_SHARD = re.compile(r'glean-plus\.run\.\d+-of-(\d+)\.json')
 PACKAGES = ('torch', 'mmagic', 'mmengine', 'mmcv', 'mmcv-lite', 'numpy', 'Pillow')
 
 
@@ -66,9 +69,29 @@ def _differences(found: Any, wanted: Any, name: str = '') -> Iterator[str]:
         yield f'{name} {shown(found)}, now {shown(wanted)}'
 
 
-def path_of(out: Path, single: bool) -> Path:
-    """Beside a single result, or in the folder of results."""
-    return out.with_name(f'{out.name}.run.json') if single else out / 'glean-plus.run.json'
+def path_of(out: Path, single: bool, shard: Shard | None = None) -> Path:
+    """Beside a single result, or in the folder of results, where each shard has its own."""
+    if single:
+        return out.with_name(f'{out.name}.run.json')
+    return out / ('glean-plus.run.json' if shard is None else f'glean-plus.run.{shard.index}-of-{shard.count}.json')
+
+
+def check_shards(path: Path, shard: Shard, wanted: Mapping[str, Any], overwrite: bool) -> None:
+    """What the other shards with results beside the manifest ``path`` of this one were made with.
+
+    Raises:
+        RestoreError: If they are of another division, or, but for ``overwrite``, were made otherwise than ``wanted``.
+    """
+    for other in sorted(path.parent.glob('glean-plus.run.*-of-*.json')):
+        if (match := OF_SHARD.fullmatch(other.name)) is None:
+            continue
+        if int(match[1]) != shard.count:
+            raise RestoreError(
+                f'{other} is of a run in {match[1]} shards, not {shard.count}: divide alike, choose another place, or '
+                'remove it once that run has ended.'
+            )
+        if not overwrite:
+            goes_on(other, wanted)
 
 
 def goes_on(path: Path, wanted: Mapping[str, Any]) -> bool:

@@ -105,6 +105,10 @@ class Restorer(PictureRestorer):
         scale: int = self.network.scale
         return scale
 
+    @property
+    def memory(self) -> int:
+        return self.limits.memory
+
     def at_once(self, picture: Picture) -> int:
         """How many images like this one are restored together: a batch, or what the memory holds of the results."""
         height, width = picture.image.shape[:2]

@@ -10,6 +10,7 @@ from glean_plus.inference.base import PictureRestorer
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.fidelity import bank_factor
 from glean_plus.inference.image import Picture
+from glean_plus.inference.rescale import Rescaler
 from glean_plus.inference.restorer import Restorer
 from glean_plus.inference.thresholds import Bounds, judged, read_bounds
 
@@ -32,6 +33,8 @@ class Watch:
     @classmethod
     def of(cls, restorer: PictureRestorer, say: Callable[[str], None]) -> Watch | None:
         """None where no bounds are known. Bounds that cannot be used are named, and do not keep the run."""
+        if isinstance(restorer, Rescaler):
+            restorer = restorer.restorer
         if not isinstance(restorer, Restorer) or restorer.network.colorizes or bank_factor(restorer.fidelity) != 1:
             return None
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -26,7 +26,9 @@ FORMATS = {
     '.tiff': ('TIFF', True, 2**31 - 1),
     '.bmp': ('BMP', False, 2**31 - 1),
 }
-QUALITY = 95
+QUALITY = 95  # of those that lose some
+LOSSY = ('JPEG', 'WEBP')
+TIFF_XMP = 700  # tag
 WHAT = {'icc': 'colour profile', 'exif': 'EXIF data', 'xmp': 'XMP'}
 # Most bytes of metadata that a format holds, and common readers take: PIL refuses a whole PNG for a profile of 1 MiB,
 # libpng a chunk beyond 8 MB. A segment of a JPEG has 65,533 bytes; before XMP there is its name; a profile has 255
@@ -47,7 +49,18 @@ def check_ending(ending: str) -> None:
         raise RestoreError(f'A result ends in one of {", ".join(FORMATS)}, not in {ending!r}.')
 
 
-def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], kind: str, meta: Meta) -> list[str]:
+def check_quality(quality: int, endings: Iterable[str]) -> None:
+    """Raise RestoreError if no file with one of these endings has such a quality."""
+    if not 1 <= quality <= 100:
+        raise RestoreError(f'The quality of JPEG and WebP is 1 to 100, higher is better, but is {quality}.')
+    if not any(FORMATS[ending.lower()][0] in LOSSY for ending in endings):
+        raise RestoreError('quality is of JPEG and WebP, but no result is one: leave it out, or choose such a format.')
+
+
+def write(
+    path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], kind: str, meta: Meta,
+    quality: int | None = None,
+) -> list[str]:  # fmt: skip
     """Write an image from its rows, through a temporary file beside it.
 
     A PNG is written as the rows come; the other formats take the whole image.
@@ -58,6 +71,7 @@ def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], k
         shape: (H, W, K) of the whole.
         kind: Type of the levels, uint8 or uint16.
         meta: What is kept of the input's file.
+        quality: Of JPEG and WebP, 1 to 100; None for 95.
 
     Returns:
         What of ``meta`` the format has no room for, a note each.
@@ -81,16 +95,33 @@ def write(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int], k
             writer.close()
         else:
             whole = np.concatenate(list(rows))
-            image = Image.fromarray(whole[..., 0] if shape[2] == 1 else whole)
-            image.save(file, format=name, **_options(name, meta))
+            if name == 'TIFF':
+                _write_tiff(file, whole, meta)
+            else:
+                image = Image.fromarray(whole[..., 0] if shape[2] == 1 else whole)
+                image.save(file, format=name, **_options(name, meta, QUALITY if quality is None else quality))
     return notes
+
+
+def _write_tiff(file: BinaryIO, image: np.ndarray, meta: Meta) -> None:
+    """(H, W, K) uint8 or uint16; PIL cannot write colours of 16 bits."""
+    import tifffile
+
+    colours = 1 if image.shape[2] < 3 else 3
+    xmp = [(TIFF_XMP, 1, len(meta.xmp), meta.xmp, True)] if meta.xmp else []
+    tifffile.imwrite(
+        file, image[..., 0] if image.shape[2] == 1 else image,
+        photometric='rgb' if colours == 3 else 'minisblack', planarconfig='contig', compression='zlib',
+        extrasamples=['unassalpha'] * (image.shape[2] - colours), iccprofile=meta.icc, metadata=None, extratags=xmp,
+        resolution=meta.dpi, resolutionunit='inch' if meta.dpi else None,
+    )  # fmt: skip
 
 
 def obstacle(ending: str, shape: tuple[int, int, int], kind: str) -> str | None:
     """What keeps such an image from a format, for people; None if nothing does."""
     name, opacity, longest = FORMATS[ending]
-    if kind == 'uint16' and name != 'PNG':
-        return 'TIFF is written with 8 bits here' if name == 'TIFF' else f'{name} has no 16 bits'
+    if kind == 'uint16' and name not in ('PNG', 'TIFF'):
+        return f'{name} has no 16 bits'
     if shape[2] in (2, 4) and not opacity:
         return f'{name} has no transparency'
     if max(shape[:2]) > longest:
@@ -116,20 +147,18 @@ def fitting(ending: str, meta: Meta) -> tuple[Meta, list[str]]:
     return meta, notes
 
 
-def _options(name: str, meta: Meta) -> dict[str, Any]:
+def _options(name: str, meta: Meta, quality: int) -> dict[str, Any]:
     options: dict[str, Any] = {}
-    if name in ('JPEG', 'WEBP'):
-        options.update(quality=QUALITY)
+    if name in LOSSY:
+        options.update(quality=quality)
     if name == 'JPEG':
         options.update(subsampling=0)
-    if name == 'TIFF':
-        options.update(compression='tiff_deflate')
     if name != 'BMP' and meta.icc:
         options.update(icc_profile=meta.icc)
     if name in ('JPEG', 'WEBP') and meta.exif:
         options.update(exif=meta.exif)
     if name in ('JPEG', 'WEBP') and meta.xmp:
         options.update(xmp=meta.xmp)
-    if name in ('JPEG', 'TIFF', 'BMP') and meta.dpi:
+    if name in ('JPEG', 'BMP') and meta.dpi:
         options.update(dpi=meta.dpi)
     return options

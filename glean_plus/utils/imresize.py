@@ -19,11 +19,47 @@ def matlab_bicubic(image: Tensor, scale: float) -> Tensor:
     result = image.float()
     for dim in (1, 2):  # rows first
         size = result.shape[dim]
-        index, kernel = matlab_taps(size, math.ceil(scale * size), scale)
-        kernel = kernel.float().unsqueeze(-1) if dim == 1 else kernel.float()
-        parts = (result.index_select(dim, index[:, tap]) * kernel[:, tap] for tap in range(index.shape[1]))
-        result = functools.reduce(torch.add, parts)
+        result = _sum_of_taps(result, dim, *matlab_taps(size, math.ceil(scale * size), scale))
     return result.clamp(0, 255)
+
+
+class RowResizer:
+    """:func:`matlab_bicubic` of an image whose rows come one after the other; not clamped.
+
+    Args:
+        in_size, out_size: (height, width) of the image, and of the result.
+        scale: From the one to the other, which decides where the pixels of the result are.
+    """
+
+    def __init__(self, in_size: tuple[int, int], out_size: tuple[int, int], scale: float) -> None:
+        (self._rows, self._row_weights), self._columns = (
+            matlab_taps(given, wanted, scale) for given, wanted in zip(in_size, out_size)
+        )
+        self._last = self._rows.amax(dim=1).cummax(dim=0).values  # that each row of the result, or one above it, needs
+        self._first = self._rows.amin(dim=1).flip(0).cummin(dim=0).values.flip(0)  # the same of those below it
+        self._held: Tensor | None = None
+        self._top = 0   # of the rows that are held
+        self._done = 0  # rows of the result
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The next (C, h, W) of the image -> the (C, h', W') of the result that are known by now; h' may be 0."""
+        held = rows.float() if self._held is None else torch.cat([self._held, rows.float()], dim=1)
+        end = int(torch.searchsorted(self._last, self._top + held.shape[1]))
+        some = slice(self._done, end)
+        result = _sum_of_taps(held, 1, self._rows[some] - self._top, self._row_weights[some])
+        result = _sum_of_taps(result, 2, *self._columns)
+        self._done = end
+        if end < len(self._first):
+            passed = min(max(0, int(self._first[end]) - self._top), held.shape[1])
+            self._held, self._top = held[:, passed:].clone(), self._top + passed
+        return result
+
+
+def _sum_of_taps(image: Tensor, dim: int, index: Tensor, kernel: Tensor) -> Tensor:
+    """One tap after the other, along rows (1) or columns (2) of (C, H, W)."""
+    weights = kernel.float().unsqueeze(-1) if dim == 1 else kernel.float()
+    parts = (image.index_select(dim, index[:, tap]) * weights[:, tap] for tap in range(index.shape[1]))
+    return functools.reduce(torch.add, parts)
 
 
 def matlab_taps(in_size: int, out_size: int, scale: float) -> tuple[Tensor, Tensor]:

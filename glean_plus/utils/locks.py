@@ -57,10 +57,14 @@ def is_at(file: IO[Any], path: Path) -> bool:
 
 
 @contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Hold the lock of ``path``, a file that is made for it and removed at the end.
+def hold(path: Path, shared: bool = False) -> Iterator[None]:
+    """Hold the lock of ``path``, a file that is made for it and removed at the end, by the last of those that share it.
 
     Where files cannot be locked, nothing is held.
+
+    Args:
+        path: The file.
+        shared: Others may hold it, too, if they share it.
 
     Raises:
         Locked: If another process holds it.
@@ -68,7 +72,7 @@ def hold(path: Path) -> Iterator[None]:
     """
     while True:
         with open(path, 'a+', encoding='utf-8') as file:
-            if try_lock_often(file) is False:
+            if try_lock_often(file, shared) is False:
                 raise Locked(_holder(path))
             if not is_at(file, path):  # whoever had it has removed it since it was opened
                 continue
@@ -78,24 +82,25 @@ def hold(path: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                if is_at(file, path):
+                alone = not shared or try_lock(file) is not False
+                if alone and is_at(file, path):
                     path.unlink()
             return
 
 
-def try_lock_often(file: IO[Any]) -> bool | None:
+def try_lock_often(file: IO[Any], shared: bool = False) -> bool | None:
     for _ in range(TRIES):
-        if (locked := try_lock(file)) is not False:
+        if (locked := try_lock(file, shared)) is not False:
             return locked
         time.sleep(PAUSE)
     return False
 
 
 def holder(path: Path) -> str | None:
-    """Which process holds the lock of ``path``; None if none does."""
+    """Which process holds the lock of ``path``, or one of those that share it; None if none does."""
     try:
-        with open(path, encoding='utf-8') as file:
-            return _holder(path) if try_lock(file, shared=True) is False else None
+        with open(path, 'r+', encoding='utf-8') as file:
+            return _holder(path) if try_lock_often(file) is False else None
     except OSError:  # most often because there is no such file
         return None
 

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import runpy
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -132,15 +134,20 @@ def test_what_an_overwriting_run_did_not_replace_is_not_its_own(
 def test_interrupted_run_goes_on(
     pictures: Path, restore: Callable[..., int], capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C while the fourth image is written."""
-    out, written = tmp_path / 'out', []
-    write = restore_folder.write
+    """Ctrl-C while the fourth image is written; others may be on their way, too, and are given up."""
+    out, begun = tmp_path / 'out', []
+    write, one_by_one = restore_folder.write, threading.Lock()
 
-    def interrupted(path: Path, *arguments: Any) -> None:
-        if len(written) == 3:
-            raise KeyboardInterrupt
-        write(path, *arguments)
-        written.append(path)
+    def interrupted(path: Path, *arguments: Any) -> list[str]:
+        with one_by_one:
+            begun.append(path)
+            if len(begun) == 4:
+                os.kill(os.getpid(), signal.SIGINT)
+            if len(begun) >= 4:
+                for _ in arguments[0]:  # the rows, until they are given up
+                    pass
+                raise AssertionError('the run goes on')
+            return write(path, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(restore_folder, 'write', interrupted)

@@ -69,6 +69,7 @@ class Same(PictureRestorer):
     """Results are the images themselves."""
 
     scale = 1  # type: ignore[assignment]
+    memory = 2**30  # type: ignore[assignment]
 
     def at_once(self, picture: Any) -> int:
         return 3

@@ -74,6 +74,37 @@ def test_sixteen_bits_are_kept(ending: str, channels: int, tmp_path: Path) -> No
     np.testing.assert_array_equal(decoded, swapped.squeeze())
 
 
+@pytest.mark.parametrize('kind', ['uint8', 'uint16'])
+@pytest.mark.parametrize('channels', [1, 2, 3, 4])
+def test_a_tiff_is_read_alike_by_others(channels: int, kind: str, tmp_path: Path) -> None:
+    pyvips = pytest.importorskip('pyvips')
+    image = np.ascontiguousarray(DEEP[..., :channels] if kind == 'uint16' else DEEP[..., :channels].astype(np.uint8))
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes() if channels >= 3 else None
+    meta = Meta(icc=icc, xmp=b'<x:xmpmeta/>', dpi=(300.0, 150.0))
+    assert write(tmp_path / 'x.tif', [image[:2], image[2:]], (6, 9, channels), kind, meta) == []
+    with tifffile.TiffFile(tmp_path / 'x.tif') as file:
+        page = file.pages.first
+        np.testing.assert_array_equal(page.asarray().reshape(image.shape), image)
+        assert [int(each) for each in page.extrasamples] == [2] * (channels in (2, 4))
+        assert page.tags[700].value == b'<x:xmpmeta/>'
+    seen = pyvips.Image.new_from_file(str(tmp_path / 'x.tif'))
+    np.testing.assert_array_equal(seen.numpy().reshape(image.shape), image)
+    assert (round(seen.xres * 25.4), round(seen.yres * 25.4)) == (300, 150)
+    assert ('icc-profile-data' in seen.get_fields() and bytes(seen.get('icc-profile-data'))) == (icc or False)
+    found = read(tmp_path / 'x.tif')
+    np.testing.assert_array_equal(found.image, image)
+    assert (found.meta.icc, found.meta.xmp, found.meta.dpi) == (meta.icc, meta.xmp, meta.dpi)
+
+
+def test_quality_is_that_of_the_file(tmp_path: Path) -> None:
+    for ending in ('.jpg', '.webp'):
+        sizes = []
+        for quality in (10, 95, None, 100):
+            write(tmp_path / f'x{ending}', [RGB], RGB.shape, 'uint8', Meta(), quality)
+            sizes.append((tmp_path / f'x{ending}').stat().st_size)
+        assert sizes[0] < sizes[1] == sizes[2] < sizes[3]
+
+
 def test_sixteen_bits_in_gray_with_opacity_and_in_pnm(tmp_path: Path) -> None:
     with open(tmp_path / 'la.png', 'wb') as file:
         writer = PngWriter(file, 6, 9, 2, deep=True)
@@ -283,7 +314,7 @@ def test_broken_files_are_named_with_the_reason(tmp_path: Path) -> None:
 def test_results_that_a_format_cannot_hold_are_refused(tmp_path: Path) -> None:
     for name, shape, kind, words in (
         ('x.jpg', (4, 4, 4), 'uint8', 'no transparency'), ('x.jpg', (4, 4, 3), 'uint16', '16 bits'),
-        ('x.jpg', (4, 70_000, 3), 'uint8', '65500 pixels'), ('x.tif', (4, 4, 3), 'uint16', '8 bits'),
+        ('x.jpg', (4, 70_000, 3), 'uint8', '65500 pixels'), ('x.webp', (4, 4, 3), 'uint16', '16 bits'),
         ('x.png', (4, 4, 3), 'float32', 'not float32'), ('x.xyz', (4, 4, 3), 'uint8', 'ends in one of'),
     ):  # fmt: skip
         with pytest.raises(RestoreError, match=words):

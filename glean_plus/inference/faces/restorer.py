@@ -79,6 +79,10 @@ class FaceRestorer(PictureRestorer):
     def scale(self) -> int:
         return self._scale
 
+    @property
+    def memory(self) -> int:
+        return self.restorer.memory
+
     def at_once(self, picture: Picture) -> int:
         """One: its faces are the batch."""
         return 1

@@ -171,8 +171,8 @@ class _Work:
         """The streams of the result; all before the first packet."""
         self.reader = FrameReader(frame)
         self.writer = FrameWriter(
-            self.made, self.target.suffix.lower(), self.crf, self.rate, self.restorer.scale, self.stream, frame,
-            self.reader,
+            self.made, self.target.suffix.lower(), self.crf, self.rate, self.restorer.result_size(*self.reader.size),
+            self.stream, frame, self.reader,
         )  # fmt: skip
         self.sounds.begin()
 

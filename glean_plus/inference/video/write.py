@@ -35,7 +35,7 @@ class FrameWriter:
         ending: That of its file.
         crf: Quality.
         rate: Frames a second.
-        scale: How many times larger frames become.
+        size: Height and width of the result's frames.
         stream: Video stream of the source.
         frame: Its first frame.
         reader: What reads the frames.
@@ -45,11 +45,11 @@ class FrameWriter:
     """
 
     def __init__(
-        self, made: av.container.OutputContainer, ending: str, crf: int, rate: Fraction, scale: int,
-        stream: av.VideoStream, frame: av.VideoFrame, reader: FrameReader,
+        self, made: av.container.OutputContainer, ending: str, crf: int, rate: Fraction,
+        size: tuple[int, int], stream: av.VideoStream, frame: av.VideoFrame, reader: FrameReader,
     ) -> None:  # fmt: skip
         self.made, self.reader, self.ending = made, reader, ending
-        self.size = scale * reader.size[0], scale * reader.size[1]
+        self.size = size
         source = stream.codec_context
         self.primaries, self.transfer = source.color_primaries, source.color_trc
         self.coding = self._coding(rate)

@@ -1,0 +1,153 @@
+"""Images are read ahead, and results written behind, in threads, while the network runs in the caller's."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.image import Picture
+from glean_plus.inference.jobs import Job
+from glean_plus.inference.read import read
+
+MOST_BYTES = 8  # of a pixel: four channels of 16 bits
+
+
+class Stopped(Exception):
+    """The other side has ended."""
+
+
+class Budget:
+    """Bytes that may lie between threads; what is larger than all of them lies alone."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.used, self.closed = limit, 0, False
+        self._changed = threading.Condition()
+
+    def take(self, size: int, unless: Callable[[], bool] = lambda: False) -> None:
+        """Wait until there is room.
+
+        Raises:
+            Stopped: If it is closed meanwhile, or ``unless`` is true.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self.closed or unless() or not self.used or self.used + size <= self.limit
+            )
+            if self.closed or unless():
+                raise Stopped
+            self.used += size
+
+    def give(self, size: int) -> None:
+        with self._changed:
+            self.used -= size
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Whoever waits, or will, is stopped."""
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+
+
+def read_ahead(jobs: Iterable[Job], memory: int) -> Iterator[tuple[Job, Picture | BaseException]]:
+    """The images of jobs, in their order, or why one cannot be read; the next ones are read in a thread.
+
+    Args:
+        jobs: Of images.
+        memory: Bytes that images which are read ahead may take; one may always be.
+    """
+    budget, found = Budget(memory), queue.SimpleQueue[tuple[Job, Picture | BaseException, int] | None]()
+
+    def work() -> None:
+        try:
+            for job in jobs:
+                size = _size(job.source)
+                budget.take(size)
+                try:
+                    picture: Picture | BaseException = read(job.source)
+                except BaseException as error:  # raised where the image is asked for
+                    picture = error
+                found.put((job, picture, size))
+        except Stopped:
+            pass
+        finally:
+            found.put(None)
+
+    thread = threading.Thread(target=work, name='read ahead', daemon=True)
+    thread.start()
+    try:
+        while (item := found.get()) is not None:
+            job, picture, size = item
+            budget.give(size)
+            if isinstance(picture, BaseException) and not isinstance(picture, (RestoreError, MemoryError)):
+                raise picture
+            yield job, picture
+    finally:
+        budget.close()
+        thread.join()
+
+
+def _size(path: Path) -> int:
+    """Bytes of an image at most, by its header; 0 where that cannot be read, which is said when its turn has come."""
+    try:
+        with Image.open(path) as image:
+            return MOST_BYTES * image.width * image.height
+    except Exception:  # whatever PIL raises on a file that is broken
+        return 0
+
+
+class Rows:
+    """Rows of the results of some images on their way from the network to their files.
+
+    One thread puts them, and ends or fails; another iterates, where a failure is raised.
+
+    Args:
+        budget: Of the rows that wait.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget, self._waiting = budget, queue.SimpleQueue[list[np.ndarray] | BaseException | None]()
+        self._over = False
+
+    def put(self, parts: list[np.ndarray]) -> None:
+        """Rows of each image, once there is room.
+
+        Raises:
+            Stopped: If nobody takes them any more.
+        """
+        self._budget.take(_bytes(parts), unless=lambda: self._over)
+        self._waiting.put(parts)
+        if self._over:  # meanwhile
+            self.abandon()
+
+    def end(self) -> None:
+        self._waiting.put(None)
+
+    def fail(self, error: BaseException) -> None:
+        self._waiting.put(error)
+
+    def __iter__(self) -> Iterator[list[np.ndarray]]:
+        while (parts := self._waiting.get()) is not None:
+            if isinstance(parts, BaseException):
+                raise parts
+            self._budget.give(_bytes(parts))
+            yield parts
+
+    def abandon(self) -> None:
+        """Nobody takes more of them."""
+        self._over = True
+        while not self._waiting.empty():
+            parts = self._waiting.get()
+            if isinstance(parts, list):
+                self._budget.give(_bytes(parts))
+        self._budget.give(0)  # wakes who waits
+
+
+def _bytes(parts: Sequence[np.ndarray]) -> int:
+    return sum(part.nbytes for part in parts)

@@ -1,0 +1,238 @@
+"""Reading ahead and writing behind: order, bounds of memory, failures on either side."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glean_plus.inference import RestoreError, Restorer, folder
+from glean_plus.inference.folder import restore_files
+from glean_plus.inference.image import Picture
+from glean_plus.inference.jobs import find_jobs
+from glean_plus.inference.pipeline import Budget, Rows, Stopped, read_ahead
+
+from small_restorers import photo
+
+pytestmark = pytest.mark.usefixtures('exact_speed')
+
+PART = [np.zeros((1, 10, 1), np.uint8)]  # 10 bytes
+
+
+def eventually(what: Callable[[], bool]) -> bool:
+    """Whether it is true within ten seconds."""
+    end = time.monotonic() + 10
+    while not what() and time.monotonic() < end:
+        time.sleep(0.01)
+    return what()
+
+
+def in_thread(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_budget_lets_wait_what_does_not_fit() -> None:
+    budget, passed = Budget(10), list[int]()
+
+    def take(size: int) -> None:
+        budget.take(size)
+        passed.append(size)
+
+    take(25)  # alone, though it is larger
+    waiting = in_thread(lambda: take(4))
+    time.sleep(0.05)
+    assert passed == [25]
+    budget.give(25)
+    waiting.join(10)
+    take(6)
+    assert passed == [25, 4, 6] and budget.used == 10
+    stopped: list[bool] = []
+
+    def stop() -> None:
+        with pytest.raises(Stopped):
+            budget.take(1)
+        stopped.append(True)
+
+    waiting = in_thread(stop)
+    budget.close()
+    waiting.join(10)
+    assert stopped
+
+
+def test_rows_wait_for_whoever_takes_them() -> None:
+    rows, put = Rows(Budget(25)), list[int]()
+
+    def produce() -> None:
+        for i in range(6):
+            rows.put(PART)
+            put.append(i)
+        rows.end()
+
+    thread = in_thread(produce)
+    assert eventually(lambda: len(put) == 2)
+    time.sleep(0.05)
+    assert len(put) == 2
+    assert len(list(rows)) == 6
+    thread.join(10)
+
+
+def test_a_failure_of_the_network_reaches_the_writer() -> None:
+    rows = Rows(Budget(100))
+    rows.put(PART)
+    rows.fail(ValueError('of the network'))
+    taken = iter(rows)
+    assert next(taken) is PART
+    with pytest.raises(ValueError, match='of the network'):
+        next(taken)
+
+
+def test_nothing_is_put_for_a_writer_that_has_ended() -> None:
+    budget = Budget(10)
+    rows = Rows(budget)
+    rows.put(PART)
+    stopped: list[bool] = []
+
+    def produce() -> None:
+        with pytest.raises(Stopped):
+            rows.put(PART)
+        stopped.append(True)
+
+    thread = in_thread(produce)
+    time.sleep(0.05)
+    rows.abandon()
+    thread.join(10)
+    assert stopped and budget.used == 0
+
+
+def test_images_are_read_ahead_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(6):
+        Image.fromarray(np.full((10, 10, 3), i, np.uint8)).save(tmp_path / f'{i}.png')
+    (tmp_path / '4.png').write_bytes(b'no image')
+    seen: list[str] = []
+
+    def reading(path: Path) -> Picture:
+        from glean_plus.inference.read import read
+
+        seen.append(path.name)
+        return read(path)
+
+    monkeypatch.setattr('glean_plus.inference.pipeline.read', reading)
+    jobs = find_jobs(str(tmp_path), tmp_path / 'out').jobs
+    images = read_ahead(jobs, 2 * 10 * 10 * 8)
+    _, first = next(images)
+    assert isinstance(first, Picture) and (first.image == 0).all()
+    assert eventually(lambda: seen == ['0.png', '1.png', '2.png'])
+    time.sleep(0.05)
+    assert seen == ['0.png', '1.png', '2.png']
+    rest = [picture for _, picture in images]
+    assert [picture.image[0, 0, 0] for picture in rest if isinstance(picture, Picture)] == [1, 2, 3, 5]
+    assert isinstance(rest[3], RestoreError)
+
+    images = read_ahead(jobs, 2 * 10 * 10 * 8)
+    next(images)
+    images.close()  # type: ignore[attr-defined]
+    assert not any(thread.name == 'read ahead' for thread in threading.enumerate())
+
+
+def test_the_next_image_is_restored_while_one_is_written(
+    light_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first result's writer ends once the second image goes through the network."""
+    (tmp_path / 'in').mkdir()
+    for i, side in enumerate((20, 24)):
+        Image.fromarray(photo('chelsea', side, 20)).save(tmp_path / 'in' / f'{i}.png')
+    restorer, write, restoration = Restorer(light_checkpoint, device='cpu'), folder.write, Restorer.restoration
+    begun, waited = [threading.Event(), threading.Event()], list[bool]()
+
+    def beginning(self: Restorer, pictures: list[Picture], assess: bool = False) -> object:
+        begun[len(pictures[0].image) == 24].set()
+        return restoration(self, pictures, assess)
+
+    def slow(path: Path, *arguments: object) -> list[str]:
+        notes = write(path, *arguments)
+        if path.name == '0.png':
+            waited.append(begun[1].wait(20))
+        return notes
+
+    monkeypatch.setattr(Restorer, 'restoration', beginning)
+    monkeypatch.setattr(folder, 'write', slow)
+    records, _ = restore_files(restorer, find_jobs(str(tmp_path / 'in'), tmp_path / 'out'))
+    assert waited == [True] and [record.state for record in records] == ['restored', 'restored']
+
+
+@pytest.mark.parametrize('broken', ['network', 'writer'])
+def test_one_that_fails_costs_itself_alone(
+    broken: str, light_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'in').mkdir()
+    for i in range(5):
+        Image.fromarray(photo('chelsea', 20, 20, 60 + i)).save(tmp_path / 'in' / f'{i}.png')
+    marked = photo('chelsea', 20, 20, 62)
+    restorer, write, restoration = Restorer(light_checkpoint, device='cpu'), folder.write, Restorer.restoration
+
+    def failing(self: Restorer, pictures: list[Picture], assess: bool = False) -> object:
+        if any((picture.image == marked).all() for picture in pictures):
+            raise_ = ValueError('as planned')
+            return _Failing(restoration(self, pictures, assess), raise_)
+        return restoration(self, pictures, assess)
+
+    def unable(path: Path, *arguments: object) -> list[str]:
+        if path.name == '2.png':
+            raise ValueError('as planned')
+        return write(path, *arguments)
+
+    if broken == 'network':
+        monkeypatch.setattr(Restorer, 'restoration', failing)
+    else:
+        monkeypatch.setattr(folder, 'write', unable)
+    records, _ = restore_files(restorer, find_jobs(str(tmp_path / 'in'), tmp_path / 'out'))
+    assert {Path(record.input).name: record.state for record in records} == {
+        **{f'{i}.png': 'restored' for i in range(5)}, '2.png': 'failed'
+    }  # fmt: skip
+    assert 'as planned' in next(record.error for record in records if record.state == 'failed')
+    found = {path.name for path in (tmp_path / 'out').iterdir() if not path.name.startswith('.')}
+    assert found == {'0.png', '1.png', '3.png', '4.png', 'glean-plus.run.json'}
+
+
+class _Failing:
+    """A restoration whose first rows come, and then an error."""
+
+    def __init__(self, made: object, error: Exception) -> None:
+        self.made, self.error = made, error
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.made, name)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        yield next(iter(self.made))  # type: ignore[call-overload]
+        raise self.error
+
+
+def test_an_interruption_leaves_no_thread_and_no_part(
+    light_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'in').mkdir()
+    for i in range(4):
+        Image.fromarray(photo('chelsea', 20 + i, 20)).save(tmp_path / 'in' / f'{i}.png')
+    restoration = Restorer.restoration
+
+    def interrupted(self: Restorer, pictures: list[Picture], assess: bool = False) -> object:
+        made = restoration(self, pictures, assess)
+        return _Failing(made, KeyboardInterrupt()) if len(pictures[0].image) == 22 else made  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Restorer, 'restoration', interrupted)
+    jobs = find_jobs(str(tmp_path / 'in'), tmp_path / 'out')
+    with pytest.raises(KeyboardInterrupt):
+        restore_files(Restorer(light_checkpoint, device='cpu', speed='exact'), jobs)
+    assert not any('read ahead' in thread.name or 'ThreadPool' in thread.name for thread in threading.enumerate())
+    assert {path.name for path in (tmp_path / 'out').rglob('*.p*')} <= {'0.png', '1.png'}
+    monkeypatch.undo()
+    records, _ = restore_files(Restorer(light_checkpoint, device='cpu', speed='exact'), jobs)
+    assert all(record.state in ('restored', 'there') for record in records) and len(records) == 4
