@@ -252,7 +252,7 @@ class GLEAN(nn.Module):
         features, codes = self._encode(lq, label)
         scale = self.out_size // self.in_size
         (height, width), (top, left) = lq.shape[-2:], origin
-        noises = self.bank.continued_noises((scale * height, scale * width), (scale * top, scale * left))
+        noises = self.bank.tiled_noises((scale * height, scale * width), (scale * top, scale * left))
         return self.decode(lq, features, self.retrieve(features, codes, noises=noises))
 
     def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> nn.Module:

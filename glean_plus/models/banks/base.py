@@ -104,9 +104,8 @@ class LatentBank(PublishedNetwork, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for method in ('fold', 'make_exportable'):  # a derived bank may compute something else than its base
-            if method not in vars(cls):
-                setattr(cls, method, getattr(LatentBank, method))
+        if 'fold' not in vars(cls):  # a derived bank may compute something else than its base
+            cls.fold = LatentBank.fold
 
     @abstractmethod
     def layers_of(self, resolution: int) -> tuple[int, ...]:
@@ -147,7 +146,7 @@ class LatentBank(PublishedNetwork, ABC):
         """New noise maps of each block, (1, 1, res, res) each, by resolution; empty for a bank that has none."""
         return {}
 
-    def continued_noises(self, size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> dict[int, list[Tensor]]:
+    def tiled_noises(self, size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> dict[int, list[Tensor]]:
         """The fixed noise maps of each block for an image of another size; empty for a bank that has none.
 
         They are repeated: what the layers have learned of a map holds for its copies.
@@ -165,25 +164,15 @@ class LatentBank(PublishedNetwork, ABC):
         """Take other fixed noise maps, such as those of :meth:`draw_noises`."""
 
     def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank | CopiedBank:
-        """This bank for inference, with its weights as they are now: a copy, unless the class itself has a way.
+        """This bank for inference and export, with its weights as they are now: a copy, unless the class has a way.
 
-        A class does not inherit this method.
+        A class does not inherit this method. What it returns can be traced, see :mod:`glean_plus.models.folding`.
 
         Args:
             codes: The code (1, code_dims[k]) of each layer that all images share; None where each has its own.
             dtype: Of the maps.
         """
         return CopiedBank(self, dtype)
-
-    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
-        """Make constants of what follows from constants, and of the rest operations that an exported graph can hold.
-
-        Spectral normalization is resolved already. By default a bank is exported as it is; a class does not inherit
-        this method either.
-
-        Args:
-            codes: As for :meth:`fold`.
-        """
 
     @abstractmethod
     def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:

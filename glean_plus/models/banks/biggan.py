@@ -20,7 +20,6 @@ from glean_plus.models.banks.biggan_layers import (
     FoldedNormedConv,
     FoldedStart,
     OutputLayer,
-    PlainNorm,
     SelfAttention,
     folded_conv,
     upsample,
@@ -299,16 +298,6 @@ class BigGANBase(LatentBank):
                     layers[res].append(FoldedAttention(self.conv_blocks[names[-1]], dtype))
         return FoldedBank(layers, constant=self.start_res == 4 and codes[0] is not None)
 
-    def _make_exportable(self, codes: Sequence[Tensor | None]) -> None:
-        """What :meth:`make_exportable` does."""
-        for res in self.resolutions:
-            for name, layer in zip(self.names_of(res), self.layers_of(res)):
-                code, block = codes[layer], self.conv_blocks[name]
-                if code is not None:
-                    for child, norm in [*block.named_children()]:
-                        if isinstance(norm, ConditionalBatchNorm):
-                            setattr(block, child, PlainNorm(norm, self.conditioned(code)))
-
     def _channels_last(self, rows: Tensor) -> Tensor:
         """Rows of the linear layer's weight or bias, (C 4 4, ...) -> (4 4 C, ...)."""
         return rows.unflatten(0, (-1, 16)).transpose(0, 1).flatten(0, 1)
@@ -468,8 +457,8 @@ class FoldedResBlock(FoldedLayer):
 
     def __init__(self, block: ResBlock, index: int, code: Tensor | None, roll: int, dtype: torch.dtype) -> None:
         super().__init__()
-        self.index, self.norm = index, FoldedNorm(block.bn1, code, roll, dtype)
-        self.conv1 = FoldedNormedConv(block.conv1, FoldedNorm(block.bn2, code, roll, dtype), dtype, up=True)
+        self.index, self.norm = index, FoldedNorm(block.bn1, code, roll)
+        self.conv1 = FoldedNormedConv(block.conv1, FoldedNorm(block.bn2, code, roll), dtype, up=True)
         self.conv2, self.shortcut = folded_conv(block.conv2, dtype), folded_conv(block.shortcut, dtype)
 
     def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
@@ -500,9 +489,6 @@ class BigGANBank(BigGANBase):
 
     def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
         return self._folded(codes, dtype)
-
-    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
-        self._make_exportable(codes)
 
     def _fold_block(
         self, block: nn.Module, index: int, code: Tensor | None, roll: int, dtype: torch.dtype

@@ -66,7 +66,7 @@ class FoldedDeepResBlock(FoldedLayer):
     def __init__(self, block: DeepResBlock, index: int, code: Tensor | None, roll: int, dtype: torch.dtype) -> None:
         super().__init__()
         self.index, self.up, self.out_channels = index, block.up, block.out_channels
-        first, *norms = (FoldedNorm(norm, code, roll, dtype) for norm in (block.bn1, block.bn2, block.bn3, block.bn4))
+        first, *norms = (FoldedNorm(norm, code, roll) for norm in (block.bn1, block.bn2, block.bn3, block.bn4))
         convs = (block.conv1, block.conv2, block.conv3)
         self.norm = first
         self.convs = nn.ModuleList(
@@ -113,9 +113,6 @@ class BigGANDeepBank(BigGANBase):
 
     def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
         return self._folded(codes, dtype)
-
-    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
-        self._make_exportable(codes)
 
     def _fold_block(
         self, block: nn.Module, index: int, code: Tensor | None, roll: int, dtype: torch.dtype

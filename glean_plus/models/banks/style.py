@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from glean_plus.models.banks.base import LatentBank, check_channels, whole_resolutions
 from glean_plus.models.banks.mmagic import STYLE_MODES, StyleSampling
 from glean_plus.models.banks.space import Space, geodesic
-from glean_plus.models.folding import tile_noise
+from glean_plus.models.folding import tile_noises
 from glean_plus.models.ops import LRELU_SLOPE, SQRT2, EqualizedLinear
 from glean_plus.weights import select_prefix
 from glean_plus.weights.formats.layout import count
@@ -217,21 +217,19 @@ class StyleBank(StyleSampling, LatentBank):
             feature = self._constant().expand(codes[0].shape[0], -1, -1, -1)
         return self._block(resolution, feature, [codes[layer] for layer in layers], noises)
 
-    def draw_noises(self, generator: torch.Generator | None = None) -> dict[int, list[Tensor]]:
-        noises: dict[int, list[Tensor]] = {}
-        for res in self.resolutions:
-            fixed = [getattr(self, f'injected_noise_{layer}') for layer in self.layers_of(res)]
-            noises[res] = [torch.randn(each.shape, generator=generator).to(each) for each in fixed]
-        return noises
+    def _fixed_noises(self) -> dict[int, list[Tensor]]:
+        """The fixed noise maps of each block."""
+        return {res: [getattr(self, f'injected_noise_{layer}') for layer in self.layers_of(res)]
+                for res in self.resolutions}  # fmt: skip
 
-    def continued_noises(self, size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> dict[int, list[Tensor]]:
-        noises: dict[int, list[Tensor]] = {}
-        for res in self.resolutions:
-            shrink = self.out_size // res
-            own_size, own_corner = (tuple(number // shrink for number in numbers) for numbers in (size, corner))
-            fixed = [getattr(self, f'injected_noise_{layer}') for layer in self.layers_of(res)]
-            noises[res] = [tile_noise(each, own_size, own_corner) for each in fixed]
-        return noises
+    def draw_noises(self, generator: torch.Generator | None = None) -> dict[int, list[Tensor]]:
+        return {
+            res: [torch.randn(each.shape, generator=generator).to(each) for each in fixed]
+            for res, fixed in self._fixed_noises().items()
+        }
+
+    def tiled_noises(self, size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> dict[int, list[Tensor]]:
+        return tile_noises(self._fixed_noises(), size, corner)
 
     def set_noises(self, noises: Mapping[int, Sequence[Tensor]]) -> None:
         for res, maps in noises.items():
