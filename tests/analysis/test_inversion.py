@@ -18,9 +18,9 @@ from skimage.color import rgb2lab
 from torch import Tensor
 
 from glean_plus.analysis.inversion import InversionError, Inverter, Settings
-from glean_plus.analysis.inversion.restorer import whole_bank
 from glean_plus.datasets.transforms import SquareResize
 from glean_plus.models.banks.space import geodesic
+from glean_plus.models.loading import load_bank
 from glean_plus.prepare.images import shrink
 from glean_plus.weights import WeightsError
 
@@ -195,7 +195,7 @@ def test_prior_draws_the_codes_together(banks: dict[str, dict[str, Any]]) -> Non
 
 def test_a_class_is_searched_or_given(banks: dict[str, dict[str, Any]]) -> None:
     generator = banks['BigGANBank']
-    bank = whole_bank(generator)
+    bank = load_bank(generator['bank'], whole=True)
     inputs = Inverter(generator, SHORT).task.degrade(own_picture(bank))
     found = {label: Inverter(generator, SHORT, label=label)(inputs) for label in (2, 4)}
     assert found[2].psnr.item() > found[4].psnr.item()  # it is of class 2
@@ -220,7 +220,7 @@ def test_part_and_whole_of_a_bank_are_searched_alike(banks: dict[str, dict[str, 
     generator = banks['StyleGAN2Bank']
     kept = dict(generator['bank'], start_res=4, mapping=True, rgb=True)
     noise = torch.randn(1, 16)
-    pictures = [whole_bank(dict(bank=bank))(noise, randomize_noise=False) for bank in (generator['bank'], kept)]
+    pictures = [load_bank(bank, whole=True)(noise, randomize_noise=False) for bank in (generator['bank'], kept)]
     assert torch.equal(*pictures)
     bank = MODELS.build(dict(type='StyleGAN2Bank', lr_mlp=0.5, **STYLE))
     whole = bank.whole()
