@@ -322,7 +322,7 @@ class GLEAN(nn.Module):
         for res in self.bank.resolutions:
             if res > max(read, default=0):
                 break
-            step = functools.partial(self.bank.step, res, codes, **(dict(noises=noises[res]) if noises else {}))
+            step = functools.partial(self.bank.step, res, codes, noises=noises[res] if noises else None)
             feature: Tensor = again(step, g) if recompute and g is not None else step(g)
             if res == 4:  # from the constant: one feature, where the codes are the same for all images
                 feature = feature.expand(features[self.in_size].shape[0], -1, -1, -1)

@@ -131,7 +131,13 @@ class ToyBank(LatentBank):
     def layers_of(self, resolution: int) -> tuple[int, ...]:
         return (resolution.bit_length() - 3,)
 
-    def step(self, resolution: int, codes: Sequence[Tensor], feature: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        resolution: int,
+        codes: Sequence[Tensor],
+        feature: Tensor | None = None,
+        noises: Sequence[Tensor | None] | None = None,
+    ) -> Tensor:
         code = codes[self.layers_of(resolution)[0]]
         if resolution == 4:
             return self.start(code).unflatten(1, (-1, 4, 4))

@@ -112,7 +112,13 @@ class LatentBank(PublishedNetwork, ABC):
         """Indices of the layers of the block that ends at ``resolution``."""
 
     @abstractmethod
-    def step(self, resolution: int, codes: Sequence[Tensor], feature: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        resolution: int,
+        codes: Sequence[Tensor],
+        feature: Tensor | None = None,
+        noises: Sequence[Tensor | None] | None = None,
+    ) -> Tensor:
         """Run the block that ends at ``resolution``: S_i of Eq. 3 and 10.
 
         Args:
@@ -120,6 +126,8 @@ class LatentBank(PublishedNetwork, ABC):
             codes: One code (N, code_dims[k]) per style layer of the whole bank, in order; the block picks its own.
             feature: (N, channels[resolution / 2], H / 2, W / 2), already fused with the encoder's feature; None at the
                 very first resolution of a whole bank, which starts from its constant.
+            noises: In place of the bank's fixed noise, one map (N or 1, 1, H, W) for each layer of the block; None in
+                place of a map adds none. A bank without noise maps leaves it unused.
 
         Returns:
             g_i, (N, channels[resolution], H, W).
@@ -156,7 +164,7 @@ class LatentBank(PublishedNetwork, ABC):
             corner: Row and column at which it begins in the endless image.
 
         Returns:
-            (1, 1, H, W) each, by resolution, as ``step`` takes them.
+            (1, 1, H, W) each, by resolution, as :meth:`step` takes them.
         """
         return {}
 

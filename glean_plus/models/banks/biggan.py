@@ -262,7 +262,13 @@ class BigGANBase(LatentBank):
         first = self.layers_of(resolution)[0] - 1 + sum(res < resolution for res in self.attention)
         return [str(first + i) for i in range(self.blocks_per_resolution + (resolution in self.attention))]
 
-    def step(self, resolution: int, codes: Sequence[Tensor], feature: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        resolution: int,
+        codes: Sequence[Tensor],
+        feature: Tensor | None = None,
+        noises: Sequence[Tensor | None] | None = None,
+    ) -> Tensor:
         if resolution == 4:
             return self._start(codes[0])
         if feature is None:

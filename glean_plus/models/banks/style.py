@@ -204,8 +204,6 @@ class StyleBank(StyleSampling, LatentBank):
         feature: Tensor | None = None,
         noises: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
-        """See :meth:`LatentBank.step`. ``noises`` replaces the bank's own fixed noise, one map (N or 1, 1, H, W) for
-        each style layer of this block; None in place of a map adds none."""
         layers = self.layers_of(resolution)
         if noises is None:
             noises = [getattr(self, f'injected_noise_{layer}') for layer in layers]
