@@ -45,7 +45,7 @@ def load_glean(model: Mapping[str, Any], checkpoint: str, device: str | torch.de
     return network
 
 
-def own_picture_bank(generator: Mapping[str, Any], device: str | torch.device = 'cpu') -> LatentBank | str:
+def own_image_bank(generator: Mapping[str, Any], device: str | torch.device = 'cpu') -> LatentBank | str:
     """The pre-trained bank with the layers that make its own image; or, where it is missing, a sentence about it.
 
     Raises:

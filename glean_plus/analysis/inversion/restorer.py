@@ -81,9 +81,9 @@ class Inverter:
         self.space = space_of(self.bank, space, self.settings.seed, label)
         self.bgr = bank_draws_bgr(self.bank) if bgr is None else bgr
 
-    def input_of(self, picture: np.ndarray) -> Tensor:
+    def input_of(self, image: np.ndarray) -> Tensor:
         """An image, (in_size, in_size, 3) uint8 RGB -> input (C, in_size, in_size), 0 to 1."""
-        return self.task.input_of(picture)
+        return self.task.input_of(image)
 
     def __call__(self, inputs: Tensor, progress: Callable[[int, float], None] | None = None) -> Found:
         """Inputs (N, C, in_size, in_size), 0 to 1 -> what is found; see :func:`search`."""
