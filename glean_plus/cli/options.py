@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 from glean_plus.utils.choices import PRECISIONS, SPEEDS
+from glean_plus.utils.terminal import silence_libraries
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 # MMEngine's parser takes the square of a value's length, and a call for each bracket in another.
 LONGEST, MOST_BRACKETS = 5000, 200
@@ -72,3 +77,16 @@ def add_runner_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torchrun sets the environment variable, torch.distributed.launch passes the option.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def runner_config(args: argparse.Namespace) -> Config:
+    """What a call with :func:`add_runner_arguments` runs; before it, nothing of the training stack is imported."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not args.verbose:
+        silence_libraries()
+    from glean_plus.compat import check_training_stack
+
+    check_training_stack()
+    from glean_plus.training.launch import load_config
+
+    return load_config(args.config, args.work_dir, args.cfg_options, args.launcher)

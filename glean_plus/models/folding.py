@@ -161,6 +161,11 @@ def _is_plain(conv: nn.Conv2d) -> bool:
     return plain and rows == columns and down == across and conv.padding == (rows // 2, rows // 2)
 
 
+def missing_feature(resolution: int) -> ValueError:
+    """What a step raises that is given no feature to start from."""
+    return ValueError(f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.')
+
+
 def tile_noises(
     maps: Mapping[int, Sequence[Tensor]], size: tuple[int, int], corner: tuple[int, int]
 ) -> dict[int, list[Tensor]]:
@@ -242,7 +247,7 @@ class FoldedBank(nn.Module):
                 return self.constant
             feature = self.start
         elif feature is None:
-            raise ValueError(f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.')
+            raise missing_feature(resolution)
         own = [None if layer.index is None else codes[layer.index] for layer in self.layers[str(resolution)]]
         return self._run(resolution, feature, own, noises)
 

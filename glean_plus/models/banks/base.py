@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -104,7 +105,8 @@ class LatentBank(PublishedNetwork, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if 'fold' not in vars(cls):  # a derived bank may compute something else than its base
+        banks = [base for base in cls.__bases__ if issubclass(base, LatentBank) and not inspect.isabstract(base)]
+        if banks and 'fold' not in vars(cls):  # it may compute something else than the bank that it is derived from
             cls.fold = LatentBank.fold
 
     @abstractmethod
@@ -174,7 +176,8 @@ class LatentBank(PublishedNetwork, ABC):
     def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank | CopiedBank:
         """This bank for inference and export, with its weights as they are now: a copy, unless the class has a way.
 
-        A class does not inherit this method. What it returns can be traced, see :mod:`glean_plus.models.folding`.
+        A class does not inherit this method from a bank that can be built. What it returns can be traced, see
+        :mod:`glean_plus.models.folding`.
 
         Args:
             codes: The code (1, code_dims[k]) of each layer that all images share; None where each has its own.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from glean_plus.models.banks.base import LatentBank, check_channels, whole_resolutions
 from glean_plus.models.banks.mmagic import STYLE_MODES, StyleSampling
 from glean_plus.models.banks.space import Space, geodesic
-from glean_plus.models.folding import tile_noises
+from glean_plus.models.folding import FoldedBank, FoldedLayer, missing_feature, tile_noises
 from glean_plus.models.ops import LRELU_SLOPE, SQRT2, EqualizedLinear
 from glean_plus.weights import select_prefix
 from glean_plus.weights.formats.layout import count
@@ -193,6 +193,18 @@ class StyleBank(StyleSampling, LatentBank):
     ) -> Tensor:
         """Run a block: a code and a noise map for each of its style layers. At 4, the feature replaces the constant."""
 
+    @abstractmethod
+    def _folded_block(
+        self, resolution: int, codes: Sequence[Tensor | None], dtype: torch.dtype
+    ) -> Sequence[FoldedLayer]:
+        """The style layers of a block; arguments as for :meth:`fold`."""
+
+    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
+        whole = self.start_res == 4
+        start = self._constant().detach().to(dtype, copy=True) if whole else None
+        layers = {res: self._folded_block(res, codes, dtype) for res in self.resolutions}
+        return FoldedBank(layers, start, constant=whole and codes[0] is not None)
+
     def _add_fixed_noise(self, resolution: int) -> None:
         for layer in self.layers_of(resolution):
             self.register_buffer(f'injected_noise_{layer}', torch.randn(1, 1, resolution, resolution))
@@ -209,9 +221,7 @@ class StyleBank(StyleSampling, LatentBank):
             noises = [getattr(self, f'injected_noise_{layer}') for layer in layers]
         if feature is None:
             if resolution != 4:
-                raise ValueError(
-                    f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.'
-                )
+                raise missing_feature(resolution)
             feature = self._constant().expand(codes[0].shape[0], -1, -1, -1)
         return self._block(resolution, feature, [codes[layer] for layer in layers], noises)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from glean_plus.models.banks.mmagic import STYLEGAN1, accepts_mmagic
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
 from glean_plus.models.banks.stylegan2 import channel_table
-from glean_plus.models.folding import FoldedBank, FoldedConv, FoldedFIR, FoldedLayer, FoldedLinear, tracing
+from glean_plus.models.folding import FoldedConv, FoldedFIR, FoldedLayer, FoldedLinear, tracing
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedParameter, fir_filter, repeating_kernel
 from glean_plus.registry import MODELS
 from glean_plus.utils.precision import at_least_float32, full_precision
@@ -298,23 +298,21 @@ class StyleGAN1Bank(StyleBank):
     ) -> Tensor:
         return self.convs[str(self._index(resolution))](feature, codes, noises)
 
-    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
-        layers = {}
-        for res in self.resolutions:
-            block, first = self.convs[str(self._index(res))], self.layers_of(res)[0]
-            convs = (
-                nn.Identity() if block.first else FoldedUpConv(block.conv1, dtype),
-                FoldedConv.of(block.conv2.conv.weight, block.conv2.conv.bias, dtype),
+    def _folded_block(
+        self, resolution: int, codes: Sequence[Tensor | None], dtype: torch.dtype
+    ) -> list[FoldedStyle]:
+        block = self.convs[str(self._index(resolution))]
+        convs = (
+            nn.Identity() if block.first else FoldedUpConv(block.conv1, dtype),
+            FoldedConv.of(block.conv2.conv.weight, block.conv2.conv.bias, dtype),
+        )
+        parts = zip(convs, (block.noise_injector1, block.noise_injector2), (block.adain1, block.adain2))
+        return [
+            FoldedStyle(
+                conv, injector.weight, norm, index, getattr(self, f'injected_noise_{index}'), codes[index], dtype
             )
-            parts = zip(convs, (block.noise_injector1, block.noise_injector2), (block.adain1, block.adain2))
-            layers[res] = [
-                FoldedStyle(conv, injector.weight, norm, index, getattr(self, f'injected_noise_{index}'), codes[index],
-                            dtype)
-                for index, (conv, injector, norm) in enumerate(parts, first)
-            ]  # fmt: skip
-        whole = self.start_res == 4
-        start = self._constant().detach().to(dtype, copy=True) if whole else None
-        return FoldedBank(layers, start, constant=whole and codes[0] is not None)
+            for index, (conv, injector, norm) in zip(self.layers_of(resolution), parts)
+        ]
 
     def to_rgb(self, resolution: int, feature: Tensor) -> Tensor:
         """Image (N, out_channels, H, W) of ``resolution`` from its feature."""

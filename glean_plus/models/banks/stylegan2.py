@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from glean_plus.models.banks.mmagic import STYLEGAN2, accepts_mmagic
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
-from glean_plus.models.folding import FoldedBank, FoldedConv, FoldedLayer
+from glean_plus.models.folding import FoldedConv, FoldedLayer
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedLinear, modulated_conv2d, upsample_fir
 from glean_plus.registry import MODELS
 from glean_plus.utils.precision import at_least_float32
@@ -254,22 +254,20 @@ class StyleGAN2Bank(StyleBank):
     def _block(
         self, resolution: int, feature: Tensor, codes: Sequence[Tensor], noises: Sequence[Tensor | None]
     ) -> Tensor:
-        if resolution == 4:
-            return self.conv1(feature, codes[0], noises[0])
-        for layer, code, noise in zip(self.layers_of(resolution), codes, noises):
-            feature = self.convs[str(layer - 1)](feature, code, noise)
+        for index, code, noise in zip(self.layers_of(resolution), codes, noises):
+            feature = self._layer(index)(feature, code, noise)
         return feature
 
-    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
-        layers: dict[int, list[FoldedLayer]] = {}
-        for res in self.resolutions:
-            layers[res] = []
-            for index in self.layers_of(res):
-                layer, noise = self.conv1 if index == 0 else self.convs[str(index - 1)], f'injected_noise_{index}'
-                layers[res].append(FoldedStyleConv(layer, index, getattr(self, noise), codes[index], dtype))
-        whole = self.start_res == 4
-        start = self._constant().detach().to(dtype, copy=True) if whole else None
-        return FoldedBank(layers, start, constant=whole and codes[0] is not None)
+    def _layer(self, index: int) -> StyleConv:
+        return self.conv1 if index == 0 else self.convs[str(index - 1)]
+
+    def _folded_block(
+        self, resolution: int, codes: Sequence[Tensor | None], dtype: torch.dtype
+    ) -> list[FoldedStyleConv]:
+        return [
+            FoldedStyleConv(self._layer(index), index, getattr(self, f'injected_noise_{index}'), codes[index], dtype)
+            for index in self.layers_of(resolution)
+        ]
 
     def to_rgb(self, resolution: int, codes: Sequence[Tensor], feature: Tensor, skip: Tensor | None = None) -> Tensor:
         """Image (N, out_channels, H, W) of ``resolution`` from its feature and the image of half the size."""
