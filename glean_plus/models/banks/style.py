@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glean_plus.models.banks.base import LatentBank, check_channels, whole_resolutions
+from glean_plus.models.banks.base import check_channels, whole_resolutions
 from glean_plus.models.banks.mmagic import STYLE_MODES, StyleSampling
 from glean_plus.models.banks.space import Space, geodesic
 from glean_plus.models.folding import FoldedBank, FoldedLayer, missing_feature, tile_noises
@@ -101,7 +101,7 @@ class StyleSpace(Space):
         return geodesic(tensors[0])
 
 
-class StyleBank(StyleSampling, LatentBank):
+class StyleBank(StyleSampling):
     """A bank whose layers are each steered by one code (style_channels,) and disturbed by one noise map.
 
     A subclass adds its blocks, those of :attr:`resolutions` only, each followed by :meth:`_add_fixed_noise`. Its
@@ -276,7 +276,6 @@ class StyleBank(StyleSampling, LatentBank):
         return mapping(noise.to(first))
 
     def _any_mapping(self) -> nn.Module:
-        """The mapping network, of the bank or of the checkpoint that it was loaded from."""
         mapping: nn.Module | None = getattr(self, 'style_mapping', None) or self._loaded_mapping
         if mapping is None:
             raise RuntimeError(
