@@ -16,7 +16,7 @@ from glean_plus.accel.compiled import CompiledConv, CompiledThinConv, CompiledUp
 from glean_plus.accel.folded import FoldedGLEAN, Noises
 from glean_plus.accel.maps import Workspace, inside, nhwc, padded, with_border
 from glean_plus.models.decoder import GLEANDecoder, enlarged
-from glean_plus.models.folding import FoldedLayer
+from glean_plus.models.folding import FoldedConv, FoldedLayer
 from glean_plus.models.glean import GLEAN
 from glean_plus.models.ops import LRELU_SLOPE, fir_kernel
 
@@ -26,6 +26,11 @@ from glean_plus.models.ops import LRELU_SLOPE, fir_kernel
 WHOLE_BYTES, BAND_BYTES, MARGIN = 80_000_000, 25_000_000, 8
 # Of the map between the decoder's last two convolutions.
 HIDDEN_ROWS = 64
+
+
+def has_usual_filter(conv: FoldedConv) -> bool:
+    """Whether a folded convolution doubles the size with StyleGAN2's own filter, which the kernel has."""
+    return conv.fir is not None and torch.allclose(conv.fir.weight[0, 0].cpu(), fir_kernel(gain=4.0))
 
 
 class Steering(NamedTuple):
@@ -130,9 +135,8 @@ class Bands:
             return None
         if not all(layer.only_convolves for layer in layers):
             return None
-        for layer in layers:
-            if layer.conv.up is not None and not torch.allclose(layer.conv.fir.cpu(), fir_kernel(gain=4.0)):
-                return None
+        if not all(layer.conv.up is None or has_usual_filter(layer.conv) for layer in layers):
+            return None
         convs = [stage.upsample_conv for stage in decoder.stages]
         last = [decoder.last] if isinstance(decoder.last, nn.Conv2d) else [decoder.last[0], decoder.last[-1]]
         channels = [(layer.conv.weight.shape[0], layer.conv.weight.shape[1]) for layer in layers]

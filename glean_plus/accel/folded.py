@@ -75,7 +75,6 @@ class FoldedGLEAN(nn.Module):
         self.lowest_res, self.wanted = model.encoder.resolutions[-1], set(model.decoder.resolutions)
         self.wants_input = getattr(model.decoder, 'wants_input', False)
         self.resolutions = [res for res in bank.resolutions if res <= max(self.wanted, default=0)]
-        self.start_res = bank.start_res
         self.finish: Finish | None = None
 
     def forward(
@@ -146,7 +145,7 @@ class FoldedGLEAN(nn.Module):
         together_up_to = self.in_size if self.finish else max(self.in_size, TOGETHER_UP_TO)
         together = [res for res in self.resolutions if res <= together_up_to]
         above = self.resolutions[len(together):]
-        g = None if self.start_res == 4 else features[self.start_res // 2]
+        g = None if self.bank.start_res == 4 else features[self.bank.start_res // 2]
         g, taken = self._bank(together, codes, g, features, noises)
         del features
         images = []

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glean_plus.accel.bands import Bands
+from glean_plus.accel.bands import Bands, has_usual_filter
 from glean_plus.accel.compiled import CompiledConv, CompiledUpConv, Epilogue, has_code, pays
 from glean_plus.accel.compiler import check_device, library
 from glean_plus.accel.folded import FoldedGLEAN
@@ -16,7 +16,7 @@ from glean_plus.accel.maps import Workspace, clear_around, nchw, nhwc, padded, w
 from glean_plus.models.encoder import RRDBTrunk
 from glean_plus.models.folding import FoldedConv
 from glean_plus.models.glean import GLEAN
-from glean_plus.models.ops import LRELU_SLOPE, fir_kernel
+from glean_plus.models.ops import LRELU_SLOPE
 
 # What a dense block and an RRDB add to their input is scaled by this (ESRGAN).
 RESIDUAL_SCALE = 0.2
@@ -81,8 +81,7 @@ def fits(conv: nn.Module) -> bool:
         return False
     if conv.up is None:
         return has_code(conv.weight.shape[1], conv.weight.shape[0])
-    usual = conv.up == 'fir' and torch.allclose(conv.fir.cpu(), fir_kernel(gain=4.0))
-    return usual and has_code(*conv.weight.shape[:2])
+    return has_usual_filter(conv) and has_code(*conv.weight.shape[:2])
 
 
 def _is_trunk(part: nn.Module) -> bool:

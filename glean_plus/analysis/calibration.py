@@ -60,19 +60,19 @@ def _parts(name: str, size: int) -> Iterator[Picture]:
             yield Picture(np.ascontiguousarray(small[top:top + size, left:left + size]))
 
 
-def pictures_of(folder: Path, names: Path | None = None) -> list[Picture]:
+def images_of(folder: Path, names: Path | None = None) -> list[Picture]:
     """Images of a folder, or those of a list, the first word of each line.
 
     Raises:
         RestoreError: If one cannot be read, or there are too few.
     """
-    from glean_plus.prepare.files import pictures_below
+    from glean_plus.prepare.files import images_below
 
     if names is not None and not names.is_file():
         raise RestoreError(f'There is no list {names}.')
     if not folder.is_dir():
         raise RestoreError(f'There is no folder {folder}.')
-    files = [folder / name for name in (read_names(names) if names else pictures_below(folder)[0])]
+    files = [folder / name for name in (read_names(names) if names else images_below(folder)[0])]
     if len(files) < LEAST:
         raise RestoreError(f'{LEAST} images tell what is usual, or more, but in {folder} there are {len(files)}.')
     try:
@@ -97,7 +97,7 @@ def calibrate(
     """
     assessor = Assessor(restorer, draws, bounds=Bounds())
     measured = {
-        name: [assess(restorer, picture, assessor).figures for picture in tqdm(some, desc=name, unit='image')]
+        name: [assess(restorer, image, assessor).figures for image in tqdm(some, desc=name, unit='image')]
         for name, some in (('known', known), *sets.items())
     }
     making = [each for i, each in enumerate(measured['known']) if i // BLOCK % 2 == 0]
@@ -125,7 +125,7 @@ def calibrate(
     }
     return dict(
         model=restorer.source.name, weights=sha256(restorer.source.checkpoint), version=__version__, draws=draws,
-        side=int(np.median([max(picture.image.shape[:2]) for picture in known])),
+        side=int(np.median([max(each.image.shape[:2]) for each in known])),
         pictures={which: len(some) for which, some in measured.items()}, figures=figures, unlike=unlike,
     )  # fmt: skip
 

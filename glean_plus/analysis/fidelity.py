@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from glean_plus.inference import RestoreError, Restorer
 from glean_plus.metrics import KIDMetric, LRConsistency, STLPIPSMetric
-from glean_plus.prepare.files import pictures_below
+from glean_plus.prepare.files import images_below
 from glean_plus.utils.files import read_names
 
 COLUMNS = ('PSNR', 'LR-PSNR', 'ST-LPIPS', '1000 KID')
@@ -26,7 +26,7 @@ def pairs_of(lq: Path, gt: Path, names: Path | None = None, every: int = 1) -> P
     Raises:
         RestoreError: If there are less than two, or one lacks its counterpart.
     """
-    listed = read_names(names) if names else [name for name in pictures_below(lq)[0] if '/' not in name]
+    listed = read_names(names) if names else [name for name in images_below(lq)[0] if '/' not in name]
     chosen = listed[::every]
     if len(chosen) < 2:
         raise RestoreError(f'{lq} has {len(chosen)} such images, but a distance of two sets takes two or more of each.')

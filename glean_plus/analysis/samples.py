@@ -10,11 +10,10 @@ import numpy as np
 import torch
 
 from glean_plus.errors import GleanError
-from glean_plus.models.banks import LatentBank
+from glean_plus.models.loading import load_bank
 from glean_plus.prepare.images import save
-from glean_plus.registry import ARCHITECTURES
 from glean_plus.utils.images.arrays import to_array
-from glean_plus.weights import WeightsError, import_weights
+from glean_plus.weights import WeightsError
 
 
 class ClassesError(GleanError, ValueError):
@@ -60,10 +59,7 @@ def save_samples(
         WeightsError: If there is no such bank, or the PNG cannot be written.
         ClassesError: If the bank has no such class.
     """
-    found = import_weights(checkpoint, prefix)
-    bank: LatentBank = ARCHITECTURES.get(found.architecture)(**found.kwargs)
-    bank.eval()
-    bank.load(found.state, checkpoint)
+    bank = load_bank(dict(pretrained=dict(checkpoint=checkpoint, prefix=prefix)))
     has_classes = any(bank.class_dims)
     if classes and not has_classes:
         raise ClassesError(f'{type(bank).__name__} has no classes')

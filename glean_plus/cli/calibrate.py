@@ -34,13 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     if args.count < 1:
         raise UsageError(f'--count is 1 or more, not {args.count}')
-    from glean_plus.analysis.calibration import calibrate, others, pictures_of, table, write_bounds
+    from glean_plus.analysis.calibration import calibrate, images_of, others, table, write_bounds
     from glean_plus.inference.restorer import Restorer
 
     restorer = Restorer(args.model, args.checkpoint, device=args.device, speed='exact')
-    known = pictures_of(args.folder, args.names)
+    known = images_of(args.folder, args.names)
     sets = others(known, restorer.network.in_size, args.count)
-    sets |= {folder.name: pictures_of(folder) for folder in args.others}
+    sets |= {folder.name: images_of(folder) for folder in args.others}
     content = calibrate(restorer, known, sets, args.draws)
     print(table(content))
     write_bounds(content, restorer.source.checkpoint)

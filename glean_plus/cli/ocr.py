@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from glean_plus.cli.peers import add_comparison, check_comparison, positive
+from glean_plus.cli.peers import add_comparison, check_comparison, check_indices, positive, write_comparison
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,35 +29,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     check_comparison(args)
-    import numpy as np
-
-    from glean_plus.analysis.ocr import tesseract
+    from glean_plus.analysis.ocr import report, tesseract
     from glean_plus.analysis.ocr.benchmark import Setting, read_all
-    from glean_plus.analysis.ocr.errors import OCRError
     from glean_plus.analysis.ocr.pages import choose_pages, read_pages, read_words
-    from glean_plus.analysis.ocr.report import as_json, draw, markdown
     from glean_plus.analysis.peers.entries import choose
     from glean_plus.analysis.peers.install import default_folder
     from glean_plus.analysis.peers.output import check_outputs, log_on_stderr
-    from glean_plus.prepare.images import save
-    from glean_plus.utils.files import save_json, save_text
 
     command = tesseract.find(args.tesseract)
     check_outputs(args.out, args.json, args.out_images)
     pages = choose_pages(read_pages(args.pages), args.scripts, args.sizes, args.limit)
-    if wrong := [index for index in args.images if not 0 <= index < len(pages)]:
-        raise OCRError(f'There is no page {wrong[0]}: the {len(pages)} pages have indices from 0.')
+    check_indices(args.images, len(pages), 'page')
     entries = choose(args.entries, args.models, args.speed, args.scale)
     words = read_words(args.pages, sorted({page.language for page in pages}))
     degradations = [*dict.fromkeys(args.degrade)]
     setting = Setting(args.pages, pages, words, degradations, args.scale, args.seed, args.threads)
     with log_on_stderr():
         reading = read_all(setting, entries, args.peers or default_folder(), command, args.images)
-    if args.json:
-        save_json(as_json(reading), args.json, allow_nan=False)
-    if args.out_images:
-        save(np.asarray(draw(reading)), args.out_images)
-    if args.out:
-        save_text(markdown(reading), args.out)
-    else:
-        print(markdown(reading), end='')
+    write_comparison(args, reading, report)

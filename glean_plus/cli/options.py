@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glean_plus.cli.commands import UsageError
 from glean_plus.utils.choices import PRECISIONS, SPEEDS
+from glean_plus.utils.terminal import silence_libraries
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 # MMEngine's parser takes the square of a value's length, and a call for each bracket in another.
 LONGEST, MOST_BRACKETS = 5000, 200
@@ -94,3 +99,16 @@ def preparing() -> Iterator[None]:
         raise UsageError(str(error)) from error
     except OSError as error:
         raise DataError(str(error)) from error
+
+
+def runner_config(args: argparse.Namespace) -> Config:
+    """What a call with :func:`add_runner_arguments` runs; before it, nothing of the training stack is imported."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not args.verbose:
+        silence_libraries()
+    from glean_plus.compat import check_training_stack
+
+    check_training_stack()
+    from glean_plus.training.launch import load_config
+
+    return load_config(args.config, args.work_dir, args.cfg_options, args.launcher)

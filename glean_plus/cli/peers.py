@@ -21,7 +21,10 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from glean_plus.analysis.peers.degradations import DEGRADATIONS
 from glean_plus.analysis.peers.entries import ENTRIES
@@ -63,6 +66,31 @@ def check_comparison(args: argparse.Namespace) -> None:
         raise UsageError(f'--seed must be 0 or more, but is {args.seed}')
 
 
+def check_indices(images: Sequence[int], count: int, shown: str) -> None:
+    """Refuse --images that there are not."""
+    from glean_plus.analysis.peers.errors import PeersError
+
+    if wrong := [index for index in images if not 0 <= index < count]:
+        raise PeersError(f'There is no {shown} {wrong[0]}: the {count} {shown}s have indices from 0.')
+
+
+def write_comparison(args: argparse.Namespace, result: Any, report: ModuleType) -> None:
+    """Write what :func:`add_comparison` names by the functions of a module: ``as_json``, ``draw`` and ``markdown``."""
+    import numpy as np
+
+    from glean_plus.prepare.images import save
+    from glean_plus.utils.files import save_json, save_text
+
+    if args.json:
+        save_json(report.as_json(result), args.json, allow_nan=False)
+    if args.out_images:
+        save(np.asarray(report.draw(result)), args.out_images)
+    if args.out:
+        save_text(report.markdown(result), args.out)
+    else:
+        print(report.markdown(result), end='')
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--gt', type=Path, required=True, metavar='FOLDER', help='ground truths')
     parser.add_argument('--meta', type=Path, metavar='FILE', help='only the images of this list (meta_info_*.txt)')
@@ -77,33 +105,20 @@ def run(args: argparse.Namespace) -> None:
     check_comparison(args)
     if args.crop and args.crop % args.scale:
         raise UsageError(f'--crop must be a multiple of --scale {args.scale}, but is {args.crop}')
-    import numpy as np
-
+    from glean_plus.analysis.peers import report
     from glean_plus.analysis.peers.compare import Setting, compare
     from glean_plus.analysis.peers.entries import choose
-    from glean_plus.analysis.peers.errors import PeersError
     from glean_plus.analysis.peers.images import names_of
     from glean_plus.analysis.peers.install import default_folder
     from glean_plus.analysis.peers.output import check_outputs, log_on_stderr
-    from glean_plus.analysis.peers.report import as_json, draw, markdown
-    from glean_plus.prepare.images import save
-    from glean_plus.utils.files import save_json, save_text
 
     check_outputs(args.out, args.json, args.out_images)
     names = names_of(args.gt, args.meta, args.limit)
-    if wrong := [index for index in args.images if not 0 <= index < len(names)]:
-        raise PeersError(f'There is no image {wrong[0]}: the {len(names)} images have indices from 0.')
+    check_indices(args.images, len(names), 'image')
     entries = choose(args.entries, args.models, args.speed, args.scale)
     degradations = [*dict.fromkeys(args.degrade)]
     scores = [*dict.fromkeys(args.scores)]
     setting = Setting(args.gt, names, degradations, args.scale, args.crop, args.seed, args.threads, scores)
     with log_on_stderr():
         comparison = compare(setting, entries, args.peers or default_folder(), args.images)
-    if args.json:
-        save_json(as_json(comparison), args.json, allow_nan=False)
-    if args.out_images:
-        save(np.asarray(draw(comparison)), args.out_images)
-    if args.out:
-        save_text(markdown(comparison), args.out)
-    else:
-        print(markdown(comparison), end='')
+    write_comparison(args, comparison, report)

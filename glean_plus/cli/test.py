@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from glean_plus.cli.commands import UsageError
-from glean_plus.cli.options import add_runner_arguments
-from glean_plus.utils.terminal import silence_libraries
+from glean_plus.cli.options import add_runner_arguments, runner_config
 
 SUFFIXES = ('.json', '.yaml', '.yml', '.pkl')
 
@@ -25,13 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     if args.out and Path(args.out).suffix not in SUFFIXES:
         raise UsageError(f'--out must end in one of {", ".join(SUFFIXES)}, but is {args.out}')
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if not args.verbose:
-        silence_libraries()
-    from glean_plus.compat import check_training_stack
-
-    check_training_stack()
+    config = runner_config(args)
     from glean_plus.training import launch
 
-    config = launch.load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
     launch.test(config, args.checkpoint, args.out, args.verbose)

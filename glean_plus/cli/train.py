@@ -9,10 +9,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 
-from glean_plus.cli.options import add_runner_arguments
-from glean_plus.utils.terminal import silence_libraries
+from glean_plus.cli.options import add_runner_arguments, runner_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,15 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if not args.verbose:
-        silence_libraries()
-    from glean_plus.compat import check_training_stack
-
-    check_training_stack()
+    config = runner_config(args)
     from glean_plus.training import launch
 
-    config = launch.load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
     if args.amp:
         launch.use_amp(config)
     if args.resume:

@@ -170,19 +170,19 @@ class PictureDataset(BasicImageDataset):
                     f'There is no folder {folder}: `prepare_data` makes it; data_root and data_prefix.{key} name it.'
                 )
         try:
-            pictures: list[dict[str, Any]] = super().load_data_list()
+            images: list[dict[str, Any]] = super().load_data_list()
         except UnicodeDecodeError as error:
             raise DataError(f'{self.ann_file} is no list of images: it is no text in UTF-8.') from error
-        if not pictures:
+        if not images:
             raise DataError(f'There is no image in {self.place}: prepare the data again, or name another place.')
-        self._refuse_lost(pictures)
-        return pictures
+        self._refuse_lost(images)
+        return images
 
     def _get_path_list_from_folder(self) -> list[str]:
         return sorted(super()._get_path_list_from_folder())  # else in the order of the disk
 
-    def _refuse_lost(self, pictures: Sequence[Mapping[str, Any]]) -> None:
-        paths = [picture[f'{key}_path'] for picture in pictures for key in self.data_prefix]
+    def _refuse_lost(self, images: Sequence[Mapping[str, Any]]) -> None:
+        paths = [image[f'{key}_path'] for image in images for key in self.data_prefix]
         files: dict[str, set[str]] = {}
         lost = []
         for folder, name in map(os.path.split, paths):
@@ -252,10 +252,10 @@ class LabeledImageDataset(PictureDataset):
         super().__init__(ann_file=ann_file, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        pictures: list[dict[str, Any]] = super().load_data_list()
+        images: list[dict[str, Any]] = super().load_data_list()
         labels = [label for _, label in self._entries]
         del self._entries  # of ImageNet, a million of them
-        return [dict(picture, gt_label=label) for picture, label in zip(pictures, labels)]
+        return [dict(image, gt_label=label) for image, label in zip(images, labels)]
 
     def _get_path_list_from_ann(self) -> list[str]:
         """What :meth:`load_data_list` of the base asks for; the base's own would cut a path at its first space."""

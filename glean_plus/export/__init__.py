@@ -1,6 +1,6 @@
 """Trained models as files that restore images without this package: ONNX, PyTorch programs, TorchScript.
 
-`graph` is what is written: the network without checks, its constants resolved into plain `layers`, with normalisation
+`graph` is what is written: the network without checks, its constants resolved, with normalisation
 and colour around it. `formats` write and open files, `check` holds them to the model, `export` does it all.
 """
 

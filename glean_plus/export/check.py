@@ -38,12 +38,12 @@ class Measured:
     difference: float
 
 
-def expected(network: Network, pictures: Tensor, labels: Tensor | None) -> Tensor:
+def expected(network: Network, images: Tensor, labels: Tensor | None) -> Tensor:
     """What the model itself makes of images (N, 3, H, W), 0 to 1: as ``Restorer`` does, before levels are rounded."""
     if labels is not None:
         network.label = labels
-    result = network(pictures)
-    return recolor(pictures, result) if network.colorizes else result.clamp(0, 1)
+    result = network(images)
+    return recolor(images, result) if network.colorizes else result.clamp(0, 1)
 
 
 def compare(network: Network, run: Run, shape: Shape, each_label: bool) -> list[Measured]:
@@ -61,7 +61,7 @@ def compare(network: Network, run: Run, shape: Shape, each_label: bool) -> list[
     found = []
     for height, width in sizes(network, shape):
         for batch in (1, 2) if shape.batch is None else (shape.batch,):
-            for picture, images in pictures(batch, height, width):
+            for kind, images in samples(batch, height, width):
                 labels = None
                 if each_label:
                     labels = torch.arange(batch) % network.network.bank.num_classes
@@ -71,7 +71,7 @@ def compare(network: Network, run: Run, shape: Shape, each_label: bool) -> list[
                     raise ExportError(f'The file gives results of {shapes}: nothing is written.')
                 range_ = float(wanted.max() - wanted.min()) or 1.0
                 share = float((given - wanted).abs().max()) / range_
-                found.append(Measured(picture, height, width, batch, share))
+                found.append(Measured(kind, height, width, batch, share))
     worst = max(found, key=lambda each: math.inf if math.isnan(each.difference) else each.difference)
     if not worst.difference <= BOUND:
         raise ExportError(
@@ -90,7 +90,7 @@ def sizes(network: Network, shape: Shape) -> list[tuple[int, int]]:
     return [(side, side), (near[0], near[2]), (near[1], near[0])]
 
 
-def pictures(batch: int, height: int, width: int) -> Iterator[tuple[str, Tensor]]:
+def samples(batch: int, height: int, width: int) -> Iterator[tuple[str, Tensor]]:
     """Name and images (N, 3, H, W), 0 to 1: independent samples, and waves with a little noise, as photographs have.
 
     Same sizes, same images.

@@ -35,7 +35,7 @@ class Shape:
 
 
 class PlainGLEAN(nn.Module):
-    """A GLEAN without what a graph has no use for: checks, and layers that make constants of constants.
+    """A GLEAN without what a graph has no use for: checks, and a bank that is not folded.
 
     Called as the model, and on any size as its ``forward_any``; the model stays as it is.
 
@@ -49,7 +49,7 @@ class PlainGLEAN(nn.Module):
 
     def __init__(self, model: GLEAN, shape: Shape, label: int | None) -> None:
         super().__init__()
-        model = _contiguous(model).requires_grad_(False).eval()
+        model = copy.deepcopy(model).requires_grad_(False).eval()
         resolve_spectral_norm(model)
         bank = model.bank
         self.scale, self.dynamic = model.out_size // model.in_size, shape.dynamic
@@ -61,10 +61,10 @@ class PlainGLEAN(nn.Module):
         constant: list[Tensor | None] = [None] * len(bank.code_dims)
         if isinstance(model.codes, LearnedCodes) and self.classes is None:
             constant = self._codes(model, torch.empty(0), None)
-        bank.make_exportable(constant)
         if not shape.dynamic and (shape.height, shape.width) != (model.in_size, model.in_size):
             size = (self.scale * shape.height, self.scale * shape.width)
-            bank.set_noises(bank.continued_noises(size))
+            bank.set_noises(bank.tiled_noises(size))
+        model.bank = bank.fold(constant, torch.float32)
         self.model = model
 
     def _codes(self, model: GLEAN, coarsest: Tensor, label: Tensor | None) -> list[Tensor | None]:
@@ -83,7 +83,7 @@ class PlainGLEAN(nn.Module):
         codes = self._codes(model, features[model.encoder.resolutions[-1]], label)
         noises = None
         if self.dynamic:
-            noises = model.bank.continued_noises((self.scale * lq.shape[2], self.scale * lq.shape[3]))
+            noises = model.bank.tiled_noises((self.scale * lq.shape[2], self.scale * lq.shape[3]))
         return model.decode(lq, features, model.retrieve(features, codes, noises=noises))
 
 
@@ -101,7 +101,9 @@ class Served(nn.Module):
     def __init__(self, network: Network, shape: Shape, label: int | None) -> None:
         super().__init__()
         plain = network.network
-        self.network = PlainGLEAN(plain, shape, label) if isinstance(plain, GLEAN) else _contiguous(plain)
+        self.network = PlainGLEAN(plain, shape, label) if isinstance(plain, GLEAN) else copy.deepcopy(plain)
+        for tensor in (*self.parameters(), *self.buffers()):  # some may be channels_last
+            tensor.data = tensor.data.contiguous()
         self.spec = network.spec
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
@@ -111,11 +113,3 @@ class Served(nn.Module):
             label = label.repeat_interleave(3)
         result = self.network(inputs) if label is None else self.network(inputs, label)
         return self.spec.denormalize(result).clamp(0, 1)
-
-
-def _contiguous(network: nn.Module) -> nn.Module:
-    """A copy whose weights are in PyTorch's own layout."""
-    network = copy.deepcopy(network)
-    for parameter in network.parameters():
-        parameter.data = parameter.data.contiguous()
-    return network

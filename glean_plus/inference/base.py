@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +21,12 @@ from glean_plus.inference.source import PathLike
 LOG = logging.getLogger('glean_plus.inference')
 
 
-class Restored(Protocol):
+class Restored(ABC):
     """Images of one size and kind being restored: iterate over it for rows of the results, from the top.
 
     Attributes:
         restorer: What restores them.
+        pictures: One or more.
         layers: What the channels of a result are.
         shape: (s H, s W, K') of each result.
         kind: Type of its levels.
@@ -37,16 +38,19 @@ class Restored(Protocol):
         crops: Of each of them as it was cut out and as it was restored, where these are kept.
     """
 
-    restorer: PictureRestorer
-    layers: Layers
-    shape: tuple[int, int, int]
-    kind: str
-    scores: list[float | None]
-    own_scores: list[tuple[float, float]]
-    faces: list[list[Any]] | None
-    crops: list[list[tuple[np.ndarray, np.ndarray]]]
+    def __init__(self, restorer: PictureRestorer, pictures: Sequence[Picture], layers: Layers) -> None:
+        self.restorer, self.pictures, self.layers = restorer, pictures, layers
+        height, width = restorer.result_size(*pictures[0].image.shape[:2])
+        self.shape = (height, width, layers.colours + layers.alpha)
+        self.kind = pictures[0].image.dtype.name
+        self.scores: list[float | None] = [None] * len(pictures)
+        self.own_scores: list[tuple[float, float]] = []
+        self.faces: list[list[Any]] | None = None
+        self.crops: list[list[tuple[np.ndarray, np.ndarray]]] = []
 
-    def __iter__(self) -> Iterator[list[np.ndarray]]: ...
+    @abstractmethod
+    def __iter__(self) -> Iterator[list[np.ndarray]]:
+        """Rows (h, s W, K') of each result."""
 
 
 class PictureRestorer(ABC):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from glean_plus.models.banks import LatentBank
-from glean_plus.models.loading import pretrained_bank
+from glean_plus.models.loading import MissingBankError, load_bank
 
 SAMPLES = 10_000  # where a bank's codes are known by samples alone
 
@@ -43,8 +43,11 @@ def code_statistics(generator: Mapping[str, Any]) -> CodeStatistics | str:
     Raises:
         WeightsError: If there is a file, and it is another bank's.
     """
-    bank = pretrained_bank(generator, download=False)
-    return bank if isinstance(bank, str) else _of(bank, bool(generator.get('given_class')))
+    try:
+        bank = load_bank(generator['bank'], download=False)
+    except MissingBankError as error:
+        return str(error)
+    return _of(bank, bool(generator.get('given_class')))
 
 
 def _of(bank: LatentBank, given_class: bool) -> CodeStatistics | str:

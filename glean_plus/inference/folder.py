@@ -188,14 +188,14 @@ def _ending(jobs: Jobs) -> str:
     return next((job.target.suffix for job in jobs.jobs if not job.is_video), '')
 
 
-def _video_quality(jobs: Jobs, crf: int | None, pictures_only: bool) -> int | None:
+def _video_quality(jobs: Jobs, crf: int | None, images_only: bool) -> int | None:
     """Quality of the videos, None if there are none; what these cannot have is refused."""
     first = next((job.source for job in jobs.jobs if job.is_video), None)
     if first is None:
         if crf is not None:
             raise RestoreError('crf is the quality of videos, but there are none: leave it out.')
         return None
-    if pictures_only:
+    if images_only:
         raise RestoreError(
             f'Side by side, reports and saved faces are for images, but {first} is a video: leave these options, or '
             'the videos, out.'

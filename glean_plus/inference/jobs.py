@@ -15,7 +15,7 @@ from glean_plus.inference import video
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.shards import Shard
 from glean_plus.inference.write import FORMATS, check_ending
-from glean_plus.prepare.files import pictures_below
+from glean_plus.prepare.files import images_below
 
 # Besides what a data set may have, these can be read: animated ones are refused by name, not passed over.
 MORE_ENDINGS = ('.ppm', '.pgm', '.pnm', '.gif', '.tga', '.jp2', '.avif')
@@ -144,7 +144,7 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         base, names = path.parent, [path.name]
     elif path.is_dir():
         base = path
-        names, listing = pictures_below(path, endings=(*FORMATS, *MORE_ENDINGS, *video.ENDINGS), note_others=True)
+        names, listing = images_below(path, endings=(*FORMATS, *MORE_ENDINGS, *video.ENDINGS), note_others=True)
         refused = [(str(path / problem.source), problem.detail) for problem in listing.problems]
         notes = listing.notes
     elif glob.has_magic(given):

@@ -182,14 +182,14 @@ class Network:
     @torch.no_grad()
     def __call__(
         self,
-        pictures: Tensor,
+        images: Tensor,
         codes: list[Tensor | None] | None = None,
         origin: tuple[int, int] = (0, 0),
     ) -> Tensor:
         """Restore.
 
         Args:
-            pictures: (N, 3, H, W), RGB, 0 to 1, on any device; for a gray network (N, C, H, W).
+            images: (N, 3, H, W), RGB, 0 to 1, on any device; for a gray network (N, C, H, W).
             codes: In place of those that the model would predict.
             origin: Where the images begin in the one that they are parts of, for a model of any size.
 
@@ -199,18 +199,18 @@ class Network:
         """
         if self.gray and codes is not None:
             codes = [None if code is None else code.flatten(0, 1) for code in codes]
-        inputs = self._normalized(pictures)
+        inputs = self._normalized(images)
         with arithmetic(self.device, self.speed, self.precision):
             result = run(self.network, inputs, *self._labels(inputs), codes=codes, origin=origin)
-        result = self.spec.denormalize(result.float(), pictures.shape[1])
+        result = self.spec.denormalize(result.float(), images.shape[1])
         return rgb_to_lab(result)[:, 1:] if self.colorizes else result
 
-    def _normalized(self, pictures: Tensor) -> Tensor:
-        inputs = self.spec.normalize(pictures.to(self.device, torch.float32))
+    def _normalized(self, images: Tensor) -> Tensor:
+        inputs = self.spec.normalize(images.to(self.device, torch.float32))
         return inputs if self.colorizes else inputs.contiguous(memory_format=torch.channels_last)
 
-    def _labels(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        return () if self.label is None else (self.label.repeat_interleave(len(pictures) // len(self.label)),)
+    def _labels(self, images: Tensor) -> tuple[Tensor, ...]:
+        return () if self.label is None else (self.label.repeat_interleave(len(images) // len(self.label)),)
 
 
 def _levels(source: Source, key: str) -> float:

@@ -30,7 +30,7 @@ def read(path: Path) -> Picture:
     if not data:
         raise RestoreError('the file is empty')
     try:
-        return _picture(load(data))
+        return _from(load(data))
     except (RestoreError, MemoryError):
         raise
     except ImageFileError as error:
@@ -48,13 +48,13 @@ def from_pil(image: Image.Image) -> Picture:
         RestoreError: On one of those, an animation, or broken data.
     """
     try:
-        return _picture(loaded_from_pil(image))
+        return _from(loaded_from_pil(image))
     except ImageFileError as error:
         raise RestoreError(str(error)) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise RestoreError(f'it is broken: {error}') from error
 
 
-def _picture(loaded: Loaded) -> Picture:
+def _from(loaded: Loaded) -> Picture:
     meta, notes = loaded.metadata()
     return Picture(loaded.image, meta, notes)

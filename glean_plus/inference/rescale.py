@@ -60,7 +60,7 @@ class Rescaler(PictureRestorer):
         return self.restorer.at_once(picture)
 
     def restoration(self, pictures: Sequence[Picture], assess: bool = False) -> _Rescaled:
-        return _Rescaled(self, self.restorer.restoration(pictures, assess), pictures[0].image.shape[:2])
+        return _Rescaled(self, pictures, assess)
 
     def run_facts(self) -> dict[str, Any]:
         return dict(self.restorer.run_facts(), outscale=self.outscale)
@@ -69,18 +69,14 @@ class Rescaler(PictureRestorer):
         return self.restorer.about_facts()
 
 
-class _Rescaled:
+class _Rescaled(Restored):
     """The rows of a restoration, resized as they come; what else it tells is that of the restorer's own results."""
 
-    def __init__(self, restorer: Rescaler, made: Restored, size: tuple[int, int]) -> None:
-        self.restorer, self.made = restorer, made
-        self.layers, self.kind = made.layers, made.kind
-        self.shape = (*restorer.result_size(*size), made.shape[2])
-        self._tell()
+    restorer: Rescaler
 
-    def _tell(self) -> None:
-        made = self.made
-        self.scores, self.own_scores, self.faces, self.crops = made.scores, made.own_scores, made.faces, made.crops
+    def __init__(self, restorer: Rescaler, pictures: Sequence[Picture], assess: bool) -> None:
+        self.made = restorer.restorer.restoration(pictures, assess)
+        super().__init__(restorer, pictures, self.made.layers)
 
     def __iter__(self) -> Iterator[list[np.ndarray]]:
         ratio = self.restorer.outscale / self.restorer.restorer.scale
@@ -90,7 +86,8 @@ class _Rescaled:
             results = [self._levels(resizer, part) for resizer, part in zip(resizers, parts)]
             if len(results[0]):
                 yield results
-        self._tell()
+        made = self.made
+        self.scores, self.own_scores, self.faces, self.crops = made.scores, made.own_scores, made.faces, made.crops
 
     def _levels(self, resizer: RowResizer, rows: np.ndarray) -> np.ndarray:
         """(h, W, K) of the restorer's result -> as many rows of the resized one as are known by then."""

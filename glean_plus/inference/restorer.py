@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from glean_plus.inference import manifest, tiling
-from glean_plus.inference.base import PictureRestorer
+from glean_plus.inference.base import PictureRestorer, Restored
 from glean_plus.inference.channels import Layers
 from glean_plus.inference.consistency import BLOCK, REACH, Consistency
 from glean_plus.inference.errors import RestoreError
@@ -135,33 +135,23 @@ class Restorer(PictureRestorer):
         )  # fmt: skip
 
 
-class Restoration:
-    """Images of one size and kind being restored: iterate over it for rows of the results, from the top.
+class Restoration(Restored):
+    """Images of one size and kind being restored by a network.
 
     Args:
         restorer: What restores them.
         pictures: One or more.
         assess: Fill :attr:`own_scores`.
-
-    Attributes:
-        shape: (s H, s W, K') of each result.
-        scores: How well each result, shrunk, meets its input, in dB, once all rows have come; None in colorization.
-        own_scores: The same of each result before any projection, and how many dB that is above bicubic.
-        faces, crops: None are looked for.
     """
 
+    restorer: Restorer
+
     def __init__(self, restorer: Restorer, pictures: Sequence[Picture], assess: bool = False) -> None:
-        self.restorer, self.pictures, self.assess = restorer, pictures, assess
-        network, layers = restorer.network, pictures[0].layers
-        height, width = pictures[0].image.shape[:2]
-        self.layers = Layers(layers.gray and not network.colorizes, layers.alpha, layers.white)
-        channels = self.layers.colours + self.layers.alpha
-        self.shape = (network.scale * height, network.scale * width, channels)
-        self.kind = pictures[0].image.dtype.name
-        self.scores: list[float | None] = [None] * len(pictures)
-        self.own_scores: list[tuple[float, float]] = []
-        self.faces: list[list[Any]] | None = None
-        self.crops: list[list[tuple[np.ndarray, np.ndarray]]] = []
+        layers = pictures[0].layers
+        super().__init__(
+            restorer, pictures, Layers(layers.gray and not restorer.network.colorizes, layers.alpha, layers.white)
+        )
+        self.assess = assess
 
     def __iter__(self) -> Iterator[list[np.ndarray]]:
         restorer = self.restorer

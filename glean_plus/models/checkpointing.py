@@ -43,7 +43,7 @@ def recompute(network: nn.Module, on: bool) -> None:
     Raises:
         ValueError: If it is to be on, and the network has no such part.
     """
-    parts = [module for module in network.modules() if hasattr(module, 'recompute')]
+    parts: list[Any] = [module for module in network.modules() if hasattr(module, 'recompute')]
     if on and not parts:
         raise ValueError(f'train_cfg has recompute=True, but a {type(network).__name__} has nothing to recompute.')
     for part in parts:

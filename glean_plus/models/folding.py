@@ -1,4 +1,7 @@
-"""What folded banks are made of: convolutions with constant weights on channels_last maps, by PyTorch's operations."""
+"""What folded banks are made of: convolutions with constant weights on channels_last maps, by PyTorch's operations.
+
+All of it can be traced, so this is also what is exported.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glean_plus.models.ops import fir_filter, repeating_kernel
+from glean_plus.models.ops import depthwise, repeating_kernel
 from glean_plus.models.spectral_norm import SpectralNorm
 
 if TYPE_CHECKING:
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
 # At so few positions and from so many channels on, a convolution spends most of its time on rearranging the weights,
 # and a matrix product does not: on CPUs, it is up to 4 times as fast at 16 positions, and 1.9 times at 64.
 FEW, MANY = 64, 1024
+
+
+def tracing() -> bool:
+    """Whether a graph is being made, by ``torch.jit.trace`` or by ``torch.export``."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 
 def weight_of(layer: nn.Module) -> Tensor:
@@ -33,7 +41,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) ->
     padding = kernel // 2
     height, width = ((size - 1) // stride + 1 for size in x.shape[2:])
     pays = min(weight.shape[:2]) >= MANY and len(x) * height * width <= FEW
-    if not pays or x.device.type != 'cpu' or kernel == 1 or torch.jit.is_tracing():
+    if not pays or x.device.type != 'cpu' or kernel == 1 or tracing():
         return F.conv2d(x, weight, bias, stride, padding)
     x = F.pad(x, (padding,) * 4).permute(0, 2, 3, 1)
     rows, columns = (
@@ -41,6 +49,19 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) ->
     )
     patches = torch.cat([x[:, row, column] for row in rows for column in columns], dim=3)    # [N, H', W', kkC]
     return F.linear(patches, weight.permute(0, 2, 3, 1).flatten(1), bias).permute(0, 3, 1, 2)
+
+
+class FoldedFIR(nn.Module):
+    """A FIR filter (4, 4) or (3, 3) of each channel, padded by one pixel: (N, C, H, W) -> (N, C, H', W')."""
+
+    weight: Tensor
+
+    def __init__(self, kernel: Tensor, channels: int) -> None:
+        super().__init__()
+        self.register_buffer('weight', depthwise(kernel, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight.to(x.dtype), padding=1, groups=len(self.weight))
 
 
 class FoldedConv(nn.Module):
@@ -60,7 +81,8 @@ class FoldedConv(nn.Module):
         self, weight: Tensor, bias: Tensor | None, stride: int = 1, up: str | None = None, fir: Tensor | None = None
     ) -> None:
         super().__init__()
-        self.weight, self.bias, self.stride, self.up, self.fir = weight, bias, stride, up, fir
+        self.weight, self.bias, self.stride, self.up = weight, bias, stride, up
+        self.fir = None if fir is None else FoldedFIR(fir, weight.shape[1])
 
     @classmethod
     def of(
@@ -75,7 +97,9 @@ class FoldedConv(nn.Module):
         if up is not None:
             weight = repeating_kernel(weight) if up == 'repeat' else weight.transpose(0, 1)
         weight = weight.detach().to(dtype, copy=True, memory_format=torch.channels_last)
-        return cls(weight, None if bias is None else bias.detach().to(dtype, copy=True), 1, up, fir)
+        bias = None if bias is None else bias.detach().to(dtype, copy=True)
+        own = (None if each is None else nn.Parameter(each, requires_grad=False) for each in (weight, bias))
+        return cls(*own, 1, up, fir)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, K, H', W')."""
@@ -83,8 +107,31 @@ class FoldedConv(nn.Module):
             return convolve(x, self.weight, self.bias, self.stride)
         if self.up == 'repeat':
             return F.conv_transpose2d(x, self.weight, self.bias, stride=2, padding=1)
-        x = fir_filter(F.conv_transpose2d(x, self.weight, stride=2), self.fir, (1, 1))
+        x = self.fir(F.conv_transpose2d(x, self.weight, stride=2))
         return x if self.bias is None else x.add_(self.bias.view(1, -1, 1, 1))
+
+
+class FoldedLinear(nn.Module):
+    """A linear layer of the code, in float32: (N, code_dim) -> (N, K), or (1, K) of the one code of all images.
+
+    Args:
+        weight: (K, code_dim).
+        bias: (K,).
+        code: The code (1, code_dim) of all images, or None if each has its own.
+
+    Attributes:
+        constant: The result (1, K) where there is one code; otherwise None.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, code: Tensor | None) -> None:
+        super().__init__()
+        own = code is None
+        self.register_buffer('weight', weight.detach().clone() if own else None)
+        self.register_buffer('bias', bias.detach().clone() if own else None)
+        self.register_buffer('constant', None if own else F.linear(code.float(), weight, bias).detach())
+
+    def forward(self, code: Tensor | None) -> Tensor:
+        return F.linear(code.float(), self.weight, self.bias) if self.constant is None else self.constant
 
 
 def fold_convolutions(part: nn.Module, dtype: torch.dtype, shared: bool) -> nn.Module:
@@ -114,28 +161,51 @@ def _is_plain(conv: nn.Conv2d) -> bool:
     return plain and rows == columns and down == across and conv.padding == (rows // 2, rows // 2)
 
 
-def tile_noise(noise: Tensor, size: tuple[int, int], corner: tuple[int, int]) -> Tensor:
-    """A part of a noise map (1, 1, h, w) that repeats without end: (1, 1, *size) from the row and column ``corner``."""
-    rows, columns = (
-        torch.arange(first, first + length, device=noise.device) % side
-        for first, length, side in zip(corner, size, noise.shape[2:])
-    )
-    return noise[:, :, rows][:, :, :, columns]
+def missing_feature(resolution: int) -> ValueError:
+    """What a step raises that is given no feature to start from."""
+    return ValueError(f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.')
+
+
+def tile_noises(
+    maps: Mapping[int, Sequence[Tensor]], size: tuple[int, int], corner: tuple[int, int]
+) -> dict[int, list[Tensor]]:
+    """Noise maps (1, 1, h, w) by resolution, repeated without end -> parts of them for an image of another size.
+
+    Args:
+        maps: Of each block.
+        size: Height and width of the image, in pixels of the last block.
+        corner: Row and column of the endless image at which it begins.
+    """
+    tiled: dict[int, list[Tensor]] = {}
+    for res, own in maps.items():
+        shrink, tiled[res] = max(maps) // res, []
+        for noise in own:
+            rows, columns = (
+                torch.arange(first // shrink, first // shrink + length // shrink, device=noise.device) % side
+                for first, length, side in zip(corner, size, noise.shape[2:])
+            )
+            tiled[res].append(noise[:, :, rows][:, :, :, columns])
+    return tiled
 
 
 class FoldedLayer(nn.Module):
     """A layer of a folded bank.
 
+    Args:
+        noise: Its fixed noise map (1, 1, H, W), float32; None if it adds none.
+
     Attributes:
         index: Of its code; None if it takes none.
-        noise: Its fixed noise map (1, 1, H, W), float32; None if it adds none.
         only_convolves: It is a convolution ``conv`` between the ``scales`` of its code (none if it is ``constant``),
             then ``bias``, noise and leaky ReLU, and nothing more: see ``FoldedStyleConv``.
     """
 
     index: int | None = None
-    noise: Tensor | None = None
     only_convolves = False
+
+    def __init__(self, noise: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer('noise', None if noise is None else noise.detach().clone())
 
     def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
         """x (N, C, H, W), code (N or 1, dim) and the noise map in place of its own -> (N, K, H', W')."""
@@ -155,9 +225,14 @@ class FoldedBank(nn.Module):
         self, layers: Mapping[int, Sequence[FoldedLayer]], start: Tensor | None = None, constant: bool = False
     ) -> None:
         super().__init__()
+        self.resolutions = tuple(layers)
+        self.start_res = self.resolutions[0]
         self.layers = nn.ModuleDict({str(res): nn.ModuleList(each) for res, each in layers.items()})
-        self.start = start
-        self.constant = self._run(4, start, [None] * len(self.layers['4'])) if constant else None
+        self.register_buffer('start', start)
+        self.register_buffer('constant', None)
+        if constant:
+            self.constant = self._run(4, start, [None] * len(layers[4]))
+            del self.layers['4'], self.start
 
     def step(
         self,
@@ -172,7 +247,7 @@ class FoldedBank(nn.Module):
                 return self.constant
             feature = self.start
         elif feature is None:
-            raise ValueError(f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.')
+            raise missing_feature(resolution)
         own = [None if layer.index is None else codes[layer.index] for layer in self.layers[str(resolution)]]
         return self._run(resolution, feature, own, noises)
 
@@ -188,17 +263,11 @@ class FoldedBank(nn.Module):
             result = layer(result, code, layer.noise if noises is None else noises[number])
         return result
 
-    def tiled_noises(self, size: tuple[int, int], corner: tuple[int, int]) -> dict[int, list[Tensor]]:
-        """The noise maps for an image of another size, as :meth:`LatentBank.continued_noises` gives them."""
-        highest = max(map(int, self.layers), default=1)
-        noises = {}
-        for name, layers in self.layers.items():
-            shrink = highest // int(name)
-            own_size = size[0] // shrink, size[1] // shrink
-            own_corner = corner[0] // shrink, corner[1] // shrink
-            maps = [layer.noise for layer in layers if layer.noise is not None]
-            noises[int(name)] = [tile_noise(each, own_size, own_corner) for each in maps]
-        return noises if any(noises.values()) else {}
+    def tiled_noises(self, size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> dict[int, list[Tensor]]:
+        """See :meth:`LatentBank.tiled_noises`; the strength of the noise is in the maps."""
+        maps = {res: [layer.noise for layer in self.layers[str(res)] if layer.noise is not None]
+                for res in self.resolutions}  # fmt: skip
+        return tile_noises(maps, size, corner) if any(maps.values()) else {}
 
 
 class CopiedBank(nn.Module):
@@ -207,18 +276,7 @@ class CopiedBank(nn.Module):
     def __init__(self, bank: LatentBank, dtype: torch.dtype) -> None:
         super().__init__()
         self.bank = copy.deepcopy(bank).to(dtype).requires_grad_(False).eval()
+        self.resolutions, self.start_res = bank.resolutions, bank.start_res
+        self.step, self.tiled_noises = self.bank.step, self.bank.tiled_noises
         self.layers: dict[str, Sequence[FoldedLayer]] = {}
         self.constant = None
-
-    def step(
-        self,
-        resolution: int,
-        codes: Sequence[Tensor | None],
-        feature: Tensor | None = None,
-        noises: Sequence[Tensor] | None = None,
-    ) -> Tensor:
-        g: Tensor = self.bank.step(resolution, codes, feature, **({} if noises is None else dict(noises=noises)))
-        return g
-
-    def tiled_noises(self, size: tuple[int, int], corner: tuple[int, int]) -> dict[int, list[Tensor]]:
-        return self.bank.continued_noises(size, corner)

@@ -252,7 +252,7 @@ class GLEAN(nn.Module):
         features, codes = self._encode(lq, label)
         scale = self.out_size // self.in_size
         (height, width), (top, left) = lq.shape[-2:], origin
-        noises = self.bank.continued_noises((scale * height, scale * width), (scale * top, scale * left))
+        noises = self.bank.tiled_noises((scale * height, scale * width), (scale * top, scale * left))
         return self.decode(lq, features, self.retrieve(features, codes, noises=noises))
 
     def fold(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> nn.Module:
@@ -322,7 +322,7 @@ class GLEAN(nn.Module):
         for res in self.bank.resolutions:
             if res > max(read, default=0):
                 break
-            step = functools.partial(self.bank.step, res, codes, **(dict(noises=noises[res]) if noises else {}))
+            step = functools.partial(self.bank.step, res, codes, noises=noises[res] if noises else None)
             feature: Tensor = again(step, g) if recompute and g is not None else step(g)
             if res == 4:  # from the constant: one feature, where the codes are the same for all images
                 feature = feature.expand(features[self.in_size].shape[0], -1, -1, -1)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.glean import GLEAN
-from glean_plus.registry import MODELS
-from glean_plus.weights import WeightsError, draws_bgr, select_prefix
+from glean_plus.registry import ARCHITECTURES, MODELS
+from glean_plus.weights import WeightsError, draws_bgr, import_weights, select_prefix
 from glean_plus.weights.fetch import cached_path
 from glean_plus.weights.files import local_copy
 from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
@@ -76,32 +76,55 @@ def bank_draws_bgr(bank: LatentBank) -> bool:
     return bank.pretrained is not None and draws_bgr(str(bank.pretrained['checkpoint']))
 
 
-def pretrained_bank(
-    generator: Mapping[str, Any], device: str | torch.device = 'cpu', download: bool = True, **parts: Any
-) -> LatentBank | str:
-    """The bank of a generator's config as it was pre-trained.
+class MissingBankError(WeightsError):
+    """A config names no file of its pre-trained bank, or the file is not there."""
+
+
+def load_bank(
+    config: Mapping[str, Any],
+    *,
+    whole: bool = False,
+    download: bool = True,
+    device: str | torch.device = 'cpu',
+    **parts: Any,
+) -> LatentBank:
+    """A pre-trained bank, frozen.
 
     Args:
-        generator: The config.
+        config: ``model.generator.bank`` of a config. Without ``type``, class and sizes are those of the file that
+            ``pretrained`` names.
+        whole: The full generator, not only the blocks that the config keeps.
+        download: Fetch the file if it is not here.
         device: Where to have it.
-        download: Fetch it if it is not here.
-        **parts: Of the bank's arguments, those that differ, such as ``rgb=True``.
-
-    Returns:
-        The bank; or, where the config names no file, or one that is not there, a sentence about it.
+        **parts: Of the bank's arguments, those that differ from the config's, such as ``rgb=True``.
 
     Raises:
-        WeightsError: If there is a file, and it is another bank's.
+        MissingBankError: If the config names no file, or one that is not there.
+        WeightsError: If the file is another bank's, or none.
     """
-    bank: LatentBank = MODELS.build(dict(generator['bank']) | parts)
-    if bank.pretrained is None:
-        return 'the config names no file of the pre-trained bank: model.generator.bank.pretrained.checkpoint is not set'
-    checkpoint = str(bank.pretrained['checkpoint'])
+    if 'type' not in config:
+        source, prefix = (config['pretrained'].get(name) for name in ('checkpoint', 'prefix'))
+        found = import_weights(source, prefix)
+        bank: LatentBank = ARCHITECTURES.get(found.architecture)(**found.kwargs)
+        bank.load(found.state, source)
+        return bank.freeze().to(device)
+    config = dict(config) | parts
+    with torch.device('meta'):
+        part: LatentBank = MODELS.build(dict(config))
+    if part.pretrained is None:
+        raise MissingBankError(
+            'the config names no file of the pre-trained bank: model.generator.bank.pretrained.checkpoint is not set'
+        )
+    checkpoint = str(part.pretrained['checkpoint'])
     if not download and checkpoint.startswith(('http://', 'https://')) and not cached_path(checkpoint).is_file():
-        return f'the pre-trained bank is not here: fetch {checkpoint} and put it at {cached_path(checkpoint)}'
+        raise MissingBankError(
+            f'the pre-trained bank is not here: fetch {checkpoint} and put it at {cached_path(checkpoint)}'
+        )
     try:
         local_copy(checkpoint)
     except WeightsError as error:
-        return f'the pre-trained bank is not there: {error}'
+        raise MissingBankError(f'the pre-trained bank is not there: {error}') from error
+    bank = part.whole() if whole else MODELS.build(config)
+    bank.pretrained = part.pretrained
     bank.init_weights()
     return bank.freeze().to(device)

@@ -50,14 +50,19 @@ class SpectralNorm(nn.Module):
 
     sn_style: str
     sn_eps: float
+    bias: nn.Parameter | None
+    sv0: Tensor
 
     def _add_spectral_norm(self, style: str, eps: float) -> None:
         if style not in NAMES:
             raise ValueError(f'sn_style must be one of {sorted(NAMES)}, but is {style!r}.')
         self.sn_style, self.sn_eps = style, eps
-        weight = nn.init.orthogonal_(self._parameters.pop('weight'))
-        if getattr(self, 'bias', None) is not None:
-            nn.init.zeros_(self.bias)
+        weight = self._parameters.pop('weight')
+        assert weight is not None
+        nn.init.orthogonal_(weight)
+        bias: Tensor | None = getattr(self, 'bias', None)  # an embedding has none
+        if bias is not None:
+            nn.init.zeros_(bias)
         # One iteration, so that a layer that has not been trained yet has a sigma to speak of.
         u, v = power_iteration(weight.flatten(1), torch.randn(len(weight)), eps)
         weight_name, u_name, v_name = NAMES[style]

@@ -76,8 +76,8 @@ def decode(data: bytes) -> np.ndarray:
 def on_white(image: np.ndarray) -> np.ndarray:
     """(H, W, 1 to 4) uint8, gray or RGB, the last of two or four opacity -> (H, W, 3) RGB."""
     if image.shape[2] in (2, 4):
-        picture = Image.fromarray(image).convert('RGBA')
-        image = np.asarray(Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture).convert('RGB'))
+        shown = Image.fromarray(image).convert('RGBA')
+        image = np.asarray(Image.alpha_composite(Image.new('RGBA', shown.size, 'white'), shown).convert('RGB'))
     return np.array(np.broadcast_to(image, (*image.shape[:2], 3)))  # writable
 
 
@@ -122,7 +122,7 @@ def read(item: Item) -> np.ndarray:
     return decode(data)
 
 
-def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """:func:`decode` of a file; the PictureError names it."""
     try:
         return read(Item('', '', os.fspath(path)))
@@ -131,7 +131,7 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def read_profile(path: str | os.PathLike[str]) -> bytes | None:
-    """Colour profile of a file that :func:`read_picture` reads; None of what is gray, as it does not fit RGB."""
+    """Colour profile of a file that :func:`read_image` reads; None of what is gray, as it does not fit RGB."""
     loaded = load(read_file(path), several=True, deep=False)
     return loaded.metadata()[0].icc if loaded.image.shape[2] >= 3 else None
 

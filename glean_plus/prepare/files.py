@@ -69,7 +69,7 @@ def walk(root: Path, folder: str = '', skipped: Skipped | None = None) -> Iterat
             yield entry
 
 
-def pictures_below(
+def images_below(
     root: Path,
     pattern: str = r'.*',
     endings: Sequence[str] = ENDINGS,

@@ -171,8 +171,8 @@ def size_of(item: Item, settings: Settings, truth: Path) -> tuple[int, int]:
         return settings.size, settings.size
     from PIL import Image
 
-    with Image.open(truth / f'{item.name}.png') as picture:
-        return picture.height, picture.width
+    with Image.open(truth / f'{item.name}.png') as image:
+        return image.height, image.width
 
 
 def problem_table(problems: list[Problem]) -> str:

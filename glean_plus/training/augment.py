@@ -35,8 +35,8 @@ def _translation(x: Tensor, ratio: float = 0.125) -> Tensor:
     rows = (torch.arange(h, device=x.device).view(1, h, 1) + shift_y + 1).clamp(0, h + 1)
     columns = (torch.arange(w, device=x.device).view(1, 1, w) + shift_x + 1).clamp(0, w + 1)
     padded = torch.nn.functional.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)
-    pictures = torch.arange(n, device=x.device).view(n, 1, 1)
-    return padded[pictures, rows, columns].permute(0, 3, 1, 2)
+    images = torch.arange(n, device=x.device).view(n, 1, 1)
+    return padded[images, rows, columns].permute(0, 3, 1, 2)
 
 
 def _cutout(x: Tensor, ratio: float = 0.5) -> Tensor:

@@ -165,8 +165,8 @@ class GLEANRestorer(SRGAN):
         predictions = super().forward_inference(inputs, data_samples, **kwargs)
         scale = predictions.pred_img.shape[-1] // inputs.shape[-1]
         for name, reference in self.references.items():
-            pictures = self.data_preprocessor.destruct(reference(inputs, scale), data_samples, 'img')
-            predictions.set_tensor_data({f'{name}_img': pictures.cpu()})
+            images = self.data_preprocessor.destruct(reference(inputs, scale), data_samples, 'img')
+            predictions.set_tensor_data({f'{name}_img': images.cpu()})
         return predictions
 
     # ---- training

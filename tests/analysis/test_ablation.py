@@ -31,7 +31,7 @@ from glean_plus.analysis.ablation import (
     Walk,
     config_source,
     folder_source,
-    own_picture_bank,
+    own_image_bank,
 )
 from glean_plus.analysis.ablation.grid import GAP, grid_size, side_of
 from glean_plus.analysis.ablation.switches import MODEL
@@ -89,7 +89,7 @@ def inspector_of(config: dict[str, Any], count: int = 4, **options: Any) -> tupl
     with torch.no_grad():
         codes = model.encode(lq.flip(0) * 2, label)[1]
     mean = [None if code is None else code.mean(dim=0, keepdim=True) for code in codes]
-    inspector = Inspector(model, own_picture_bank(config), mean, count, **options)
+    inspector = Inspector(model, own_image_bank(config), mean, count, **options)
     return inspector, inspector.view(lq, label, codes, seed=3)
 
 
@@ -121,7 +121,7 @@ def by_hooks(inspector: Inspector, view: View, key: str) -> Tensor:
         handles.append(model.decoder.register_forward_pre_hook(without))
     elif key.startswith('codes'):
         others = {'codes_next': view.next_codes, 'codes_mean': inspector._codes['mean of the images'],
-                  'codes_bank': [code[None] for code in inspector.own_picture.mean_codes()]}[key]  # fmt: skip
+                  'codes_bank': [code[None] for code in inspector.own_image.mean_codes()]}[key]  # fmt: skip
         given = model._given_dims(bank)
         others = [None if code is None else code[:, dim:] for code, dim in zip(others, given)]
         handles.append(model.codes.register_forward_hook(lambda part, inputs, output: [
@@ -149,7 +149,7 @@ def test_each_switch_does_what_it_says(
     name: str, start_res: int, fusion_off: str, checkpoints: dict[str, Path]
 ) -> None:
     inspector, view = inspector_of(generator(name, checkpoints[name], start_res), fusion_off=fusion_off)
-    pictures = inspector.pictures(view)
+    pictures = inspector.images(view)
     noise = ['noise'] if 'Style' in name else []
     assert list(pictures) == [MODEL, *APPLY[start_res], *noise]
     left_out = {switch.key: switch.reason for switch in inspector.switches if not switch.applies}
@@ -177,7 +177,7 @@ def test_up_to_the_highest_is_all(fusion_off: str, checkpoints: dict[str, Path])
         replace(own, key='encoder_all', walk=Walk(encoder_to=8)),
         replace(own, key='bank_all', bank_to=32),
     ]
-    pictures = inspector.pictures(view)
+    pictures = inspector.images(view)
     for key in ('encoder_all', 'bank_all'):
         assert torch.equal(pictures[key], pictures[MODEL])
     # And each step is another.
@@ -190,11 +190,11 @@ def test_up_to_the_highest_is_all(fusion_off: str, checkpoints: dict[str, Path])
 def test_own_picture_without_encoder_features_is_the_gan_s(name: str, checkpoints: dict[str, Path]) -> None:
     """For these codes: what is left of GLEAN is a generator with codes (Fig. 13, first column)."""
     inspector, view = inspector_of(generator(name, checkpoints[name]), bgr=True)
-    pictures = inspector.pictures(view)
+    pictures = inspector.images(view)
     latent = torch.stack(list(view.codes), dim=1)
     if name == 'StyleGAN2':
         latent[:, -1] = latent[:, -2]  # the last ToRGB's, which no training reaches
-    expected = inspector.own_picture(latent, input_is_latent=True, randomize_noise=False)
+    expected = inspector.own_image(latent, input_is_latent=True, randomize_noise=False)
     torch.testing.assert_close(pictures['own_encoder_off'].flip(1), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -203,11 +203,11 @@ def test_own_picture_without_encoder_features_is_the_gan_s(name: str, checkpoint
 def test_own_picture_of_a_biggan(name: str, checkpoints: dict[str, Path]) -> None:
     """From noise and class, as the codes of GLEAN: the image that the bank draws."""
     inspector, view = inspector_of(generator(name, checkpoints[name]))
-    bank, noise, label = inspector.own_picture, torch.randn(2, SMALL[name]['noise_size']), torch.tensor([0, 2])
+    bank, noise, label = inspector.own_image, torch.randn(2, SMALL[name]['noise_size']), torch.tensor([0, 2])
     # One in the last place of a weight is a thousand times more in an image of an untrained BigGAN-deep.
     inspector.model.bank.load_state_dict({key: bank.state_dict()[key] for key in inspector.model.bank.state_dict()})
     codes = bank.codes(noise, bank.class_embedding(label))
-    pictures = inspector.pictures(replace(view, codes=codes))
+    pictures = inspector.images(replace(view, codes=codes))
     torch.testing.assert_close(pictures['own_encoder_off'], bank(noise, label), atol=1e-5, rtol=1e-5)
 
 
@@ -220,7 +220,7 @@ def test_colorization_with_given_classes(checkpoints: dict[str, Path]) -> None:
     inspector, view = inspector_of(config)
     view = replace(view, lq=view.lq.clamp(-1, 1))
     view = inspector.view(view.lq, torch.tensor([0, 2]), view.next_codes)
-    pictures = inspector.pictures(view)
+    pictures = inspector.images(view)
     left_out = {switch.key: switch.reason for switch in inspector.switches if not switch.applies}
     assert set(left_out) == {'bank_to', 'noise'} and '32 is the only one' in left_out['bank_to']
     with torch.no_grad():
@@ -233,7 +233,7 @@ def test_colorization_with_given_classes(checkpoints: dict[str, Path]) -> None:
     # Learned codes are the same for every image, but not with the classes in front of them.
     config['codes'] = dict(type='LearnedCodes')
     inspector, view = inspector_of(config)
-    assert 'codes_next' in inspector.pictures(replace(view, lq=view.lq.clamp(-1, 1)))
+    assert 'codes_next' in inspector.images(replace(view, lq=view.lq.clamp(-1, 1)))
 
 
 def test_what_a_model_has_not_is_named(checkpoints: dict[str, Path], tmp_path: Path) -> None:
@@ -244,9 +244,9 @@ def test_what_a_model_has_not_is_named(checkpoints: dict[str, Path], tmp_path: P
     assert 'names no file' in found['own'] and 'names no file' in found['codes_bank']
     assert 'two images' in found['codes_next'] and 'two images' in found['codes_mean']
     missing = generator('StyleGAN2', tmp_path / 'nothing.pth')
-    assert 'nothing.pth' in own_picture_bank(missing)
+    assert 'nothing.pth' in own_image_bank(missing)
     with pytest.raises(WeightsError, match='is a StyleGAN1|does not fit'):
-        own_picture_bank(generator('StyleGAN2', checkpoints['StyleGAN1']))
+        own_image_bank(generator('StyleGAN2', checkpoints['StyleGAN1']))
     inspector, _ = inspector_of(generator('StyleGAN2', checkpoints['StyleGAN2'], fuse=False))
     assert 'nothing is fused' in reasons(inspector)['encoder_off']
     with pytest.raises(ValueError, match='fusion_off'):

@@ -18,9 +18,9 @@ from skimage.color import rgb2lab
 from torch import Tensor
 
 from glean_plus.analysis.inversion import InversionError, Inverter, Settings
-from glean_plus.analysis.inversion.restorer import whole_bank
 from glean_plus.datasets.transforms import SquareResize
 from glean_plus.models.banks.space import geodesic
+from glean_plus.models.loading import load_bank
 from glean_plus.prepare.images import shrink
 from glean_plus.weights import WeightsError
 
@@ -88,7 +88,7 @@ def config(banks: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFa
     return write
 
 
-def own_picture(bank: Any, seed: int = 3) -> Tensor:
+def own_image(bank: Any, seed: int = 3) -> Tensor:
     """An image of the bank's own, (1, 3, 32, 32), 0 to 1."""
     noise = torch.randn(1, bank.noise_size, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
@@ -133,7 +133,7 @@ def report(folder: Path) -> list[dict[str, str]]:
 def test_a_picture_of_the_bank_s_own_is_found_again(name: str, banks: dict[str, dict[str, Any]]) -> None:
     inverter = Inverter(banks[name], SHORT)
     before = {key: value.clone() for key, value in inverter.bank.state_dict().items()}
-    inputs = inverter.task.degrade(own_picture(inverter.bank))
+    inputs = inverter.task.degrade(own_image(inverter.bank))
     found = inverter(inputs)
     assert found.steps == 60 and not found.limited
     assert found.psnr.item() > found.start_psnr.item() + 6
@@ -146,7 +146,7 @@ def test_a_picture_of_the_bank_s_own_is_found_again(name: str, banks: dict[str, 
 @pytest.mark.parametrize('space', ['w', 'z'])
 def test_the_smaller_spaces_hold_what_the_bank_was_trained_on(space: str, banks: dict[str, dict[str, Any]]) -> None:
     inverter = Inverter(banks['StyleGAN2Bank'], SHORT, space)
-    found = inverter(inverter.task.degrade(own_picture(inverter.bank)))
+    found = inverter(inverter.task.degrade(own_image(inverter.bank)))
     assert found.psnr.item() > found.start_psnr.item() + 3
     tensors = inverter.space.start(3, torch.Generator().manual_seed(0))
     assert [tuple(tensor.shape) for tensor in tensors] == [(3, 1, 16)] and inverter.space.prior(tensors).sum() == 0
@@ -188,15 +188,15 @@ def test_prior_draws_the_codes_together(banks: dict[str, dict[str, Any]]) -> Non
             return geodesic(tensors[0])
 
         inverter.space.prior = measured
-        found[prior] = inverter(inverter.task.degrade(own_picture(inverter.bank))).psnr.item()
+        found[prior] = inverter(inverter.task.degrade(own_image(inverter.bank))).psnr.item()
         angles[prior] = seen[-1] / seen[0]
     assert angles[1.0] < 0.2 and angles[0.0] > 0.5 and found[0.0] > found[1.0]
 
 
 def test_a_class_is_searched_or_given(banks: dict[str, dict[str, Any]]) -> None:
     generator = banks['BigGANBank']
-    bank = whole_bank(generator)
-    inputs = Inverter(generator, SHORT).task.degrade(own_picture(bank))
+    bank = load_bank(generator['bank'], whole=True)
+    inputs = Inverter(generator, SHORT).task.degrade(own_image(bank))
     found = {label: Inverter(generator, SHORT, label=label)(inputs) for label in (2, 4)}
     assert found[2].psnr.item() > found[4].psnr.item()  # it is of class 2
     given = Inverter(generator, SHORT, label=2).space.draw([torch.ones(1, 1, 16)])
@@ -210,7 +210,7 @@ def test_best_of_several_starts(banks: dict[str, dict[str, Any]]) -> None:
     gains = []
     for seed in range(3):
         one, four = (Inverter(banks['StyleGAN2Bank'], Settings(2, 0.3, restarts, seed=seed)) for restarts in (1, 4))
-        inputs = one.task.degrade(own_picture(one.bank))
+        inputs = one.task.degrade(own_image(one.bank))
         gains.append(1 - four(inputs).objective.item() / one(inputs).objective.item())
     assert min(gains) > -1e-4 and max(gains) > 0.02
 
@@ -220,7 +220,7 @@ def test_part_and_whole_of_a_bank_are_searched_alike(banks: dict[str, dict[str, 
     generator = banks['StyleGAN2Bank']
     kept = dict(generator['bank'], start_res=4, mapping=True, rgb=True)
     noise = torch.randn(1, 16)
-    pictures = [whole_bank(dict(bank=bank))(noise, randomize_noise=False) for bank in (generator['bank'], kept)]
+    pictures = [load_bank(bank, whole=True)(noise, randomize_noise=False) for bank in (generator['bank'], kept)]
     assert torch.equal(*pictures)
     bank = MODELS.build(dict(type='StyleGAN2Bank', lr_mlp=0.5, **STYLE))
     whole = bank.whole()

@@ -15,7 +15,7 @@ import scipy.stats
 
 from glean_plus.analysis.study.definition import StudyError, read_study
 from glean_plus.analysis.study.execute import Progress, carry_out, only_one
-from glean_plus.analysis.study.hooks import PerPicture
+from glean_plus.analysis.study.hooks import PerImage
 from glean_plus.analysis.study.runs import Run, plan
 from glean_plus.analysis.study.statistics import better_pairs, group_average, paired_test, seed_average, spread
 
@@ -258,6 +258,6 @@ def test_paired_test_is_scipy_s() -> None:
 
 def test_counts_beside_a_metric_are_no_metrics() -> None:
     """A study has one number for each of its metrics, also where an image is exact or left out."""
-    hook = PerPicture()
+    hook = PerImage()
     hook.after_test_epoch(None, {'PSNR': 40.0, 'PSNR-exact': 1, 'bicubic/NIQE': 5.0, 'bicubic/NIQE-left-out': 2})
     assert hook.metrics == {'PSNR': 40.0, 'bicubic/NIQE': 5.0}

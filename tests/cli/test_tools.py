@@ -116,7 +116,7 @@ def test_complexity_counts_what_mmagic_s_glean_has() -> None:
 
 
 def test_split_is_the_one_in_the_repository() -> None:
-    assert twemoji.make_split(twemoji.named_pictures()) == twemoji.read_split()
+    assert twemoji.make_split(twemoji.named_images()) == twemoji.read_split()
 
 
 def test_variants_of_one_emoji_are_on_one_side_and_a_tenth_is_held_out() -> None:

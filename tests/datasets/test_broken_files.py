@@ -346,8 +346,8 @@ def test_a_test_reads_each_file_once(
 ) -> None:
     """However many there are; and what does not fit the model is named beside what is broken after it."""
     reads: list[str] = []
-    read = load.read_picture
-    monkeypatch.setattr(load, 'read_picture', lambda path: (reads.append(path), read(path))[1])
+    read = load.read_image
+    monkeypatch.setattr(load, 'read_image', lambda path: (reads.append(path), read(path))[1])
     config = config_of(few, tmp_path, '')
     config.model.generator = generator_config(light=True)
     config.dump(tmp_path / 'config.py')

@@ -141,7 +141,7 @@ def test_alignment_is_the_similarity_that_fits_best() -> None:
         assert square is not None
         np.testing.assert_allclose(512 * square.to_square(truth(TEMPLATE) + 0.5) - 0.5, TEMPLATE, atol=1e-3)
         assert square.side == pytest.approx(512 * 0.37, rel=1e-4)
-        np.testing.assert_allclose(square.to_picture(square.to_square(TEMPLATE)), TEMPLATE, atol=1e-6)
+        np.testing.assert_allclose(square.to_image(square.to_square(TEMPLATE)), TEMPLATE, atol=1e-6)
         noisy = truth(TEMPLATE) + rng.normal(0, 0.3, (5, 2))
         other = SimilarityTransform.from_estimate(noisy, TEMPLATE)
         some = 512 * alignment(noisy, (300, 300)).to_square(noisy + 0.5) - 0.5
@@ -172,7 +172,7 @@ def test_crop_is_what_the_square_holds(size: int) -> None:
     image = waves(x, y)[..., None].astype(np.float32)
     square = alignment(Given((150, 180), (90, 70, 66, 33)).faces[0].points, (150, 180))
     line = (np.arange(size) + 0.5) / size
-    places = square.to_picture(np.stack(np.meshgrid(line, line), axis=-1))
+    places = square.to_image(np.stack(np.meshgrid(line, line), axis=-1))
     np.testing.assert_allclose(
         crop(image, 1, square, size)[..., 0], waves(places[..., 0], places[..., 1]), atol=0.02 if size == 16 else 2e-3
     )
@@ -200,7 +200,7 @@ def test_restored_faces_are_where_they_belong(group: np.ndarray, checkpoint: Pat
     crops = []
     for square in sorted((square for _, square in faces), key=lambda square: extent(square, 2, truth.shape)[1]):
         def places(points: np.ndarray, square: Alignment = square) -> np.ndarray:
-            return 2 * square.to_picture((points + 0.5) / 512) - 0.5
+            return 2 * square.to_image((points + 0.5) / 512) - 0.5
 
         crops.append(warp(truth, places, output_shape=(512, 512), order=3, mode='reflect'))
     answers = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() * 2 - 1

@@ -17,7 +17,7 @@ from PIL import Image
 from test_folded import needs_compiler
 
 from glean_plus import Restorer
-from glean_plus.analysis.calibration import area, calibrate, others, pictures_of, write_bounds
+from glean_plus.analysis.calibration import area, calibrate, images_of, others, write_bounds
 from glean_plus.cli import main as command
 from glean_plus.cli.main import main
 from glean_plus.inference import RestoreError
@@ -245,7 +245,7 @@ def test_calibration_of_a_model_of_one_s_own(
     path = write_checkpoint(tmp_path / 'mine.pth', generator_config(True))
     for i in range(40):
         Image.fromarray(emoji[i % len(emoji)][0]).save(tmp_path / f'{i:02d}.png')
-    known, restorer = pictures_of(tmp_path), Restorer(path, device='cpu')
+    known, restorer = images_of(tmp_path), Restorer(path, device='cpu')
     content = calibrate(restorer, known, {'noise': others(known, 16, 6)['noise']}, draws=2)
     figures = [assess(restorer, picture, Assessor(restorer, 2)).figures['lr_psnr'] for picture in known]
     half = [each for i, each in enumerate(figures) if i // 10 % 2 == 0]

@@ -19,7 +19,7 @@ from glean_plus.inference.image import Meta, Picture
 from glean_plus.inference.png_stream import PngWriter
 from glean_plus.inference.read import from_pil, read
 from glean_plus.inference.write import write
-from glean_plus.prepare.decode import PictureError, read_picture
+from glean_plus.prepare.decode import PictureError, read_image
 from glean_plus.utils.images.depth import bits
 
 RNG = np.random.default_rng(0)
@@ -188,7 +188,7 @@ def test_bits_that_would_be_lost_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / 'x.png'), DEEP[..., :3])
     for each in (path, tmp_path / 'x.png'):
         with pytest.raises(PictureError, match='more than 8 bits a channel'):
-            read_picture(each)
+            read_image(each)
 
 
 @pytest.mark.skipif(not features.check('avif'), reason='this Pillow has no AVIF')

@@ -134,7 +134,7 @@ def test_one_code_for_all_pictures_is_each_picture_s_code() -> None:
 def test_noise_beyond_the_bank_s_size_is_repeated(size: tuple[int, int], corner: tuple[int, int]) -> None:
     """Of an image larger than the bank's, or of its part, at every resolution."""
     bank = StyleGAN2Bank(32, style_channels=8, num_mlps=2, channels=SMALL)
-    got = bank.continued_noises(size, corner)
+    got = bank.tiled_noises(size, corner)
     assert {res: len(noises) for res, noises in got.items()} == {4: 1, 8: 2, 16: 2, 32: 2}
     for res, noises in got.items():
         (top, left), (rows, columns) = ([number * res // 32 for number in pair] for pair in (corner, size))

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glean_plus import Restorer
-from glean_plus.analysis.ablation import Inspector, own_picture_bank
+from glean_plus.analysis.ablation import Inspector, own_image_bank
 from glean_plus.analysis.complexity import complexity
 from glean_plus.analysis.inversion import InversionError, Inverter, Settings
 from glean_plus.export import export
@@ -131,7 +131,13 @@ class ToyBank(LatentBank):
     def layers_of(self, resolution: int) -> tuple[int, ...]:
         return (resolution.bit_length() - 3,)
 
-    def step(self, resolution: int, codes: Sequence[Tensor], feature: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        resolution: int,
+        codes: Sequence[Tensor],
+        feature: Tensor | None = None,
+        noises: Sequence[Tensor | None] | None = None,
+    ) -> Tensor:
         code = codes[self.layers_of(resolution)[0]]
         if resolution == 4:
             return self.start(code).unflatten(1, (-1, 4, 4))
@@ -284,11 +290,11 @@ def test_ablation_without_encoder_is_the_bank_s_own_walk(weights: Path) -> None:
     lq = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
         codes, output = model.eval().encode(lq)[1], model(lq)
-    inspector = Inspector(model, own_picture_bank(config(weights=weights)), [code[:1] for code in codes], count=2)
+    inspector = Inspector(model, own_image_bank(config(weights=weights)), [code[:1] for code in codes], count=2)
     view = inspector.view(lq, next_codes=[code.flip(0) for code in codes])
-    pictures = inspector.pictures(view)
+    pictures = inspector.images(view)
     assert torch.equal(pictures['model'], output)
-    bank, feature = inspector.own_picture, None
+    bank, feature = inspector.own_image, None
     with torch.no_grad():
         for res in (4, 8, 16, 32):
             feature = bank.step(res, codes, feature)

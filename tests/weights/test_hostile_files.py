@@ -29,7 +29,7 @@ from glean_plus.inference.read import read
 from glean_plus.inference.source import find, literal
 from glean_plus.inference.thresholds import bounds_path, read_bounds
 from glean_plus.prepare.decode import PictureError, decode
-from glean_plus.prepare.files import pictures_below
+from glean_plus.prepare.files import images_below
 from glean_plus.prepare.items import DataError, Item, refuse_outside
 from glean_plus.training import newest_whole
 from glean_plus.utils.files import write_whole
@@ -297,7 +297,7 @@ def test_pipes_and_links_among_pictures_are_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'pipe.png')
     (tmp_path / 'loop.png').symlink_to('loop.png')
     (tmp_path / 'nothing.png').symlink_to('gone.png')
-    paths, listing = pictures_below(tmp_path)
+    paths, listing = images_below(tmp_path)
     assert not paths and sorted(problem.source for problem in listing.problems) == [
         'loop.png',
         'nothing.png',

@@ -11,8 +11,8 @@ import numpy as np
 from mmengine.dataset import pseudo_collate
 
 from glean_plus.analysis.ablation.errors import InspectionError
-from glean_plus.prepare.decode import PictureError, read_picture
-from glean_plus.prepare.files import pictures_below
+from glean_plus.prepare.decode import PictureError, read_image
+from glean_plus.prepare.files import images_below
 from glean_plus.prepare.fit import fit_to
 from glean_plus.prepare.images import bad_scales, save, shrink
 from glean_plus.prepare.items import DataError
@@ -140,7 +140,7 @@ def folder_source(
     """
     if not folder.is_dir():
         raise InspectionError(f'There is no folder {folder}.')
-    paths, _ = pictures_below(folder)
+    paths, _ = images_below(folder)
     if not paths:
         raise InspectionError(f'There are no images in {folder}.')
     names = _unique([Path(path).stem for path in paths])
@@ -165,10 +165,10 @@ def folder_source(
     for prefix in prefixes:
         (scratch / prefix).mkdir(parents=True, exist_ok=True)
     for index, path in enumerate(paths):
-        picture = _read(folder / path)
-        files = dict(img=picture)
+        given = _read(folder / path)
+        files = dict(img=given)
         if 'gt' in prefixes:
-            truth = fit_to(picture, out_size, 'crop')
+            truth = fit_to(given, out_size, 'crop')
             files = dict(gt=truth, img=shrink(truth, scale)) if 'img' in prefixes else dict(gt=truth)
         for prefix, image in files.items():
             save(image, scratch / prefix / f'{index:06d}.png')
@@ -184,6 +184,6 @@ def folder_source(
 
 def _read(path: Path) -> np.ndarray:
     try:
-        return read_picture(path)
+        return read_image(path)
     except PictureError as error:
         raise InspectionError(f'{path} cannot be read: {error.kind}: {error.detail}') from error

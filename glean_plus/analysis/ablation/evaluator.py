@@ -47,7 +47,7 @@ class Inspector:
 
     Args:
         model: In evaluation mode.
-        own_picture: The model's bank, pre-trained, with the layers that draw its own image, on the model's device; or
+        own_image: The model's bank, pre-trained, with the layers that draw its own image, on the model's device; or
             why there is none.
         mean_codes: The mean of all pictures' codes, (1, code_dims[k]) each; None if that switch is not run.
         count: How many images there are.
@@ -61,7 +61,7 @@ class Inspector:
     def __init__(
         self,
         model: GLEAN,
-        own_picture: LatentBank | str,
+        own_image: LatentBank | str,
         mean_codes: Codes | None = None,
         count: int = 1,
         fusion_off: str = 'bypass',
@@ -69,11 +69,11 @@ class Inspector:
     ) -> None:
         if fusion_off not in FUSION_OFF:
             raise ValueError(f'fusion_off must be one of {FUSION_OFF}, but is {fusion_off!r}.')
-        self.model, self.own_picture, self.fusion_off, self.bgr = model, own_picture, fusion_off, bgr
-        self.switches = switches_of(model, own_picture, count)
+        self.model, self.own_image, self.fusion_off, self.bgr = model, own_image, fusion_off, bgr
+        self.switches = switches_of(model, own_image, count)
         self._codes: dict[str, Codes] = {} if mean_codes is None else {MEAN: mean_codes}
-        if not isinstance(own_picture, str):
-            self._codes[BANK] = [code[None] for code in own_picture.mean_codes()]
+        if not isinstance(own_image, str):
+            self._codes[BANK] = [code[None] for code in own_image.mean_codes()]
 
     @torch.no_grad()
     def view(self, lq: Tensor, label: Tensor | None = None, next_codes: Codes = (), seed: int = 0) -> View:
@@ -82,7 +82,7 @@ class Inspector:
         return View(lq, features, codes, next_codes, seed)
 
     @torch.no_grad()
-    def pictures(self, view: View) -> dict[str, Tensor]:
+    def images(self, view: View) -> dict[str, Tensor]:
         """The image (N, C, out_size, out_size), about -1 to 1, of each switch that applies, by its key.
 
         Each walk through the bank is taken once, and its features are kept no longer than they are used.
@@ -91,13 +91,13 @@ class Inspector:
         for switch in self.switches:
             if switch.applies:
                 sharing[switch.walk].append(switch)
-        pictures = {}
+        images = {}
         for walk, switches in sharing.items():
             codes = self.codes(view, walk)
             bank_features = self._walk(view, walk, codes)
             for switch in switches:
-                pictures[switch.key] = self._read(view, switch, codes, bank_features)
-        return {switch.key: pictures[switch.key] for switch in self.switches if switch.applies}
+                images[switch.key] = self._read(view, switch, codes, bank_features)
+        return {switch.key: images[switch.key] for switch in self.switches if switch.applies}
 
     def codes(self, view: View, walk: Walk) -> Codes:
         """The codes of a walk; where the image has none, as a bank without the layer needs none, there is none."""
@@ -128,5 +128,5 @@ class Inspector:
         # The last ToRGB of a StyleGAN2 has a code of its own, which reaches no feature, so that GLEAN never trains it.
         last = max(self.model.bank.layers)
         trained = [code if layer <= last else codes[last] for layer, code in enumerate(codes)]
-        picture = self.own_picture.picture(trained, bank_features)
-        return picture.flip(1) if self.bgr else picture
+        image = self.own_image.picture(trained, bank_features)
+        return image.flip(1) if self.bgr else image

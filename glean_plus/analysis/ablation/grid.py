@@ -51,9 +51,9 @@ def grid_size(counts: Sequence[int], out_size: int) -> tuple[int, int]:
     return width, GAP + len(counts) * (LINE + GAP) + rows * (side + LABEL_LINES * LINE + LINE + 2 * GAP)
 
 
-def enlarged(picture: np.ndarray, side: int) -> np.ndarray:
+def enlarged(image: np.ndarray, side: int) -> np.ndarray:
     """(H, W, 3) -> (side, side, 3), each pixel a rectangle."""
-    return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST))
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST))
 
 
 def draw_grid(groups: Sequence[Group], out_size: int) -> np.ndarray:

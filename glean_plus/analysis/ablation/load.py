@@ -12,7 +12,7 @@ from glean_plus.inference.build import load_generator
 from glean_plus.inference.source import find
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.glean import GLEAN
-from glean_plus.models.loading import pretrained_bank
+from glean_plus.models.loading import MissingBankError, load_bank
 from glean_plus.registry import MODELS
 from glean_plus.training.restorer import GLEANRestorer
 from glean_plus.utils.devices import usable_device
@@ -45,6 +45,13 @@ def load_glean(model: Mapping[str, Any], checkpoint: str, device: str | torch.de
     return network
 
 
-def own_picture_bank(generator: Mapping[str, Any], device: str | torch.device = 'cpu') -> LatentBank | str:
-    """The bank as :func:`pretrained_bank` gives it, with the layers that draw its own image."""
-    return pretrained_bank(generator, device, rgb=True)
+def own_image_bank(generator: Mapping[str, Any], device: str | torch.device = 'cpu') -> LatentBank | str:
+    """The pre-trained bank with the layers that make its own image; or, where it is missing, a sentence about it.
+
+    Raises:
+        WeightsError: If there is a file, and it is another bank's.
+    """
+    try:
+        return load_bank(generator['bank'], device=device, rgb=True)
+    except MissingBankError as error:
+        return str(error)

@@ -37,9 +37,9 @@ img.small { image-rendering: pixelated; }
 """
 
 
-def embedded(picture: np.ndarray) -> str:
+def embedded(array: np.ndarray) -> str:
     """(H, W, 3) uint8 RGB -> a data URL."""
-    image, data = Image.fromarray(picture), io.BytesIO()
+    image, data = Image.fromarray(array), io.BytesIO()
     if max(image.size) > SIDE:
         image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         image.save(data, 'JPEG', quality=90)
@@ -74,7 +74,7 @@ def _notes(switches: Sequence[Switch]) -> str:
     return f'<ul>{"".join(items)}</ul>'
 
 
-def picture_section(name: str, groups: Sequence[Group]) -> str:
+def image_section(name: str, groups: Sequence[Group]) -> str:
     """An image with every switch."""
     parts = [f'<section><h2>{escape(name)}</h2>']
     for group in groups:
@@ -106,7 +106,7 @@ def page(
         facts: What was inspected, and how.
         lines: The table, as ``Table.lines`` makes it.
         switches: Those of the table.
-        sections: As :func:`picture_section` makes them.
+        sections: As :func:`image_section` makes them.
         explanation: How to read the table.
     """
     listed = ''.join(f'<dt>{escape(key)}</dt><dd>{escape(value)}</dd>' for key, value in facts.items())

@@ -16,8 +16,8 @@ from glean_plus.analysis.ablation.data import Source
 from glean_plus.analysis.ablation.errors import InspectionError
 from glean_plus.analysis.ablation.evaluator import Codes, Inspector
 from glean_plus.analysis.ablation.grid import Group, Tile, draw_grid
-from glean_plus.analysis.ablation.load import load_glean, own_picture_bank
-from glean_plus.analysis.ablation.page import page, picture_section
+from glean_plus.analysis.ablation.load import load_glean, own_image_bank
+from glean_plus.analysis.ablation.page import image_section, page
 from glean_plus.analysis.ablation.switches import GROUPS, MEAN, MODEL, NEXT, switches_of
 from glean_plus.analysis.ablation.table import CHANGE, PSNR, Scores, Table
 from glean_plus.models.loading import bank_draws_bgr
@@ -102,11 +102,11 @@ class Inspection:
         self.model = load_glean(model, checkpoint, settings.device)
         preprocessor = model.get('data_preprocessor') or dict(type='DataPreprocessor')
         self.preprocessor = MODELS.build(preprocessor).to(settings.device)
-        self.own_picture = own_picture_bank(model['generator'], settings.device)
+        self.own_image = own_image_bank(model['generator'], settings.device)
         if settings.bgr is not None:
             self.bgr = settings.bgr
         else:
-            bank = self.own_picture
+            bank = self.own_image
             self.bgr = not isinstance(bank, str) and bank_draws_bgr(bank)
 
     def sample(self, source: Source, index: int) -> Sample:
@@ -139,11 +139,11 @@ class Inspection:
         settings = self.settings
         exchanged = any(
             switch.applies and switch.walk.codes in (NEXT, MEAN)
-            for switch in switches_of(self.model, self.own_picture, len(indices))
+            for switch in switches_of(self.model, self.own_image, len(indices))
         )
         codes = list(self._codes(source, indices)) if exchanged else []
         mean = [_mean(layer) for layer in zip(*codes)] if codes else None
-        inspector = Inspector(self.model, self.own_picture, mean, len(indices), settings.fusion_off, self.bgr)
+        inspector = Inspector(self.model, self.own_image, mean, len(indices), settings.fusion_off, self.bgr)
         scores = Scores(settings.distance, settings.device)
         has_truth = self.sample(source, indices[0]).truth is not None
         table = Table(inspector.switches, scores.names if has_truth else [])
@@ -156,12 +156,12 @@ class Inspection:
             sample, name = self.sample(source, index), source.names[index]
             others = codes[(place + 1) % len(codes)] if codes else ()
             view = inspector.view(sample.lq, sample.label, others, settings.seed + index)
-            pictures = {key: self._shown(each, sample) for key, each in inspector.pictures(view).items()}
-            numbers = table.add(name, pictures, sample.truth, scores)
+            images = {key: self._shown(each, sample) for key, each in inspector.images(view).items()}
+            numbers = table.add(name, images, sample.truth, scores)
             if place < settings.shown:
-                groups = self._groups(table, sample, pictures, numbers)
+                groups = self._groups(table, sample, images, numbers)
                 save(draw_grid(groups, self.model.out_size), grids / f'{name}.png')
-                sections.append(picture_section(name, groups))
+                sections.append(image_section(name, groups))
         self._write(table, sections, out, about)
         return table
 
@@ -172,22 +172,22 @@ class Inspection:
             sample = self.sample(source, index)
             yield self.model.encode(sample.lq, sample.label)[1]
 
-    def _shown(self, picture: Tensor, sample: Sample) -> Tensor:
+    def _shown(self, image: Tensor, sample: Sample) -> Tensor:
         """(1, C, H, W), about -1 to 1 -> (C, H, W), 0 to 255, BGR, as a test judges it."""
-        return self.preprocessor.destruct(picture.clone(), sample.data_samples, 'img')[0].cpu()
+        return self.preprocessor.destruct(image.clone(), sample.data_samples, 'img')[0].cpu()
 
     def _groups(
         self,
         table: Table,
         sample: Sample,
-        pictures: Mapping[str, Tensor],
+        images: Mapping[str, Tensor],
         numbers: Mapping[str, Mapping[str, float]],
     ) -> list[Group]:
         tiles: dict[str, list[Tile]] = {group: [] for group in GROUPS}
         for switch in table.switches:
             if switch.applies:
                 text = _numbers(table, numbers[switch.key])
-                tiles[switch.group].append(Tile(switch.label, _rgb(pictures[switch.key]), text))
+                tiles[switch.group].append(Tile(switch.label, _rgb(images[switch.key]), text))
             else:
                 tiles[switch.group].append(Tile(switch.label, None))
         tiles[MODEL].insert(0, Tile('input', _rgb(self._shown(sample.lq, sample))))
@@ -227,9 +227,9 @@ def _mean(codes: Sequence[Tensor | None]) -> Tensor | None:
     return torch.stack(given).mean(dim=0) if given else None
 
 
-def _rgb(picture: Tensor) -> np.ndarray:
+def _rgb(image: Tensor) -> np.ndarray:
     """(C, H, W), 0 to 255, BGR -> (H, W, 3) uint8 RGB."""
-    return np.ascontiguousarray(to_array(picture)[:, :, ::-1])
+    return np.ascontiguousarray(to_array(image)[:, :, ::-1])
 
 
 def _numbers(table: Table, numbers: Mapping[str, float]) -> str:

@@ -80,20 +80,20 @@ def entries(model: GLEAN) -> list[int]:
     return sorted({*start, *(int(res) for res in model.fusions)})
 
 
-def switches_of(model: GLEAN, own_picture: LatentBank | str, count: int) -> list[Switch]:
+def switches_of(model: GLEAN, own_image: LatentBank | str, count: int) -> list[Switch]:
     """Every switch, in the order of the paper's figures; the first is the model as it is.
 
     Args:
         model: The model.
-        own_picture: What draws the bank's own image, or why there is nothing.
+        own_image: What draws the bank's own image, or why there is nothing.
         count: How many images there are.
     """
     return [
         Switch(MODEL, MODEL, 'output: all on'),
         *_encoder(model),
-        *_own(model, own_picture),
+        *_own(model, own_image),
         *_bank(model),
-        *_codes(model, own_picture, count),
+        *_codes(model, own_image, count),
         *_noise(model),
     ]
 
@@ -121,10 +121,10 @@ def _encoder(model: GLEAN) -> list[Switch]:
     return [off, *steps]
 
 
-def _own(model: GLEAN, own_picture: LatentBank | str) -> list[Switch]:
+def _own(model: GLEAN, own_image: LatentBank | str) -> list[Switch]:
     note = 'nothing in training makes this an image: the paper trained a variant without decoder for it'
-    if isinstance(own_picture, str):
-        return [Switch('own', 'own', "bank's own image", reason=own_picture)]
+    if isinstance(own_image, str):
+        return [Switch('own', 'own', "bank's own image", reason=own_image)]
     if model.bank.adds_images and model.bank.start_res > 4:
         note += f'; the share of the image that blocks below {model.bank.start_res} add is not there'
     whole = Switch('own', 'own', "bank's own image", decoder=False, note=note)
@@ -147,12 +147,12 @@ def _bank(model: GLEAN) -> list[Switch]:
     return [off, *steps]
 
 
-def _codes(model: GLEAN, own_picture: LatentBank | str, count: int) -> list[Switch]:
+def _codes(model: GLEAN, own_image: LatentBank | str, count: int) -> list[Switch]:
     shared = isinstance(model.codes, LearnedCodes) and not model.given_class
     reason = 'the codes are parameters, the same for every image' if shared else ''
     if not reason and count < 2:
         reason = 'it needs two images or more'
-    bank_reason = own_picture if isinstance(own_picture, str) else ''
+    bank_reason = own_image if isinstance(own_image, str) else ''
     return [
         Switch(f'codes_{key}', 'codes', f'codes: {codes}', Walk(codes=codes), reason=why)
         for key, codes, why in (('next', NEXT, reason), ('mean', MEAN, reason), ('bank', BANK, bank_reason))

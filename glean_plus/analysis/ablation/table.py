@@ -36,10 +36,10 @@ class Scores:
         self._metrics = [METRICS.build(dict(type='PSNR')), METRICS.build(DISTANCES[distance] | dict(device=device))]
         self.names = [metric.metric for metric in self._metrics]
 
-    def __call__(self, picture: Tensor, truth: Tensor) -> dict[str, float]:
+    def __call__(self, image: Tensor, truth: Tensor) -> dict[str, float]:
         """Images (C, H, W), 0 to 255, BGR, on the CPU, as in a test."""
         for metric in self._metrics:
-            metric.process(None, [dict(output=dict(pred_img=picture), gt_img=truth)])
+            metric.process(None, [dict(output=dict(pred_img=image), gt_img=truth)])
         return {metric.metric: float(metric.results.pop()[metric.metric]) for metric in self._metrics}
 
 
@@ -76,14 +76,14 @@ class Table:
     rows: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     def add(
-        self, name: str, pictures: Mapping[str, Tensor], truth: Tensor | None, scores: Scores | None
+        self, name: str, images: Mapping[str, Tensor], truth: Tensor | None, scores: Scores | None
     ) -> dict[str, dict[str, float]]:
         """Enter a picture's results, (C, H, W), 0 to 255, by key; returns its numbers."""
-        own = pictures[MODEL]
+        own = images[MODEL]
         row = {}
-        for key, picture in pictures.items():
-            measured = {} if truth is None or scores is None else scores(picture, truth)
-            row[key] = measured | {CHANGE: float((picture - own).abs().mean())}
+        for key, image in images.items():
+            measured = {} if truth is None or scores is None else scores(image, truth)
+            row[key] = measured | {CHANGE: float((image - own).abs().mean())}
         self.rows[name] = row
         return row
 

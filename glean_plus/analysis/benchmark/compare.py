@@ -117,13 +117,13 @@ def compare(
     workers |= {f'{CEILING}:{dtype}': Worker(f'{CEILING}:{dtype}', setting) for dtype in limits}
     try:
         with tempfile.TemporaryDirectory() as folder:
-            pictures: dict[str, Tensor] = {}
+            images: dict[str, Tensor] = {}
             for name in names:
                 path = Path(folder) / 'image.pth'
                 workers[name].ask(f'image {path}')
-                pictures[name] = torch.load(path)
+                images[name] = torch.load(path)
                 say(f'{name}: ready')
-        _compare_pictures(found, pictures)
+        _compare_images(found, images)
         for number in range(runs):
             for name in names:
                 found[name].seconds.append(workers[name].ask('run')['seconds'])
@@ -151,15 +151,15 @@ def _macs(name: str, setting: Setting) -> float | None:
     return None if macs is None else macs * setting.batch
 
 
-def _compare_pictures(found: Mapping[str, Measured], pictures: Mapping[str, Tensor]) -> None:
+def _compare_images(found: Mapping[str, Measured], images: Mapping[str, Tensor]) -> None:
     for name, measured in found.items():
         other = CONTENDERS[name].same_as
-        if other is not None and other in pictures:
-            error = pictures[name] - pictures[other]
+        if other is not None and other in images:
+            error = images[name] - images[other]
             if CONTENDERS[name].task == 'train':  # losses, of which one may be a thousandth of another
-                measured.difference = float((error / pictures[other]).abs().max())
+                measured.difference = float((error / images[other]).abs().max())
                 continue
-            extent = pictures[other].max() - pictures[other].min()
+            extent = images[other].max() - images[other].min()
             measured.difference = float(error.abs().max() / extent)
             measured.psnr = float(-10 * (error.square().mean() / extent**2).log10())
 

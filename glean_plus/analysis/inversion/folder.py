@@ -17,7 +17,7 @@ from glean_plus.analysis.inversion.restorer import Inverter
 from glean_plus.analysis.inversion.scores import Scores
 from glean_plus.inference.write import fitting
 from glean_plus.prepare.decode import PictureError, decode, read_profile
-from glean_plus.prepare.files import pictures_below
+from glean_plus.prepare.files import images_below
 from glean_plus.prepare.images import save
 from glean_plus.utils.files import read_names, save_text
 from glean_plus.utils.images.arrays import to_array
@@ -49,7 +49,7 @@ class Report:
     stopped_by_limit: bool
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB.
 
     Raises:
@@ -77,7 +77,7 @@ def inputs_in(source: Path, ann_file: Path | None = None) -> dict[str, Path]:
         return {source.stem: source}
     if not source.is_dir():
         raise InversionError(f'There is neither an image nor a folder at {source}.')
-    paths, listing = pictures_below(source)
+    paths, listing = images_below(source)
     if ann_file is not None:
         if not ann_file.is_file():
             raise InversionError(f'There is no list at {ann_file}.')
@@ -100,7 +100,7 @@ def inputs_in(source: Path, ann_file: Path | None = None) -> dict[str, Path]:
 
 
 def _check_size(path: Path, size: int, what: str) -> None:
-    height, width = read_picture(path).shape[:2]
+    height, width = read_image(path).shape[:2]
     if (height, width) != (size, size):
         raise InversionError(f'{path} is {width} x {height}, but {what} is {size} x {size}: resize or crop it.')
 
@@ -190,8 +190,8 @@ def invert_folder(
                 bar.set_postfix(objective=f'{objective:.5f}', refresh=False)
                 bar.update(before * steps + step * count - bar.n)
 
-            pictures = {name: read_picture(names[name]) for name in part}
-            found = inverter(torch.stack([inverter.input_of(picture) for picture in pictures.values()]), show)
+            images = {name: read_image(names[name]) for name in part}
+            found = inverter(torch.stack([inverter.input_of(image) for image in images.values()]), show)
             bar.update((start + len(part)) * steps - bar.n)
             for index, name in enumerate(part):
                 result = to_array(255 * found.pictures[index])
@@ -202,7 +202,7 @@ def invert_folder(
                     float(found.psnr[index]), float(found.start_psnr[index]), found.limited,
                 ))  # fmt: skip
                 if scores is not None and truths:
-                    scores.add(result, read_picture(truths[name]), pictures[name])
+                    scores.add(result, read_image(truths[name]), images[name])
             _write_report(rows, out / REPORT)
     return rows
 

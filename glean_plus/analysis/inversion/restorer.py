@@ -16,32 +16,9 @@ from glean_plus.analysis.inversion.spaces import space_of
 from glean_plus.analysis.inversion.tasks import Colorization, SuperResolution, Task
 from glean_plus.inference.build import in_a_sentence
 from glean_plus.models import task as models_task
-from glean_plus.models.banks import LatentBank
-from glean_plus.models.loading import bank_draws_bgr
+from glean_plus.models.loading import MissingBankError, bank_draws_bgr, load_bank
 from glean_plus.registry import MODELS
 from glean_plus.utils.devices import usable_device
-
-
-def whole_bank(generator: Mapping[str, Any]) -> LatentBank:
-    """The bank of a generator's config, whole, with its weights, frozen.
-
-    Raises:
-        InversionError: If the config has no bank, or the bank no weights.
-        WeightsError: If they cannot be had, or do not fit.
-    """
-    if 'bank' not in generator:
-        raise InversionError(f'The generator of the config, {generator.get("type")}, has no bank to search.')
-    with torch.device('meta'):
-        part: LatentBank = MODELS.build(dict(generator['bank']))
-    if part.pretrained is None:
-        raise InversionError(
-            'The config names no weights of the bank, and a random bank has no images to find: set '
-            'model.generator.bank.pretrained=dict(checkpoint=PATH).'
-        )
-    bank = part.whole()
-    bank.pretrained = part.pretrained
-    bank.init_weights()
-    return bank.freeze()
 
 
 def task_of(generator: Mapping[str, Any]) -> Task:
@@ -75,7 +52,7 @@ class Inverter:
         device: Where to search.
 
     Raises:
-        InversionError: If the config has no bank, no weights of it, or the bank no such space or class.
+        InversionError: If the config has no bank, or none of its weights; if the bank has no such space or class.
         DeviceError: If there is no such device.
         WeightsError: If the weights cannot be had, or do not fit.
     """
@@ -91,14 +68,22 @@ class Inverter:
     ) -> None:
         self.settings = settings or Settings()
         self.device = usable_device(device)
-        self.bank = whole_bank(generator).to(self.device)
+        if 'bank' not in generator:
+            raise InversionError(f'The generator of the config, {generator.get("type")}, has no bank to search.')
+        try:
+            self.bank = load_bank(generator['bank'], whole=True, device=self.device)
+        except MissingBankError as error:
+            raise InversionError(
+                'The config names no weights of the bank that can be had, and a random bank has no images to find '
+                f'({error}): set model.generator.bank.pretrained=dict(checkpoint=PATH).'
+            ) from error
         self.task = task_of(generator)
         self.space = space_of(self.bank, space, self.settings.seed, label)
         self.bgr = bank_draws_bgr(self.bank) if bgr is None else bgr
 
-    def input_of(self, picture: np.ndarray) -> Tensor:
+    def input_of(self, image: np.ndarray) -> Tensor:
         """An image, (in_size, in_size, 3) uint8 RGB -> input (C, in_size, in_size), 0 to 1."""
-        return self.task.input_of(picture)
+        return self.task.input_of(image)
 
     def __call__(self, inputs: Tensor, progress: Callable[[int, float], None] | None = None) -> Found:
         """Inputs (N, C, in_size, in_size), 0 to 1 -> what is found; see :func:`search`."""

@@ -36,7 +36,7 @@ class Scores:
 
     def add(self, result: np.ndarray, truth: np.ndarray, given: np.ndarray) -> None:
         """Result, ground truth and input of one image, (H, W, 3) uint8 RGB."""
-        pred, gt, lq = (self._as_in_a_test(picture) for picture in (result, truth, given))
+        pred, gt, lq = (self._as_in_a_test(image) for image in (result, truth, given))
         sample = dict(output=dict(pred_img=pred), gt_img=gt, input=lq)
         for metric in self.metrics:
             metric.process(None, [sample])
@@ -51,6 +51,6 @@ class Scores:
         return result
 
     @staticmethod
-    def _as_in_a_test(picture: np.ndarray) -> torch.Tensor:
+    def _as_in_a_test(image: np.ndarray) -> torch.Tensor:
         """(C, H, W), 0 to 255, BGR as all of MMagic's."""
-        return torch.from_numpy(picture[..., ::-1].copy()).permute(2, 0, 1).float()
+        return torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1).float()

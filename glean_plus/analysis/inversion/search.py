@@ -42,9 +42,9 @@ class Found:
     limited: bool
 
 
-def _psnr(task: Task, pictures: Tensor, inputs: Tensor) -> Tensor:
+def _psnr(task: Task, images: Tensor, inputs: Tensor) -> Tensor:
     """Of the inputs that images would give, in dB, (N,)."""
-    return -10 * (task.degrade(pictures.clamp(0, 1)) - inputs).square().mean(dim=(1, 2, 3)).log10()
+    return -10 * (task.degrade(images.clamp(0, 1)) - inputs).square().mean(dim=(1, 2, 3)).log10()
 
 
 def search(
@@ -90,10 +90,10 @@ def search(
         with torch.no_grad():
             if step == 0:
                 first = _psnr(task, drawn, targets).view(n, restarts).amax(dim=1)
-                pictures = drawn
+                images = drawn
             better = objective < best
             best = torch.where(better, objective, best)
-            pictures = torch.where(better[:, None, None, None], drawn, pictures)
+            images = torch.where(better[:, None, None, None], drawn, images)
         if progress is not None:
             progress(step, float(best.view(n, restarts).amin(dim=1).mean()))
         limited = step < settings.steps and time.monotonic() - begin >= limit
@@ -109,9 +109,9 @@ def search(
 
     chosen = best.view(n, restarts).argmin(dim=1) + restarts * torch.arange(n, device=best.device)
     return Found(
-        pictures=task.result(pictures[chosen], inputs),
+        pictures=task.result(images[chosen], inputs),
         objective=best[chosen],
-        psnr=_psnr(task, pictures[chosen], inputs),
+        psnr=_psnr(task, images[chosen], inputs),
         start_psnr=first,
         steps=step,
         seconds=(time.monotonic() - begin) / n,

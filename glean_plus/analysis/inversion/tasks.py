@@ -22,13 +22,13 @@ class Task(Protocol):
 
     def __init__(self, in_size: int) -> None: ...
 
-    def input_of(self, picture: np.ndarray) -> Tensor:
+    def input_of(self, image: np.ndarray) -> Tensor:
         """A file's image, (in_size, in_size, 3) uint8 RGB -> input (C, in_size, in_size), 0 to 1."""
 
-    def degrade(self, pictures: Tensor) -> Tensor:
+    def degrade(self, images: Tensor) -> Tensor:
         """Images -> the inputs that they would give, (N, C, in_size, in_size), differentiable."""
 
-    def result(self, pictures: Tensor, inputs: Tensor) -> Tensor:
+    def result(self, images: Tensor, inputs: Tensor) -> Tensor:
         """What is handed out for the images that were found, 0 to 1."""
 
 
@@ -40,14 +40,14 @@ class SuperResolution:
     def __init__(self, in_size: int) -> None:
         self.in_size = in_size
 
-    def input_of(self, picture: np.ndarray) -> Tensor:
-        return torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 255
+    def input_of(self, image: np.ndarray) -> Tensor:
+        return torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255
 
-    def degrade(self, pictures: Tensor) -> Tensor:
-        return matlab_resize(pictures, (self.in_size, self.in_size))
+    def degrade(self, images: Tensor) -> Tensor:
+        return matlab_resize(images, (self.in_size, self.in_size))
 
-    def result(self, pictures: Tensor, inputs: Tensor) -> Tensor:
-        return pictures.clamp(0, 1)
+    def result(self, images: Tensor, inputs: Tensor) -> Tensor:
+        return images.clamp(0, 1)
 
 
 class Colorization:
@@ -58,12 +58,12 @@ class Colorization:
     def __init__(self, in_size: int) -> None:
         self.in_size = in_size
 
-    def input_of(self, picture: np.ndarray) -> Tensor:
-        rgb = torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 255
+    def input_of(self, image: np.ndarray) -> Tensor:
+        rgb = torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255
         return rgb_to_lab(rgb)[:1] / 100
 
-    def degrade(self, pictures: Tensor) -> Tensor:
-        return rgb_to_lab(pictures)[:, :1] / 100
+    def degrade(self, images: Tensor) -> Tensor:
+        return rgb_to_lab(images)[:, :1] / 100
 
-    def result(self, pictures: Tensor, inputs: Tensor) -> Tensor:
-        return lab_to_rgb(torch.cat([100 * inputs, rgb_to_lab(pictures)[:, 1:]], dim=1))
+    def result(self, images: Tensor, inputs: Tensor) -> Tensor:
+        return lab_to_rgb(torch.cat([100 * inputs, rgb_to_lab(images)[:, 1:]], dim=1))

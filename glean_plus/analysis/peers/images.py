@@ -10,7 +10,7 @@ import numpy as np
 from glean_plus.analysis.peers.errors import PeersError
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.read import read
-from glean_plus.prepare.files import pictures_below
+from glean_plus.prepare.files import images_below
 
 LEAST = 64  # pixels: ST-LPIPS halves a side four times, and reflects what is left
 
@@ -24,7 +24,7 @@ def names_of(folder: Path, meta: Path | None = None, limit: int | None = None) -
     if not folder.is_dir():
         raise PeersError(f'There is no folder {folder}.')
     if meta is None:
-        names = pictures_below(folder)[0]
+        names = images_below(folder)[0]
     else:
         if not meta.is_file():
             raise PeersError(f'There is no list {meta}.')
@@ -51,10 +51,10 @@ def ground_truths(folder: Path, names: Sequence[str], scale: int, crop: int | No
 
 def _ground_truth(path: Path, scale: int, crop: int | None) -> np.ndarray:
     try:
-        picture = read(path)
+        given = read(path)
     except RestoreError as error:
         raise PeersError(f'{path} cannot be compared: {error}.') from error
-    image, layers = picture.image, picture.layers
+    image, layers = given.image, given.layers
     if image.dtype != np.uint8:
         raise PeersError(f'{path} has values of {image.dtype}: images of 8 bits are compared.')
     if layers.alpha:

@@ -195,15 +195,15 @@ def _row(label: str, data: Mapping[str, Any], study: Path) -> Row:
     config = study.parent / data['config']
     if not config.is_file():
         raise StudyError(f'The row {label!r} has no config {config}.')
-    checkpoint, picture = data.get('checkpoint'), data.get('picture')
-    if checkpoint and picture:
+    checkpoint, image = data.get('checkpoint'), data.get('picture')
+    if checkpoint and image:
         raise StudyError(f'The row {label!r} has both checkpoint and picture; a row tests one thing.')
     if checkpoint:
         checkpoint = str((study.parent / checkpoint).resolve())
         if not Path(checkpoint).is_file():
             raise StudyError(f'The row {label!r} has no checkpoint {checkpoint}.')
     seeds = _seeds(data['seeds'], f'seeds of the row {label!r}') if 'seeds' in data else None
-    return Row(label, config.resolve(), data.get('cfg_options', {}), checkpoint, picture, seeds)
+    return Row(label, config.resolve(), data.get('cfg_options', {}), checkpoint, image, seeds)
 
 
 def _seeds(seeds: Sequence[int], what: str) -> tuple[int, ...]:

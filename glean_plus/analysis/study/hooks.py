@@ -53,7 +53,7 @@ class Stopwatch(Hook):
         return statistics.median(self.seconds[WARM_UP:] or self.seconds) if self.seconds else None
 
 
-class PerPicture(Hook):
+class PerImage(Hook):
     """Keeps what the metrics of a test say of each image, where MMEngine keeps the mean. For one process.
 
     Attributes:
@@ -71,7 +71,7 @@ class PerPicture(Hook):
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
     ) -> None:
-        names = [picture_name(sample.metainfo) for sample in outputs or ()]
+        names = [image_name(sample.metainfo) for sample in outputs or ()]
         for metric in runner.test_loop.evaluator.metrics:
             new = metric.results[self._seen.get(id(metric), 0):]
             self._seen[id(metric)] = len(metric.results)
@@ -81,10 +81,10 @@ class PerPicture(Hook):
                 for key, number in result.items() if isinstance(result, dict) else ():
                     if isinstance(number, Real) or getattr(number, 'shape', None) == ():
                         whole = f'{metric.prefix}/{key}' if metric.prefix else key
-                        of_pictures = self.values.setdefault(whole, {})
-                        if name in of_pictures:
+                        of_images = self.values.setdefault(whole, {})
+                        if name in of_images:
                             raise ValueError(f'Two test images have the name {name}; a study tells them apart by it.')
-                        of_pictures[name] = float(number) * getattr(metric, 'scaling', 1)
+                        of_images[name] = float(number) * getattr(metric, 'scaling', 1)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         from glean_plus.metrics.directions import EXACT, LEFT_OUT  # takes seconds to import
@@ -93,7 +93,7 @@ class PerPicture(Hook):
         self.metrics = {key: value for key, value in numbers.items() if not key.endswith((EXACT, LEFT_OUT))}
 
 
-def picture_name(metainfo: dict[str, Any]) -> str:
+def image_name(metainfo: dict[str, Any]) -> str:
     """What the data set calls an image; else its file's name without ending."""
     name = metainfo.get('key') or Path(metainfo.get('img_path') or metainfo.get('gt_path') or '').stem
     if not name:

@@ -51,7 +51,7 @@ def seed_average(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
         StudyError: If the runs tested other images.
     """
     for run in runs[1:]:
-        _same_pictures(runs[0], run)
+        _same_images(runs[0], run)
     return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
 
 
@@ -75,7 +75,7 @@ def paired_test(row: Mapping[str, float], reference: Mapping[str, float]) -> Pai
     Raises:
         StudyError: If they have other units, or fewer than two, or a number is not finite.
     """
-    _same_pictures(reference, row)
+    _same_images(reference, row)
     differences = np.array([row[name] - reference[name] for name in reference])
     if len(differences) < 2:
         raise StudyError(f'A paired test needs two images or more, but there are {len(differences)}.')
@@ -100,7 +100,7 @@ def spread(values: Sequence[float]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _same_pictures(a: Mapping[str, float], b: Mapping[str, float]) -> None:
+def _same_images(a: Mapping[str, float], b: Mapping[str, float]) -> None:
     if a.keys() != b.keys():
         odd = sorted(a.keys() ^ b.keys())
         raise StudyError(f'Two runs tested different images: {len(odd)} are in one only, such as {odd[0]!r}. '

@@ -21,13 +21,13 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from glean_plus.analysis.complexity import complexity
-from glean_plus.analysis.study.hooks import PerPicture, Stopwatch
+from glean_plus.analysis.study.hooks import PerImage, Stopwatch
 from glean_plus.training.hooks.checkpoints import newest_whole
 from glean_plus.utils.files import read_json, save_json
 from glean_plus.version import __version__
 
 # Passes of one image, of which the median is taken.
-TIMED_PICTURES = 20
+TIMED_IMAGES = 20
 
 _count = itertools.count()
 
@@ -88,7 +88,7 @@ def test(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
         config.load_from = str(last)
     begin = time.perf_counter()
     runner = _runner(config)
-    per_picture = PerPicture()
+    per_picture = PerImage()
     runner.register_hook(per_picture)
     runner.test()
     result = dict(
@@ -135,7 +135,7 @@ def _seconds_per_image(runner: Runner) -> float:
     data = model.data_preprocessor(next(iter(runner.test_loop.dataloaders[0])), False)
     inputs = data['inputs']['img'] if isinstance(data['inputs'], dict) else data['inputs']
     seconds = []
-    for _ in range(TIMED_PICTURES):
+    for _ in range(TIMED_IMAGES):
         begin = time.perf_counter()
         model(**data, mode='tensor')
         if inputs.is_cuda:

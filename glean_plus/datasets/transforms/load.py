@@ -6,7 +6,7 @@ from typing import Any
 
 from mmcv.transforms import BaseTransform
 
-from glean_plus.prepare.decode import read_picture
+from glean_plus.prepare.decode import read_image
 from glean_plus.registry import TRANSFORMS
 
 
@@ -28,7 +28,7 @@ class LoadPicture(BaseTransform):
         self.key = key
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        image = read_picture(results[f'{self.key}_path'])
+        image = read_image(results[f'{self.key}_path'])
         results[self.key] = image
         results[f'ori_{self.key}_shape'] = image.shape
         results[f'{self.key}_channel_order'] = 'rgb'

@@ -50,14 +50,14 @@ class Alignment:
         """(..., 2) of the image -> of the square."""
         return points @ self.matrix[:, :2].T + self.matrix[:, 2]
 
-    def to_picture(self, points: np.ndarray) -> np.ndarray:
+    def to_image(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) of the square -> of the image."""
         return (points - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
 
     @property
     def corners(self) -> np.ndarray:
         """(4, 2), of the image."""
-        return self.to_picture(np.array([(0.0, 0.0), (1, 0), (0, 1), (1, 1)]))
+        return self.to_image(np.array([(0.0, 0.0), (1, 0), (0, 1), (1, 1)]))
 
 
 def alignment(points: Sequence[tuple[float, float]], shape: tuple[int, int]) -> Alignment | None:
@@ -117,6 +117,6 @@ def crop(image: np.ndarray, white: float, square: Alignment, size: int) -> np.nd
     extent = np.ceil(square.corners.max(axis=0)).astype(int) + REACH - low
     rows, columns = (mirrored(int(low[i]), int(extent[i]), image.shape[1 - i]).numpy() for i in (1, 0))
     region = np.moveaxis(image[rows][:, columns], 2, 0).astype(np.float32) / np.float32(white)
-    sampled = sample(splines(region), square.to_picture(centres(fine)) - low)
+    sampled = sample(splines(region), square.to_image(centres(fine)) - low)
     small = matlab_resize(torch.from_numpy(sampled), (size, size)).clamp(0, 1)
     return np.ascontiguousarray(np.moveaxis(small.numpy(), 0, 2))

@@ -110,7 +110,7 @@ def _seen_upright(detector: Detector, image: np.ndarray, face: Face) -> Face:
     distance, nearest = min(near, key=lambda each: each[0], default=(math.inf, face))
     if distance > OFF * UPRIGHT:
         return face
-    points = square.to_picture((np.array(nearest.points) + 0.5) / UPRIGHT) - 0.5
+    points = square.to_image((np.array(nearest.points) + 0.5) / UPRIGHT) - 0.5
     return Face.from_arrays(np.array(face.box), max(face.score, nearest.score), points)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from glean_plus.inference.base import PictureRestorer
+from glean_plus.inference.base import PictureRestorer, Restored
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.faces.align import Alignment, alignment, crop
 from glean_plus.inference.faces.background import bicubic_rows
@@ -117,23 +117,13 @@ class FaceRestorer(PictureRestorer):
         return found
 
 
-class FaceRestoration:
-    """Photos being restored, see :class:`glean_plus.inference.base.Restored`.
+class FaceRestoration(Restored):
+    """Photos of one size and kind being restored, background and faces."""
 
-    Attributes:
-        crops: Of each photo's faces as they were cut out and as they were restored, uint8 or uint16, if they are kept.
-    """
+    restorer: FaceRestorer
 
     def __init__(self, restorer: FaceRestorer, pictures: Sequence[Picture]) -> None:
-        self.restorer, self.pictures = restorer, pictures
-        self.layers = pictures[0].layers
-        height, width, channels = pictures[0].image.shape
-        self.shape = (restorer.scale * height, restorer.scale * width, channels)
-        self.kind = pictures[0].image.dtype.name
-        self.scores: list[float | None] = [None] * len(pictures)
-        self.own_scores: list[tuple[float, float]] = []
-        self.faces: list[list[Face]] | None = None
-        self.crops: list[list[tuple[np.ndarray, np.ndarray]]] = []
+        super().__init__(restorer, pictures, pictures[0].layers)
 
     def __iter__(self) -> Iterator[list[np.ndarray]]:
         found = [self.restorer.find(picture) for picture in self.pictures]

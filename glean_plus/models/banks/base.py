@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -104,16 +105,22 @@ class LatentBank(PublishedNetwork, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for method in ('fold', 'make_exportable'):  # a derived bank may compute something else than its base
-            if method not in vars(cls):
-                setattr(cls, method, getattr(LatentBank, method))
+        banks = [base for base in cls.__bases__ if issubclass(base, LatentBank) and not inspect.isabstract(base)]
+        if banks and 'fold' not in vars(cls):  # it may compute something else than the bank that it is derived from
+            cls.fold = LatentBank.fold
 
     @abstractmethod
     def layers_of(self, resolution: int) -> tuple[int, ...]:
         """Indices of the layers of the block that ends at ``resolution``."""
 
     @abstractmethod
-    def step(self, resolution: int, codes: Sequence[Tensor], feature: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        resolution: int,
+        codes: Sequence[Tensor],
+        feature: Tensor | None = None,
+        noises: Sequence[Tensor | None] | None = None,
+    ) -> Tensor:
         """Run the block that ends at ``resolution``: S_i of Eq. 3 and 10.
 
         Args:
@@ -121,6 +128,8 @@ class LatentBank(PublishedNetwork, ABC):
             codes: One code (N, code_dims[k]) per style layer of the whole bank, in order; the block picks its own.
             feature: (N, channels[resolution / 2], H / 2, W / 2), already fused with the encoder's feature; None at the
                 very first resolution of a whole bank, which starts from its constant.
+            noises: In place of the bank's fixed noise, one map (N or 1, 1, H, W) for each layer of the block; None in
+                place of a map adds none. A bank without noise maps leaves it unused.
 
         Returns:
             g_i, (N, channels[resolution], H, W).
@@ -147,7 +156,7 @@ class LatentBank(PublishedNetwork, ABC):
         """New noise maps of each block, (1, 1, res, res) each, by resolution; empty for a bank that has none."""
         return {}
 
-    def continued_noises(self, size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> dict[int, list[Tensor]]:
+    def tiled_noises(self, size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> dict[int, list[Tensor]]:
         """The fixed noise maps of each block for an image of another size; empty for a bank that has none.
 
         They are repeated: what the layers have learned of a map holds for its copies.
@@ -157,7 +166,7 @@ class LatentBank(PublishedNetwork, ABC):
             corner: Row and column at which it begins in the endless image.
 
         Returns:
-            (1, 1, H, W) each, by resolution, as ``step`` takes them.
+            (1, 1, H, W) each, by resolution, as :meth:`step` takes them.
         """
         return {}
 
@@ -165,25 +174,16 @@ class LatentBank(PublishedNetwork, ABC):
         """Take other fixed noise maps, such as those of :meth:`draw_noises`."""
 
     def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank | CopiedBank:
-        """This bank for inference, with its weights as they are now: a copy, unless the class itself has a way.
+        """This bank for inference and export, with its weights as they are now: a copy, unless the class has a way.
 
-        A class does not inherit this method.
+        A class does not inherit this method from a bank that can be built. What it returns can be traced, see
+        :mod:`glean_plus.models.folding`.
 
         Args:
             codes: The code (1, code_dims[k]) of each layer that all images share; None where each has its own.
             dtype: Of the maps.
         """
         return CopiedBank(self, dtype)
-
-    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
-        """Make constants of what follows from constants, and of the rest operations that an exported graph can hold.
-
-        Spectral normalization is resolved already. By default a bank is exported as it is; a class does not inherit
-        this method either.
-
-        Args:
-            codes: As for :meth:`fold`.
-        """
 
     @abstractmethod
     def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:

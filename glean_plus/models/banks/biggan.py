@@ -20,14 +20,13 @@ from glean_plus.models.banks.biggan_layers import (
     FoldedNormedConv,
     FoldedStart,
     OutputLayer,
-    PlainNorm,
     SelfAttention,
     folded_conv,
     upsample,
 )
 from glean_plus.models.banks.mmagic import BIGGAN, MMagicArguments, accepts_mmagic
 from glean_plus.models.banks.space import Space
-from glean_plus.models.folding import FoldedBank, FoldedLayer, weight_of
+from glean_plus.models.folding import FoldedBank, FoldedLayer, missing_feature, weight_of
 from glean_plus.models.spectral_norm import NAMES, SpectralLinear, plain_weight, resolve_spectral_norm, stored_style
 from glean_plus.registry import MODELS
 from glean_plus.weights import WeightsError
@@ -140,6 +139,8 @@ class BigGANBase(LatentBank):
     blocks_per_resolution: ClassVar[int]
     # The convolution of a block to the width that it ends with.
     widening: ClassVar[str]
+    # A block for inference; arguments: one of the blocks, the index of its code, and as of FoldedNorm.
+    folded_block: ClassVar[Callable[..., FoldedLayer]]
     # Each layer has its own part of the noise, and the first no class: "hierarchical latent space".
     splits_noise: ClassVar[bool]
     mmagic: ClassVar[MMagicArguments]
@@ -263,25 +264,24 @@ class BigGANBase(LatentBank):
         first = self.layers_of(resolution)[0] - 1 + sum(res < resolution for res in self.attention)
         return [str(first + i) for i in range(self.blocks_per_resolution + (resolution in self.attention))]
 
-    def step(self, resolution: int, codes: Sequence[Tensor], feature: Tensor | None = None) -> Tensor:
+    def step(
+        self,
+        resolution: int,
+        codes: Sequence[Tensor],
+        feature: Tensor | None = None,
+        noises: Sequence[Tensor | None] | None = None,
+    ) -> Tensor:
         if resolution == 4:
             return self._start(codes[0])
         if feature is None:
-            raise ValueError(f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.')
+            raise missing_feature(resolution)
         g: Tensor = feature
         names = self.names_of(resolution)
         for name, layer in zip(names, self.layers_of(resolution)):
             g = self.conv_blocks[name](g, self.conditioned(codes[layer]))
         return self.conv_blocks[names[-1]](g) if resolution in self.attention else g
 
-    def _fold_block(
-        self, block: nn.Module, index: int, code: Tensor | None, roll: int, dtype: torch.dtype
-    ) -> FoldedLayer:
-        """One of :meth:`_blocks`; arguments as of :class:`FoldedNorm`."""
-        raise NotImplementedError
-
-    def _folded(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
-        """What :meth:`fold` returns."""
+    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
         roll = 0 if self.splits_noise else self.shared_dim  # see conditioned()
         layers: dict[int, list[FoldedLayer]] = {}
         if self.start_res == 4:
@@ -292,22 +292,12 @@ class BigGANBase(LatentBank):
             if res > 4:
                 names = self.names_of(res)
                 layers[res] = [
-                    self._fold_block(self.conv_blocks[name], index, codes[index], roll, dtype)
+                    self.folded_block(self.conv_blocks[name], index, codes[index], roll, dtype)
                     for name, index in zip(names, self.layers_of(res))
                 ]
                 if res in self.attention:
                     layers[res].append(FoldedAttention(self.conv_blocks[names[-1]], dtype))
         return FoldedBank(layers, constant=self.start_res == 4 and codes[0] is not None)
-
-    def _make_exportable(self, codes: Sequence[Tensor | None]) -> None:
-        """What :meth:`make_exportable` does."""
-        for res in self.resolutions:
-            for name, layer in zip(self.names_of(res), self.layers_of(res)):
-                code, block = codes[layer], self.conv_blocks[name]
-                if code is not None:
-                    for child, norm in [*block.named_children()]:
-                        if isinstance(norm, ConditionalBatchNorm):
-                            setattr(block, child, PlainNorm(norm, self.conditioned(code)))
 
     def _channels_last(self, rows: Tensor) -> Tensor:
         """Rows of the linear layer's weight or bias, (C 4 4, ...) -> (4 4 C, ...)."""
@@ -468,8 +458,8 @@ class FoldedResBlock(FoldedLayer):
 
     def __init__(self, block: ResBlock, index: int, code: Tensor | None, roll: int, dtype: torch.dtype) -> None:
         super().__init__()
-        self.index, self.norm = index, FoldedNorm(block.bn1, code, roll, dtype)
-        self.conv1 = FoldedNormedConv(block.conv1, FoldedNorm(block.bn2, code, roll, dtype), dtype, up=True)
+        self.index, self.norm = index, FoldedNorm(block.bn1, code, roll)
+        self.conv1 = FoldedNormedConv(block.conv1, FoldedNorm(block.bn2, code, roll), dtype, up=True)
         self.conv2, self.shortcut = folded_conv(block.conv2, dtype), folded_conv(block.shortcut, dtype)
 
     def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
@@ -493,18 +483,8 @@ class BigGANBank(BigGANBase):
     published = dict(noise_size=120, base_channels=96, sn_style='ajbrock')
     blocks_per_resolution = 1
     widening = 'conv1'
+    folded_block = FoldedResBlock
     splits_noise = True
 
     def _blocks(self, below: int, width: int, code_dim: int, sn: Mapping[str, Any]) -> list[nn.Module]:
         return [ResBlock(below, width, code_dim, sn)]
-
-    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
-        return self._folded(codes, dtype)
-
-    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
-        self._make_exportable(codes)
-
-    def _fold_block(
-        self, block: nn.Module, index: int, code: Tensor | None, roll: int, dtype: torch.dtype
-    ) -> FoldedLayer:
-        return FoldedResBlock(block, index, code, roll, dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from glean_plus.models.banks.biggan_layers import (
     upsample,
 )
 from glean_plus.models.banks.mmagic import BIGGAN_DEEP
-from glean_plus.models.folding import FoldedBank, FoldedLayer
+from glean_plus.models.folding import FoldedLayer
 from glean_plus.registry import MODELS
 
 # A block works on this share of the channels that come in.
@@ -66,7 +66,7 @@ class FoldedDeepResBlock(FoldedLayer):
     def __init__(self, block: DeepResBlock, index: int, code: Tensor | None, roll: int, dtype: torch.dtype) -> None:
         super().__init__()
         self.index, self.up, self.out_channels = index, block.up, block.out_channels
-        first, *norms = (FoldedNorm(norm, code, roll, dtype) for norm in (block.bn1, block.bn2, block.bn3, block.bn4))
+        first, *norms = (FoldedNorm(norm, code, roll) for norm in (block.bn1, block.bn2, block.bn3, block.bn4))
         convs = (block.conv1, block.conv2, block.conv3)
         self.norm = first
         self.convs = nn.ModuleList(
@@ -99,6 +99,7 @@ class BigGANDeepBank(BigGANBase):
     published = dict(noise_size=128, base_channels=128, sn_style='torch')
     blocks_per_resolution = 2
     widening = 'conv4'
+    folded_block = FoldedDeepResBlock
     splits_noise = False
 
     def _blocks(self, below: int, width: int, code_dim: int, sn: Mapping[str, Any]) -> list[nn.Module]:
@@ -110,17 +111,6 @@ class BigGANDeepBank(BigGANBase):
 
     def conditioned(self, code: Tensor) -> Tensor:
         return code.roll(-self.shared_dim, dims=1)
-
-    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
-        return self._folded(codes, dtype)
-
-    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
-        self._make_exportable(codes)
-
-    def _fold_block(
-        self, block: nn.Module, index: int, code: Tensor | None, roll: int, dtype: torch.dtype
-    ) -> FoldedLayer:
-        return FoldedDeepResBlock(block, index, code, roll, dtype)
 
     def _channels_last(self, rows: Tensor) -> Tensor:
         return rows

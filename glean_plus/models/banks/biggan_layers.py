@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glean_plus.models.folding import FoldedConv, FoldedLayer, weight_of
+from glean_plus.models.folding import FoldedConv, FoldedLayer, FoldedLinear, tracing, weight_of
 from glean_plus.models.spectral_norm import SpectralConv2d, SpectralLinear
 
 
@@ -76,32 +76,21 @@ class FoldedNorm(nn.Module):
         layer: The module.
         code: The code (1, code_dim) of all images, or None if each has its own.
         roll: By how much the bank's weights take the code rolled.
-        dtype: Of the maps.
-
-    Attributes:
-        constant: Scale and shift (1, C) of all images; None if each has its own.
     """
 
-    def __init__(self, layer: ConditionalBatchNorm, code: Tensor | None, roll: int, dtype: torch.dtype) -> None:
+    def __init__(self, layer: ConditionalBatchNorm, code: Tensor | None, roll: int) -> None:
         super().__init__()
-        self.dtype = dtype
         gain, bias = (weight_of(part).detach().roll(roll, 1) for part in (layer.gain, layer.bias))
         # (x - mean) / std * (1 + gain c) + bias c
         factor = (layer.bn.running_var + layer.bn.eps).rsqrt()
         mean = layer.bn.running_mean * factor
-        self.affine = torch.cat([factor[:, None] * gain, bias - mean[:, None] * gain]), torch.cat([factor, -mean])
-        self.constant = None if code is None else self._scales(code.detach())
-
-    def _scales(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, code_dim) -> scale and shift (N, C), float32."""
-        scale, shift = F.linear(code.float(), *self.affine).chunk(2, dim=1)
-        return scale, shift
+        weight = torch.cat([factor[:, None] * gain, bias - mean[:, None] * gain])
+        self.affine = FoldedLinear(weight, torch.cat([factor, -mean]), code)
 
     def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
-        scale, shift = self._scales(code) if self.constant is None else self.constant
-        scale, shift = (each.to(self.dtype)[:, :, None, None] for each in (scale, shift))
+        scale, shift = (each.to(x.dtype)[:, :, None, None] for each in self.affine(code).chunk(2, dim=1))
         x = torch.addcmul(shift, x, scale)
-        return F.relu(x) if torch.jit.is_tracing() else F.relu_(x)  # OpenVINO takes no such chain in place
+        return F.relu(x) if tracing() else F.relu_(x)  # OpenVINO takes no such chain in place
 
 
 class FoldedNormedConv(nn.Module):
@@ -109,15 +98,16 @@ class FoldedNormedConv(nn.Module):
 
     def __init__(self, conv: Conv, norm: FoldedNorm, dtype: torch.dtype, up: bool = False) -> None:
         super().__init__()
-        weight, bias = weight_of(conv.conv), conv.conv.bias
-        if norm.constant is not None:
-            scale, shift = (each[0] for each in norm.constant)
+        weight, bias, constant = weight_of(conv.conv), conv.conv.bias, norm.affine.constant
+        if constant is not None:
+            scale, shift = constant[0].chunk(2)
             weight, bias = weight * scale[:, None, None, None], shift if bias is None else bias * scale + shift
-        self.conv, self.norm = FoldedConv.of(weight, bias, dtype, 'repeat' if up else None), norm
+        self.conv = FoldedConv.of(weight, bias, dtype, 'repeat' if up else None)
+        self.norm = norm if constant is None else None
 
     def forward(self, x: Tensor, code: Tensor | None) -> Tensor:
         x = self.conv(x)
-        return F.relu_(x) if self.norm.constant is not None else self.norm(x, code)
+        return F.relu_(x) if self.norm is None else self.norm(x, code)
 
 
 def folded_conv(conv: Conv, dtype: torch.dtype) -> FoldedConv:
@@ -139,13 +129,10 @@ class FoldedStart(FoldedLayer):
 
     def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype, code: Tensor | None) -> None:
         super().__init__()
-        self.weight, self.bias, self.dtype = weight.detach().clone(), bias.detach().clone(), dtype
-        self.code = None if code is None else code.detach().clone()
+        self.linear, self.dtype = FoldedLinear(weight, bias, code), dtype
 
     def forward(self, x: Tensor | None, code: Tensor | None, noise: Tensor | None) -> Tensor:
-        code = code if self.code is None else self.code
-        start = F.linear(code.float(), self.weight, self.bias).to(self.dtype)
-        return start.unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)
+        return self.linear(code).to(self.dtype).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)
 
 
 class FoldedAttention(FoldedLayer):
@@ -178,22 +165,3 @@ class OutputLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.relu(self.bn(x), inplace=True))
-
-
-class PlainNorm(nn.Module):
-    """BigGAN's ``ConditionalBatchNorm`` of a code that all images share: a scale and a shift, and the ReLU.
-
-    Args:
-        layer: The module, its spectral normalisation resolved.
-        code: The code (1, code_dim).
-    """
-
-    def __init__(self, layer: ConditionalBatchNorm, code: Tensor) -> None:
-        super().__init__()
-        norm = layer.bn
-        scale = (1 + layer.gain(code)) * (norm.running_var + norm.eps).rsqrt()               # [1C]
-        self.register_buffer('scale', scale[:, :, None, None])
-        self.register_buffer('shift', (layer.bias(code) - scale * norm.running_mean)[:, :, None, None])
-
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        return F.relu(x * self.scale + self.shift)

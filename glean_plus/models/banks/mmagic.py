@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from glean_plus.models.banks.base import LatentBank
 
 STYLE_MODES = ('mix', 'single')
 
@@ -155,8 +158,14 @@ def accepts_mmagic(init: Callable[..., None]) -> Callable[..., None]:
     return translated
 
 
-class StyleSampling:
-    """Methods of MMagic's style-based generators, for a :class:`StyleBank`. They sample as PyTorch's seed says."""
+class StyleSampling(LatentBank):
+    """A bank with the methods of MMagic's style-based generators. They sample as PyTorch's seed says."""
+
+    noise_size: int
+
+    @abstractmethod
+    def _any_mapping(self) -> nn.Module:
+        """The mapping network, of the bank or of the checkpoint that it was loaded from."""
 
     @torch.no_grad()
     def get_mean_latent(self, num_samples: int = 4096, bs_per_repeat: int = 1024) -> Tensor:

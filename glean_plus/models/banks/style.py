@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glean_plus.models.banks.base import LatentBank, check_channels, whole_resolutions
+from glean_plus.models.banks.base import check_channels, whole_resolutions
 from glean_plus.models.banks.mmagic import STYLE_MODES, StyleSampling
 from glean_plus.models.banks.space import Space, geodesic
-from glean_plus.models.folding import tile_noise
+from glean_plus.models.folding import FoldedBank, FoldedLayer, missing_feature, tile_noises
 from glean_plus.models.ops import LRELU_SLOPE, SQRT2, EqualizedLinear
 from glean_plus.weights import select_prefix
 from glean_plus.weights.formats.layout import count
@@ -101,7 +101,7 @@ class StyleSpace(Space):
         return geodesic(tensors[0])
 
 
-class StyleBank(StyleSampling, LatentBank):
+class StyleBank(StyleSampling):
     """A bank whose layers are each steered by one code (style_channels,) and disturbed by one noise map.
 
     A subclass adds its blocks, those of :attr:`resolutions` only, each followed by :meth:`_add_fixed_noise`. Its
@@ -193,6 +193,18 @@ class StyleBank(StyleSampling, LatentBank):
     ) -> Tensor:
         """Run a block: a code and a noise map for each of its style layers. At 4, the feature replaces the constant."""
 
+    @abstractmethod
+    def _folded_block(
+        self, resolution: int, codes: Sequence[Tensor | None], dtype: torch.dtype
+    ) -> Sequence[FoldedLayer]:
+        """The style layers of a block; arguments as for :meth:`fold`."""
+
+    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
+        whole = self.start_res == 4
+        start = self._constant().detach().to(dtype, copy=True) if whole else None
+        layers = {res: self._folded_block(res, codes, dtype) for res in self.resolutions}
+        return FoldedBank(layers, start, constant=whole and codes[0] is not None)
+
     def _add_fixed_noise(self, resolution: int) -> None:
         for layer in self.layers_of(resolution):
             self.register_buffer(f'injected_noise_{layer}', torch.randn(1, 1, resolution, resolution))
@@ -204,34 +216,28 @@ class StyleBank(StyleSampling, LatentBank):
         feature: Tensor | None = None,
         noises: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
-        """See :meth:`LatentBank.step`. ``noises`` replaces the bank's own fixed noise, one map (N or 1, 1, H, W) for
-        each style layer of this block; None in place of a map adds none."""
         layers = self.layers_of(resolution)
         if noises is None:
             noises = [getattr(self, f'injected_noise_{layer}') for layer in layers]
         if feature is None:
             if resolution != 4:
-                raise ValueError(
-                    f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.'
-                )
+                raise missing_feature(resolution)
             feature = self._constant().expand(codes[0].shape[0], -1, -1, -1)
         return self._block(resolution, feature, [codes[layer] for layer in layers], noises)
 
-    def draw_noises(self, generator: torch.Generator | None = None) -> dict[int, list[Tensor]]:
-        noises: dict[int, list[Tensor]] = {}
-        for res in self.resolutions:
-            fixed = [getattr(self, f'injected_noise_{layer}') for layer in self.layers_of(res)]
-            noises[res] = [torch.randn(each.shape, generator=generator).to(each) for each in fixed]
-        return noises
+    def _fixed_noises(self) -> dict[int, list[Tensor]]:
+        """The fixed noise maps of each block."""
+        return {res: [getattr(self, f'injected_noise_{layer}') for layer in self.layers_of(res)]
+                for res in self.resolutions}  # fmt: skip
 
-    def continued_noises(self, size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> dict[int, list[Tensor]]:
-        noises: dict[int, list[Tensor]] = {}
-        for res in self.resolutions:
-            shrink = self.out_size // res
-            own_size, own_corner = (tuple(number // shrink for number in numbers) for numbers in (size, corner))
-            fixed = [getattr(self, f'injected_noise_{layer}') for layer in self.layers_of(res)]
-            noises[res] = [tile_noise(each, own_size, own_corner) for each in fixed]
-        return noises
+    def draw_noises(self, generator: torch.Generator | None = None) -> dict[int, list[Tensor]]:
+        return {
+            res: [torch.randn(each.shape, generator=generator).to(each) for each in fixed]
+            for res, fixed in self._fixed_noises().items()
+        }
+
+    def tiled_noises(self, size: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> dict[int, list[Tensor]]:
+        return tile_noises(self._fixed_noises(), size, corner)
 
     def set_noises(self, noises: Mapping[int, Sequence[Tensor]]) -> None:
         for res, maps in noises.items():
@@ -270,7 +276,6 @@ class StyleBank(StyleSampling, LatentBank):
         return mapping(noise.to(first))
 
     def _any_mapping(self) -> nn.Module:
-        """The mapping network, of the bank or of the checkpoint that it was loaded from."""
         mapping: nn.Module | None = getattr(self, 'style_mapping', None) or self._loaded_mapping
         if mapping is None:
             raise RuntimeError(

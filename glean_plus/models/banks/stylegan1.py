@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from glean_plus.models.banks.mmagic import STYLEGAN1, accepts_mmagic
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
 from glean_plus.models.banks.stylegan2 import channel_table
-from glean_plus.models.folding import FoldedBank, FoldedConv, FoldedLayer
-from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedParameter, depthwise, fir_filter, repeating_kernel
+from glean_plus.models.folding import FoldedConv, FoldedFIR, FoldedLayer, FoldedLinear, tracing
+from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedParameter, fir_filter, repeating_kernel
 from glean_plus.registry import MODELS
 from glean_plus.utils.precision import at_least_float32, full_precision
 from glean_plus.weights.formats.layout import count, side
@@ -38,11 +38,16 @@ def adaptive_instance_norm(
 ) -> Tensor:
     """Give each channel of each image a mean and spread that follow from the code.
 
-    One batch norm over N * C channels of a single image does it; its statistics are taken in float32 or wider.
+    One batch norm over N * C channels of a single image does it; its statistics are taken in float32 or wider. No file
+    format has one that takes the statistics of what it is given, so a traced graph computes them.
 
     Returns:
         (N, C, H, W).
     """
+    if tracing():
+        x = x - x.mean(dim=(2, 3), keepdim=True)
+        x = x * (x.square().mean(dim=(2, 3), keepdim=True) + eps).rsqrt()
+        return x * scale[:, :, None, None] + shift[:, :, None, None]
     n = max(len(x), len(scale))
     c, h, w = x.shape[1:]
     merged = x.expand(n, -1, -1, -1).reshape(1, n * c, h, w)
@@ -150,14 +155,14 @@ class FoldedUpConv(nn.Module):
         conv, blur = layer
         bias = conv.conv.bias.detach()
         self.conv = FoldedConv.of(conv.conv.weight, None if layer.official else bias, dtype, 'repeat')
-        self.bias = bias.to(dtype, copy=True).view(1, -1, 1, 1) if layer.official else None
-        self.blur = blur.kernel.clone()
+        self.register_buffer('bias', bias.to(dtype, copy=True).view(1, -1, 1, 1) if layer.official else None)
+        self.blur = FoldedFIR(blur.kernel, len(bias))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
         if self.bias is None:
-            return fir_filter(F.leaky_relu_(x, LRELU_SLOPE), self.blur, (1, 1))
-        return fir_filter(x, self.blur, (1, 1)).add_(self.bias)  # the blur would lessen it at the edge
+            return self.blur(F.leaky_relu_(x, LRELU_SLOPE))
+        return self.blur(x).add_(self.bias)  # the blur would lessen it at the edge
 
 
 class FoldedStyle(FoldedLayer):
@@ -183,18 +188,12 @@ class FoldedStyle(FoldedLayer):
         code: Tensor | None,
         dtype: torch.dtype,
     ) -> None:
-        super().__init__()
-        self.conv, self.index = conv, index
         # One strength for all channels is in the map; others would make it as large as the features.
-        self.strength = None if strength.numel() == 1 else strength.detach().to(dtype, copy=True)
-        self.noise = (noise if self.strength is not None else strength * noise).detach().clone()
-        self.affine, self.eps = (norm.affine.weight.detach().clone(), norm.affine.bias.detach().clone()), norm.eps
-        self.constant = None if code is None else self._scales(code.detach())
-
-    def _scales(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, style_channels) -> scale and shift (N, C), float32."""
-        scale, shift = F.linear(code.float(), *self.affine).chunk(2, dim=1)
-        return scale, shift
+        one = strength.numel() == 1
+        super().__init__(strength * noise if one else noise)
+        self.register_buffer('strength', None if one else strength.detach().to(dtype, copy=True))
+        self.conv, self.index = conv, index
+        self.affine, self.eps = FoldedLinear(norm.affine.weight, norm.affine.bias, code), norm.eps
 
     def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
         x = self.conv(x)
@@ -202,76 +201,14 @@ class FoldedStyle(FoldedLayer):
             noise = noise.to(x.dtype)
             x = x + noise if self.strength is None else torch.addcmul(x, self.strength, noise)
         x = F.leaky_relu(x, LRELU_SLOPE)
-        scale, shift = self._scales(code) if self.constant is None else self.constant
+        scale, shift = self.affine(code).chunk(2, dim=1)
+        if tracing():
+            return adaptive_instance_norm(x, scale, shift, self.eps)
         images = max(len(x), len(scale))
         # One image after the other: channels of several cannot be merged where they are next to each other in memory.
         parts = (part.expand(images, *part.shape[1:]).split(1) for part in (x, scale, shift))
         normed = [adaptive_instance_norm(*each, eps=self.eps) for each in zip(*parts)]
         return normed[0] if images == 1 else torch.cat(normed)
-
-
-class PlainConv(nn.Module):
-    """StyleGAN's ``Conv`` that keeps the size, its weight scaled.
-
-    Args:
-        layer: The module.
-    """
-
-    def __init__(self, layer: Conv) -> None:
-        super().__init__()
-        self.register_buffer('weight', layer.conv.weight)
-        self.register_buffer('bias', layer.conv.bias.detach().clone())
-        self.padding = self.weight.shape[-1] // 2  # here and not below, where PyTorch 2.1 traces a size as a tensor
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, padding=self.padding)
-
-
-class PlainUpConv(nn.Module):
-    """StyleGAN's ``UpConv``, repetition in the weights of its convolution.
-
-    Args:
-        layer: The module.
-    """
-
-    def __init__(self, layer: UpConv) -> None:
-        super().__init__()
-        conv, blur = layer
-        self.official = layer.official
-        self.register_buffer('weight', repeating_kernel(conv.conv.weight).contiguous())
-        self.register_buffer('bias', conv.conv.bias.detach().clone()[:, None, None])
-        self.register_buffer('blur', depthwise(blur.kernel, len(self.bias)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.conv_transpose2d(x, self.weight, stride=2, padding=1)
-        if not self.official:
-            x = F.leaky_relu(x + self.bias, LRELU_SLOPE)
-        x = F.conv2d(x, self.blur, padding=1, groups=len(self.blur))
-        return x + self.bias if self.official else x
-
-
-class PlainAdaIN(nn.Module):
-    """StyleGAN's ``AdaIN``.
-
-    Args:
-        layer: The module.
-        code: The code (1, style_channels) of all images, or None if each has its own.
-    """
-
-    def __init__(self, layer: AdaIN, code: Tensor | None) -> None:
-        super().__init__()
-        self.eps, self.constant = layer.eps, code is not None
-        if code is None:
-            self.register_buffer('weight', layer.affine.weight)
-            self.register_buffer('bias', layer.affine.bias.detach().clone())
-        else:
-            self.register_buffer('affine', F.linear(code, layer.affine.weight, layer.affine.bias))
-
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        affine = self.affine if self.constant else F.linear(code, self.weight, self.bias)    # [N, 2C]
-        scale, shift = affine[:, :, None, None].chunk(2, dim=1)
-        x = x - x.mean(dim=(2, 3), keepdim=True)
-        return x * (x.square().mean(dim=(2, 3), keepdim=True) + self.eps).rsqrt() * scale + shift
 
 
 @MODELS.register_module()
@@ -361,32 +298,21 @@ class StyleGAN1Bank(StyleBank):
     ) -> Tensor:
         return self.convs[str(self._index(resolution))](feature, codes, noises)
 
-    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
-        layers = {}
-        for res in self.resolutions:
-            block, first = self.convs[str(self._index(res))], self.layers_of(res)[0]
-            convs = (
-                nn.Identity() if block.first else FoldedUpConv(block.conv1, dtype),
-                FoldedConv.of(block.conv2.conv.weight, block.conv2.conv.bias, dtype),
+    def _folded_block(
+        self, resolution: int, codes: Sequence[Tensor | None], dtype: torch.dtype
+    ) -> list[FoldedStyle]:
+        block = self.convs[str(self._index(resolution))]
+        convs = (
+            nn.Identity() if block.first else FoldedUpConv(block.conv1, dtype),
+            FoldedConv.of(block.conv2.conv.weight, block.conv2.conv.bias, dtype),
+        )
+        parts = zip(convs, (block.noise_injector1, block.noise_injector2), (block.adain1, block.adain2))
+        return [
+            FoldedStyle(
+                conv, injector.weight, norm, index, getattr(self, f'injected_noise_{index}'), codes[index], dtype
             )
-            parts = zip(convs, (block.noise_injector1, block.noise_injector2), (block.adain1, block.adain2))
-            layers[res] = [
-                FoldedStyle(conv, injector.weight, norm, index, getattr(self, f'injected_noise_{index}'), codes[index],
-                            dtype)
-                for index, (conv, injector, norm) in enumerate(parts, first)
-            ]  # fmt: skip
-        whole = self.start_res == 4
-        start = self._constant().detach().to(dtype, copy=True) if whole else None
-        return FoldedBank(layers, start, constant=whole and codes[0] is not None)
-
-    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
-        for name, block in self.convs.items():
-            first = 2 * int(name)
-            block.adain1 = PlainAdaIN(block.adain1, codes[first])
-            block.adain2 = PlainAdaIN(block.adain2, codes[first + 1])
-            block.conv2 = PlainConv(block.conv2)
-            if not block.first:
-                block.conv1 = PlainUpConv(block.conv1)
+            for index, (conv, injector, norm) in zip(self.layers_of(resolution), parts)
+        ]
 
     def to_rgb(self, resolution: int, feature: Tensor) -> Tensor:
         """Image (N, out_channels, H, W) of ``resolution`` from its feature."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from glean_plus.models.banks.mmagic import STYLEGAN2, accepts_mmagic
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
-from glean_plus.models.folding import FoldedBank, FoldedConv, FoldedLayer
-from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedLinear, depthwise, modulated_conv2d, upsample_fir
+from glean_plus.models.folding import FoldedConv, FoldedLayer
+from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedLinear, modulated_conv2d, upsample_fir
 from glean_plus.registry import MODELS
 from glean_plus.utils.precision import at_least_float32
 from glean_plus.weights.formats.layout import count, side
@@ -104,85 +104,35 @@ class FoldedStyleConv(FoldedLayer):
     def __init__(
         self, layer: StyleConv, index: int, noise: Tensor, code: Tensor | None, dtype: torch.dtype
     ) -> None:
-        super().__init__()
-        self.index, self.constant, self.dtype = index, code is not None, dtype
+        super().__init__(layer.noise_injector.weight * SQRT2 * noise)
+        self.index, self.constant = index, code is not None
         modulation = layer.conv.style_modulation
-        self.modulation = modulation.linear.weight.detach().clone(), (modulation.bias * modulation.lr_mul).detach()
-        weight = (layer.conv.weight_orig[0] * layer.conv.scale).detach().float()
-        self.energy = weight.square().sum(dim=(2, 3))                                # [KC], for the demodulation
+        weight = (layer.conv.weight_orig[0] * layer.conv.scale).detach().float()             # [KCkk]
+        self.register_buffer('affine', modulation.linear.weight.detach().clone())
+        self.register_buffer('shift', (modulation.bias * modulation.lr_mul).detach())
+        self.register_buffer('energy', weight.square().sum(dim=(2, 3)))                      # [KC], for demodulation
+        self.register_buffer('bias', (layer.activate.bias * SQRT2).detach())
         if code is not None:
             scale, out_scale = self.scales(code.detach())
             weight = weight * scale[0, :, None, None] * out_scale[0, :, None, None, None]
-        self.bias = (layer.activate.bias * SQRT2).detach()
-        self.noise = (layer.noise_injector.weight * SQRT2 * noise).detach()
-        fir = layer.conv.blur.kernel.clone() if hasattr(layer.conv, 'blur') else None
+            del self.affine, self.shift, self.energy
+        fir = layer.conv.blur.kernel if hasattr(layer.conv, 'blur') else None
         bias = self.bias if self.constant else None
         self.conv = FoldedConv.of(weight, bias, dtype, None if fir is None else 'fir', fir)
-        self.shift = self.bias.to(dtype).view(1, -1, 1, 1)
 
     def scales(self, code: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (N, style_channels) -> scales of the inputs (N, C) and of the results (N, K), float32."""
-        scale = F.linear(code.float(), *self.modulation)
+        scale = F.linear(code.float(), self.affine, self.shift)
         return scale, SQRT2 * (scale.square() @ self.energy.t() + 1e-8).rsqrt()
 
     def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
         if self.constant:
             x = self.conv(x)
         else:
-            scale, out_scale = (each.to(self.dtype)[:, :, None, None] for each in self.scales(code))
-            x = torch.addcmul(self.shift, self.conv(x * scale), out_scale)
+            shift = self.bias.to(x.dtype).view(1, -1, 1, 1)
+            scale, out_scale = (each.to(x.dtype)[:, :, None, None] for each in self.scales(code))
+            x = torch.addcmul(shift, self.conv(x * scale), out_scale)
         return F.leaky_relu_(x if noise is None else x.add_(noise.to(x.dtype)), LRELU_SLOPE)
-
-
-class PlainStyleConv(nn.Module):
-    """StyleGAN2's ``StyleConv``: a convolution, or with a code for each image, one between two scales.
-
-    Args:
-        layer: The module.
-        code: The code (1, style_channels) of all images, or None if each has its own.
-    """
-
-    def __init__(self, layer: StyleConv, code: Tensor | None) -> None:
-        super().__init__()
-        modulation = layer.conv.style_modulation
-        weight = layer.conv.weight_orig[0] * layer.conv.scale                                # [KCkk]
-        self.up = hasattr(layer.conv, 'blur')
-        self.constant = code is not None
-        self.register_buffer('energy', weight.square().sum(dim=(2, 3)).t())                  # [CK]
-        self.register_buffer('affine', modulation.linear.weight)
-        self.register_buffer('shift', modulation.bias * modulation.lr_mul)
-        bias = layer.activate.bias * SQRT2
-        if code is not None:
-            in_scale, out_scale = self._scales(code)
-            weight = weight * in_scale[0, :, None, None] * out_scale[0, :, None, None, None]
-            del self.energy, self.affine, self.shift
-        if self.up:  # by a transposed convolution; with the filter in its weights it would multiply four times as often
-            weight = weight.transpose(0, 1)
-            self.register_buffer('fir', depthwise(layer.conv.blur.kernel, len(bias)))
-        self.register_buffer('weight', weight.contiguous())
-        self.register_buffer('bias', bias)
-        self.register_buffer('strength', layer.noise_injector.weight * SQRT2)
-
-    def _scales(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, style_channels) -> scales of the inputs (N, C) and of the results (N, K)."""
-        scale = F.linear(code, self.affine, self.shift)
-        return scale, SQRT2 * (scale.square() @ self.energy + 1e-8).rsqrt()
-
-    def forward(self, x: Tensor, code: Tensor, noise: Tensor) -> Tensor:
-        if self.constant:
-            x = self._convolve(x, self.bias)
-        else:
-            in_scale, out_scale = self._scales(code)
-            x = self._convolve(x * in_scale[:, :, None, None], None)
-            x = x * out_scale[:, :, None, None] + self.bias[:, None, None]
-        return F.leaky_relu(x + self.strength * noise, LRELU_SLOPE)
-
-    def _convolve(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """(N, C, H, W) -> (N, K, H, W), or twice the size."""
-        if not self.up:
-            return F.conv2d(x, self.weight, bias, padding=1)
-        x = F.conv_transpose2d(x, self.weight, stride=2)
-        return F.conv2d(x, self.fir, bias, padding=1, groups=len(self.fir))
 
 
 class ToRGB(nn.Module):
@@ -304,30 +254,20 @@ class StyleGAN2Bank(StyleBank):
     def _block(
         self, resolution: int, feature: Tensor, codes: Sequence[Tensor], noises: Sequence[Tensor | None]
     ) -> Tensor:
-        if resolution == 4:
-            return self.conv1(feature, codes[0], noises[0])
-        for layer, code, noise in zip(self.layers_of(resolution), codes, noises):
-            feature = self.convs[str(layer - 1)](feature, code, noise)
+        for index, code, noise in zip(self.layers_of(resolution), codes, noises):
+            feature = self._layer(index)(feature, code, noise)
         return feature
 
-    def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
-        layers: dict[int, list[FoldedLayer]] = {}
-        for res in self.resolutions:
-            layers[res] = []
-            for index in self.layers_of(res):
-                layer, noise = self.conv1 if index == 0 else self.convs[str(index - 1)], f'injected_noise_{index}'
-                layers[res].append(FoldedStyleConv(layer, index, getattr(self, noise), codes[index], dtype))
-        whole = self.start_res == 4
-        start = self._constant().detach().to(dtype, copy=True) if whole else None
-        return FoldedBank(layers, start, constant=whole and codes[0] is not None)
+    def _layer(self, index: int) -> StyleConv:
+        return self.conv1 if index == 0 else self.convs[str(index - 1)]
 
-    def make_exportable(self, codes: Sequence[Tensor | None]) -> None:
-        for layer in self.layers:
-            if layer == 0:
-                self.conv1 = PlainStyleConv(self.conv1, codes[0])
-            else:
-                name = str(layer - 1)
-                self.convs[name] = PlainStyleConv(self.convs[name], codes[layer])
+    def _folded_block(
+        self, resolution: int, codes: Sequence[Tensor | None], dtype: torch.dtype
+    ) -> list[FoldedStyleConv]:
+        return [
+            FoldedStyleConv(self._layer(index), index, getattr(self, f'injected_noise_{index}'), codes[index], dtype)
+            for index in self.layers_of(resolution)
+        ]
 
     def to_rgb(self, resolution: int, codes: Sequence[Tensor], feature: Tensor, skip: Tensor | None = None) -> Tensor:
         """Image (N, out_channels, H, W) of ``resolution`` from its feature and the image of half the size."""

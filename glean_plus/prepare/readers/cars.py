@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glean_plus.prepare.files import folder_of, pictures_below, shown
+from glean_plus.prepare.files import folder_of, images_below, shown
 from glean_plus.prepare.items import Item, Listing
 
 FOLDERS = ('cars_test', 'cars_train', 'car_ims', '.')
@@ -16,7 +16,7 @@ def read(source: Path) -> Listing:
     Whole images: the boxes and classes of `devkit/*.mat` are not used.
     """
     root = folder_of(source, FOLDERS, 'Stanford Cars')
-    paths, listing = pictures_below(root, r'(cars_\w+/)?\d{5,6}\.\w+', base=source)
+    paths, listing = images_below(root, r'(cars_\w+/)?\d{5,6}\.\w+', base=source)
     for path in paths:
         listing.items.append(Item(Path(path).stem, shown(root / path, source), str(root / path)))
     listing.notes.append(f'Reading {root}')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glean_plus.prepare.files import folder_of, pictures_below, shown
+from glean_plus.prepare.files import folder_of, images_below, shown
 from glean_plus.prepare.items import Item, Listing
 
 FOLDERS = tuple(
@@ -21,7 +21,7 @@ def read(source: Path) -> Listing:
     first 500 in order are the paper's IDs 1 to 500.
     """
     root = folder_of(source, FOLDERS, 'CelebA')
-    paths, listing = pictures_below(root, r'\d{6}\.\w+', base=source)
+    paths, listing = images_below(root, r'\d{6}\.\w+', base=source)
     for path in paths:
         listing.items.append(Item(Path(path).stem, shown(root / path, source), str(root / path)))
     return listing

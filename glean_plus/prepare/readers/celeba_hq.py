@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from glean_plus.prepare.files import ENDINGS, folder_of, pictures_below, shown
+from glean_plus.prepare.files import ENDINGS, folder_of, images_below, shown
 from glean_plus.prepare.items import Item, Listing
 
 FOLDERS = ('CelebA-HQ-img', 'data1024x1024', 'celeba-1024', '.')
@@ -22,7 +22,7 @@ def read(source: Path) -> Listing:
     an image 0, or if its numbers are not padded.
     """
     root = folder_of(source, FOLDERS, 'CelebA-HQ')
-    paths, listing = pictures_below(root, r'(imgHQ)?\d+\.\w+', endings=(*ENDINGS, '.npy', '.npz'), base=source)
+    paths, listing = images_below(root, r'(imgHQ)?\d+\.\w+', endings=(*ENDINGS, '.npy', '.npz'), base=source)
     digits = {path: re.sub(r'\D', '', Path(path).stem) for path in paths}
     from_zero = any(int(each) == 0 or (str(int(each)) == each and len(each) < 5) for each in digits.values())
     for path in sorted(paths, key=lambda path: (int(digits[path]), path)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glean_plus.prepare.files import folder_of, pictures_below, shown
+from glean_plus.prepare.files import folder_of, images_below, shown
 from glean_plus.prepare.items import Item, Listing
 
 
@@ -14,7 +14,7 @@ def read(source: Path) -> Listing:
     The names stay, as GLEAN's list has them: 00000.png.
     """
     root = folder_of(source, ('images1024x1024', 'images', '.'), 'FFHQ')
-    paths, listing = pictures_below(root, r'(\d{5}/)?\d{5}\.\w+', base=source)
+    paths, listing = images_below(root, r'(\d{5}/)?\d{5}\.\w+', base=source)
     for path in paths:
         listing.items.append(Item(Path(path).stem, shown(root / path, source), str(root / path)))
     return listing

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from glean_plus.prepare.files import pictures_below
+from glean_plus.prepare.files import images_below
 from glean_plus.prepare.items import Item, Listing, safe_name
 
 
@@ -15,7 +15,7 @@ def read(source: Path) -> Listing:
 
     Two of one name, such as a/1.jpg and a/1.png, keep their endings: a/1.jpg.png and a/1.png.png.
     """
-    paths, listing = pictures_below(source, note_others=True)
+    paths, listing = images_below(source, note_others=True)
     stems = Counter(os.path.splitext(path)[0] for path in paths)
     for path in paths:
         stem = os.path.splitext(path)[0]

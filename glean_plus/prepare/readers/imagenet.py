@@ -6,7 +6,7 @@ import csv
 import re
 from pathlib import Path
 
-from glean_plus.prepare.files import folder_of, pictures_below, shown
+from glean_plus.prepare.files import folder_of, images_below, shown
 from glean_plus.prepare.items import DataError, Item, Listing
 from glean_plus.utils.files import read_names
 
@@ -23,7 +23,7 @@ def read(source: Path, split: str) -> Listing:
     it goes to a folder of its wnid.
     """
     root = folder_of(source, [each.format(split=split) for each in ROOTS], f'ImageNet {split}')
-    paths, listing = pictures_below(root, rf'{WNID}/[^/]+|ILSVRC2012_val_\d{{8}}\.\w+', base=source)
+    paths, listing = images_below(root, rf'{WNID}/[^/]+|ILSVRC2012_val_\d{{8}}\.\w+', base=source)
     flat = [path for path in paths if '/' not in path]
     truth = validation_truth(source) if flat else {}
     wnids = {path: path.split('/')[0] if '/' in path else truth.get(Path(path).stem, '') for path in paths}

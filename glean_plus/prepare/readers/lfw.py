@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glean_plus.prepare.files import folder_of, pictures_below, shown
+from glean_plus.prepare.files import folder_of, images_below, shown
 from glean_plus.prepare.items import Item, Listing
 
 FOLDERS = ('lfw', 'lfw_funneled', 'lfw-deepfunneled/lfw-deepfunneled', 'lfw-deepfunneled', '.')
@@ -26,7 +26,7 @@ def read(source: Path, subset: str = 'surname') -> Listing:
             those whose name does, which is what LFW's own `lfw-a.tgz` holds. 'all': everybody.
     """
     root = folder_of(source, FOLDERS, 'LFW')
-    paths, listing = pictures_below(root, r'([^/]+)/\1_\d{4}\.\w+', base=source)
+    paths, listing = images_below(root, r'([^/]+)/\1_\d{4}\.\w+', base=source)
     for path in paths:
         person = path.split('/')[0]
         word = {'surname': surname(person), 'name': person, 'all': 'A'}[subset]

@@ -59,12 +59,12 @@ class Fit:
         return None
 
 
-def picture_datasets(dataset: Any) -> Iterator[PictureDataset]:
+def image_datasets(dataset: Any) -> Iterator[PictureDataset]:
     """A data set, or those within MMEngine's wrappers of one or several."""
     if isinstance(dataset, PictureDataset):
         yield dataset
     for inner in [*getattr(dataset, 'datasets', ()), *filter(None, [getattr(dataset, 'dataset', None)])]:
-        yield from picture_datasets(inner)
+        yield from image_datasets(inner)
 
 
 @HOOKS.register_module()
@@ -91,7 +91,7 @@ class DataHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self.broken = {}
         fit = Fit.of(unwrapped(runner.model), training=True)
-        for dataset in picture_datasets(runner.train_dataloader.dataset):
+        for dataset in image_datasets(runner.train_dataloader.dataset):
             if wrong := fit.complaint(dataset.shapes):
                 raise TrainingError(
                     f'The data of {dataset.place} do not fit this config: {wrong}. Prepare them with this --size and '
@@ -130,7 +130,7 @@ class DataHook(Hook):
         """Tell the data sets of a validation or test what the model takes."""
         fit = Fit.of(unwrapped(runner.model), training=False)
         loaders = getattr(loop, 'dataloaders', None) or [loop.dataloader]
-        found = [dataset for loader in loaders for dataset in picture_datasets(loader.dataset)]
+        found = [dataset for loader in loaders for dataset in image_datasets(loader.dataset)]
         for dataset in found:
             dataset.complaint = fit.complaint
         return found

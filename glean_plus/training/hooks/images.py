@@ -80,8 +80,8 @@ class PictureHook(Hook):
         rows = {position: row for part in gathered for position, row in part}
         if rows:
             path = Path(runner.work_dir) / 'comparison.png'
-            pictures = [np.concatenate([*rows[position].values()], axis=1) for position in sorted(rows)]
-            save(np.concatenate(pictures, axis=0), path)
+            images = [np.concatenate([*rows[position].values()], axis=1) for position in sorted(rows)]
+            save(np.concatenate(images, axis=0), path)
             runner.logger.info(f'{" | ".join(rows[min(rows)])}: {path}')
         if self.save_predictions:
             runner.logger.info(f'Predictions: {self._folder}')

@@ -153,7 +153,7 @@ def plus_one(tensor: Tensor) -> Tensor:
     return tensor + 1
 
 
-def picture_bias(tensor: Tensor) -> Tensor:
+def image_bias(tensor: Tensor) -> Tensor:
     return tensor.reshape(1, -1, 1, 1)
 
 
