@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,6 +16,7 @@ import pytest
 
 from glean_plus.inference import RestoreError, Restorer
 from glean_plus.inference.video import frame_count, restore_video
+from glean_plus.inference.video.formats import AV1, usual_priority
 
 from conftest import CONFIGS
 from small_restorers import photo
@@ -276,3 +278,21 @@ def test_without_pyav_the_way_out_is_named(
     monkeypatch.setitem(sys.modules, 'av', None)
     with pytest.raises(RestoreError, match='pip install av'):
         restore_video(restorer, source, tmp_path / 'out.mp4')
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_setscheduler') or os.geteuid() != 0, reason='of root on Linux')
+def test_no_encoder_leaves_real_time_threads(tmp_path: Path) -> None:
+    """As SVT-AV1 does with its own and its caller's."""
+    def policies() -> set[int]:
+        return {os.sched_getscheduler(int(thread)) for thread in os.listdir('/proc/self/task')}
+
+    assert policies() == {os.SCHED_OTHER}
+    assert AV1.opens(64, 64, Fraction(10))
+    assert policies() == {os.SCHED_OTHER}
+    with av.open(str(tmp_path / 'x.mkv'), 'w') as made, usual_priority():
+        stream: Any = made.add_stream(AV1.encoder, rate=10)
+        stream.height, stream.width, stream.pix_fmt = 64, 64, AV1.pixels
+        frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), 'rgb24')
+        made.mux(stream.encode(frame))
+        assert os.SCHED_FIFO in policies()  # else the encoder is mended, and usual_priority can go
+    assert policies() == {os.SCHED_OTHER}

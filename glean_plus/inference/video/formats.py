@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -54,10 +56,37 @@ class Coding:
             context.height, context.width, context.pix_fmt = height, width, pixels
             context.framerate, context.time_base = rate, 1 / rate
             context.options = {**self.options}
-            context.open()
+            with usual_priority():
+                context.open()
         except (av.FFmpegError, ValueError):
             return False
         return True
+
+
+@contextmanager
+def usual_priority() -> Iterator[None]:
+    """While entered, an encoder may begin: threads that it makes real-time ones are none afterwards.
+
+    SVT-AV1 does so for root, even with its caller's thread, and the machine has time for nothing else.
+    """
+    tasks = Path('/proc/self/task')
+    if not tasks.is_dir():  # no Linux
+        yield
+        return
+    before = {task.name for task in tasks.iterdir() if _is_real_time(task.name)}
+    try:
+        yield
+    finally:
+        for task in tasks.iterdir():
+            if task.name not in before and _is_real_time(task.name):
+                with suppress(ProcessLookupError):
+                    os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
+
+
+def _is_real_time(thread: str) -> bool:
+    with suppress(ProcessLookupError):
+        return os.sched_getscheduler(int(thread)) in (os.SCHED_FIFO, os.SCHED_RR)
+    return False  # it has ended
 
 
 @dataclass(frozen=True)

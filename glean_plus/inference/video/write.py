@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from glean_plus.inference.errors import RestoreError
-from glean_plus.inference.video.formats import CONTAINERS, Coding
+from glean_plus.inference.video.formats import CONTAINERS, Coding, usual_priority
 from glean_plus.inference.video.frames import FrameReader, matrix_of, pixel_format
 from glean_plus.inference.video.hdr import hdr_options
 
@@ -100,7 +101,9 @@ class FrameWriter:
             frame.color_primaries, frame.color_trc = self.primaries, self.transfer
         frame.pts, frame.time_base = time, base
         self.frames += 1
-        self.made.mux(self.stream.encode(frame))
+        with usual_priority() if self.frames == 1 else nullcontext():
+            packets = self.stream.encode(frame)
+        self.made.mux(packets)
 
     def end(self) -> None:
         packets = self.stream.encode(None)
