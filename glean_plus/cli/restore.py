@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glean_plus.cli.commands import UsageError
 from glean_plus.cli.faces import add_face_arguments, given_options
 from glean_plus.cli.options import add_computation
 from glean_plus.errors import GleanError
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('input', metavar='IN', help='image, video, folder, or pattern in quotes')
+    parser.add_argument('input', metavar='IN', nargs='?',
+                        help='image, video, folder, pattern in quotes, or - for a list of files on the standard input')
     parser.add_argument('output', metavar='OUT', type=Path, help='image, video, or folder')
+    parser.add_argument('--list', metavar='FILE', help='instead of IN: the files that it names, one a line')
     parser.add_argument('--model', default=DEFAULT_MODEL,
                         help='name (see `models`), checkpoint, or, with --checkpoint, config (default: %(default)s)')
     parser.add_argument('--checkpoint', help='weights of a config')
@@ -97,12 +100,15 @@ def report_wrong_call(arguments: Sequence[str]) -> None:
 
 def _restore_files(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     """Exit code and report."""
-    from glean_plus.inference.jobs import find_jobs
+    from glean_plus.inference.jobs import find_jobs, read_list
     from glean_plus.inference.shards import parse_shard
 
     start = time.perf_counter()
     shard = None if args.shard is None else parse_shard(args.shard)
-    jobs = find_jobs(args.input, args.output, args.format and f'.{args.format}')
+    if (args.input is None) == (args.list is None):
+        raise UsageError('give IN, or --list FILE' + ('' if args.input is None else ', not both'))
+    listing = '-' if args.input == '-' else args.list
+    jobs = find_jobs(args.input if listing is None else read_list(listing), args.output, args.format and f'.{args.format}')
     face_options = given_options(args)
     from glean_plus.inference.folder import report, restore_files
     from glean_plus.inference.ood import Assessor  # these take seconds

@@ -5,9 +5,10 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
+import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.shards import Shard
 from glean_plus.inference.write import FORMATS, check_ending
 from glean_plus.prepare.files import images_below
+from glean_plus.utils.files import read_file
 
 # Besides what a data set may have, these can be read: animated ones are refused by name, not passed over.
 MORE_ENDINGS = ('.ppm', '.pgm', '.pnm', '.gif', '.tga', '.jp2', '.avif')
@@ -108,14 +110,29 @@ class Jobs:
         return replace(self, jobs=shard.of(self.jobs), refused=refused, notes=notes, shard=shard)
 
 
-def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
-    """The images and videos of a file, of a folder and those below it, or of a pattern such as ``photos/*.jpg``.
+def read_list(path: str) -> list[str]:
+    """Names of files, one a line, as they are but for empty lines; ``-`` is the standard input.
+
+    Raises:
+        RestoreError: If it cannot be read, or a name cannot be one.
+    """
+    try:
+        data = sys.stdin.buffer.read() if path == '-' else read_file(path)
+    except OSError as error:
+        raise RestoreError(f'The list {path} cannot be read: {error.strerror or error}.') from error
+    if b'\0' in data:
+        raise RestoreError(f'The list {path} is no text of names, one a line: it has zero bytes.')
+    return [os.fsdecode(line) for line in data.replace(b'\r\n', b'\n').split(b'\n') if line]
+
+
+def find_jobs(given: str | Sequence[str], out: Path, ending: str | None = None) -> Jobs:
+    """The images and videos of a file, a folder and those below it, a pattern such as ``photos/*.jpg``, or a list.
 
     Results are in the folders of their inputs, below ``out``; of two inputs that differ in their ending alone, results
     keep it in their name. A video's result keeps its ending, or gets ``.mkv`` where that cannot be written.
 
     Args:
-        given: File, folder or pattern.
+        given: File, folder or pattern; or files, of which one that is not there fails when it is its turn.
         out: File, if it has an ending and the input is a file; else a folder.
         ending: Of the pictures' results in a folder, ``.png`` if None.
 
@@ -125,6 +142,8 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
     """
     if ending is not None:
         check_ending(ending)
+    if not isinstance(given, str):
+        return _listed(given, out, ending or '.png')
     path = Path(given).expanduser()
     if path.is_file() and out.suffix and not out.is_dir():
         if video.is_video(path):
@@ -148,9 +167,7 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
         refused = [(str(path / problem.source), problem.detail) for problem in listing.problems]
         notes = listing.notes
     elif glob.has_magic(given):
-        files = sorted({_without_ups(name) for name in _matches(os.path.expanduser(given)) if Path(name).is_file()})
-        base = Path(os.path.commonpath([Path(name).parent for name in files])) if files else Path()
-        names = [Path(name).relative_to(base).as_posix() for name in files]
+        base, names = _common(name for name in _matches(os.path.expanduser(given)) if Path(name).is_file())
     else:
         raise RestoreError(f'There is neither a file nor a folder at {given}, nor is it a pattern.')
     inside = out.resolve()
@@ -164,6 +181,28 @@ def find_jobs(given: str, out: Path, ending: str | None = None) -> Jobs:
     if inside == base.resolve() and any(fnmatch.fnmatch(job.target.name, names_found) for job in jobs):
         raise RestoreError(f'Results in {out} would be inputs of the next run: choose another folder for them.')
     return Jobs(jobs, refused, out, False, notes)
+
+
+def _listed(given: Sequence[str], out: Path, ending: str) -> Jobs:
+    """Jobs of a list; what a folder has no images of is refused there by its ending, and here when it is read."""
+    if out.exists() and not out.is_dir():
+        raise RestoreError(f'The results go to a folder, but {out} is a file.')
+    if not given:
+        raise RestoreError('The list names no files.')
+    base, names = _common(given)
+    inside = out.resolve()
+    if inside == base.resolve():
+        raise RestoreError(f'Results in {out} itself would be among their inputs: choose another folder for them.')
+    return Jobs([_inside(_checked(job), inside) for job in _named(base, names, out, ending)], [], out, False)
+
+
+def _common(files: Iterable[str]) -> tuple[Path, list[str]]:
+    """The folder that has all of these files, and their names in it, sorted, each once."""
+    found = sorted({_without_ups(name) for name in files})
+    if len({Path(name).is_absolute() for name in found}) > 1:
+        found = sorted({str(Path(name).absolute()) for name in found})
+    base = Path(os.path.commonpath([Path(name).parent for name in found])) if found else Path()
+    return base, [Path(name).relative_to(base).as_posix() for name in found]
 
 
 def _without_ups(name: str) -> str:
