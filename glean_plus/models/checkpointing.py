@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from glean_plus.models.spectral_norm import SpectralNorm
@@ -16,8 +16,8 @@ from glean_plus.models.spectral_norm import SpectralNorm
 WITH: list[Callable[[], AbstractContextManager]] = []
 
 
-def again(function: Callable[..., Any], *inputs: Tensor) -> Any:
-    """Call a function of tensors whose activations the backward pass computes again."""
+def again(function: Callable[..., Any], *inputs: Any) -> Any:
+    """Call a function of tensors and others whose activations the backward pass computes again."""
     makers = tuple(WITH)
     return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False,
                       context_fn=lambda: (nullcontext(), _within(makers)))  # fmt: skip

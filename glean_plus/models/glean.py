@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -322,8 +321,8 @@ class GLEAN(nn.Module):
         for res in self.bank.resolutions:
             if res > max(read, default=0):
                 break
-            step = functools.partial(self.bank.step, res, codes, noises=noises[res] if noises else None)
-            feature: Tensor = again(step, g) if recompute and g is not None else step(g)
+            given = res, codes, g, noises[res] if noises else None
+            feature: Tensor = again(self.bank.step, *given) if recompute and g is not None else self.bank.step(*given)
             if res == 4:  # from the constant: one feature, where the codes are the same for all images
                 feature = feature.expand(features[self.in_size].shape[0], -1, -1, -1)
             if str(res) in self.fusions and (fused is None or res in fused):

@@ -110,7 +110,9 @@ def by_hooks(inspector: Inspector, view: View, key: str) -> Tensor:
         handles += [part.register_forward_hook(fuse) for res, part in model.fusions.items() if int(res) > to]
         if bank.start_res > 4:
             step = bank.step
-            bank.step = lambda res, codes, g=None: step(res, codes, g * 0 if res == bank.start_res else g)
+            bank.step = lambda res, codes, g=None, noises=None: step(
+                res, codes, g * 0 if res == bank.start_res else g, noises
+            )
     elif key.startswith('bank'):
         to = int(key.rpartition('_')[2]) if key != 'bank_off' else 0
 
