@@ -281,8 +281,8 @@ class StyleGAN1Bank(StyleBank):
     The block of resolution 2^(k + 2) is ``convs.k``; its layers, codes and fixed noises are 2k and 2k + 1.
 
     Args:
-        out_size, start_res, style_channels, noise_size, out_channels, num_mlps, lr_mlp, mapping, rgb, mix_prob,
-            pretrained, default_style_mode, eval_style_mode, flip_channels: As for :class:`StyleGAN2Bank`.
+        out_size, start_res, style_channels, noise_size, out_channels: As for :class:`StyleGAN2Bank`, and so
+        num_mlps, lr_mlp, mapping, rgb, mix_prob, pretrained, default_style_mode, eval_style_mode, flip_channels: these.
         channels: Width per resolution, for every resolution up to ``out_size``; the published table if None, which is
             that of StyleGAN2's config-e.
         official: The authors' network, for NVlabs' and GenForce's weights; otherwise MMagic's, for OpenMMLab's.
