@@ -38,7 +38,7 @@ ELSEWHERE = {
     r'glean-plus restore film': 'inference/test_video.py::test_three_seconds_with_sound',
     r'glean-plus restore .*--faces': 'inference/test_faces.py::test_command',
     r'curl ': 'web/test_web.py::test_documented_requests',
-    r'glean-plus prepare (ffhq|lsun-cat|imagenet-val) ': 'prepare/test_data_sets.py::test_layout',
+    r'glean-plus prepare (ffhq|lsun-cat|imagenet-val|folder MY_IMAGES) ': 'prepare/test_data_sets.py::test_layout',
     r'glean-plus prepare crops ': 'prepare/test_crops.py::test_the_command',
     r'glean-plus photos ': 'prepare/test_crops.py::test_photographs_out_of_a_package',
     r'glean-plus text ': 'prepare/test_text.py::test_command',
@@ -90,8 +90,7 @@ SMALL = {
 }
 # What stands in a page for a file of the reader, a download, or the fruit of hours.
 STAND_INS = {
-    'glean_face_8x': 'face.pth', 'IN': str(BANK_FILE), 'lightglean_photo_4x.py': 'lightglean_photo_4x.py',
-    '[66,67,68,70]': '[0,1]',
+    'glean_face_8x': 'face.pth', 'IN': str(BANK_FILE), '[66,67,68,70]': '[0,1]',
 }  # fmt: skip
 
 
@@ -289,13 +288,10 @@ def test_the_guide_names_what_its_configs_do() -> None:
 
 
 def test_programs(reader: Path, no_scope: None) -> None:
-    """Those of the guides and of the README, in one process and order; the others are run where they are about."""
-    Path('restorers').mkdir(exist_ok=True)
+    """Those of the guides and of the README; the inferencer's are run by tests/training/test_inferencer.py."""
     programs = [program for page in (ROOT / 'README.md', *sorted((DOCS / 'guides').glob('*.md')))
                 for program in blocks(page, 'python') if 'onnxruntime' not in program]  # fmt: skip
-    programs.append(block_with(DOCS / 'training' / 'mim.md', 'MMagicInferencer').replace(
-        'work_dirs/mine/iter_2000.pth', 'configs/weights/lightglean_twemoji_4x.safetensors'))  # fmt: skip
-    assert len(programs) >= 5
+    assert len(programs) == 4
     for program in programs:
         exec(compile(program.replace('glean_face_8x', 'face.pth'), 'page', 'exec'), {})
     assert Image.open('out.png').size == (96, 96)
