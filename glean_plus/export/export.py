@@ -90,7 +90,7 @@ def export(
     Example:
         >>> made = export('lightglean_twemoji_4x', 'emoji.ts', size=(16, 16), batch=1)
         >>> made.path.name, made.facts['scale']
-        ('emoji.ts', '4')
+        ('emoji.ts', 4)
     """
     path = Path(out)
     if path.suffix not in FORMATS:
