@@ -198,6 +198,8 @@ def test_commands_of_models(reader: Path, no_scope: None, monkeypatch: pytest.Mo
     monkeypatch.setattr(benchmark, 'compare', lambda names, *others, **more: (
         {name: compare.Measured([1.0], 1, 0) for name in names}, dict(float32=1.0, bfloat16=1.0)))  # fmt: skip
     monkeypatch.setattr('glean_plus.analysis.benchmark.run.plot', lambda found, path: None)
+    # They would stand beside the shipped weights.
+    monkeypatch.setattr('glean_plus.analysis.calibration.write_bounds', lambda content, checkpoint: None)
     guide, done, broken = commands(GUIDE), 0, dict[str, BaseException]()
     for line in everywhere():
         if line.startswith('awk '):
