@@ -7,7 +7,7 @@ MIM := PYTHONWARNINGS=ignore $(BIN)/mim
 REQUIREMENTS := $(wildcard requirements/*.txt)
 SOURCES := $(shell find glean_plus configs tools -type f -not -path '*/__pycache__/*') setup.py setup.cfg model-index.yml
 
-.PHONY: demo test test-classic coverage soak lint wheel mutants setup classic clean
+.PHONY: demo test test-classic coverage soak lint docs wheel mutants setup classic clean
 
 setup: $(VENV)/.installed
 
@@ -78,6 +78,14 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy glean_plus
 
+$(VENV)/.docs: requirements/docs.txt $(VENV)/.requirements
+	$(BIN)/pip install -q -r requirements/docs.txt
+	touch $@
+
+# Every warning is an error, a broken link among them. Nothing is fetched.
+docs: setup $(VENV)/.docs
+	$(BIN)/python -W ignore -m sphinx -q -W --keep-going -d docs/_build/doctrees -b html docs docs/_build/html
+
 # Do the tests find small faults in the banks, fusion, folding and weights? About an hour on two cores.
 mutants: setup
 	$(BIN)/pip install -q cosmic-ray==8.7.0
@@ -88,4 +96,4 @@ wheel: setup
 	rm -rf build
 
 clean:
-	rm -rf build dist *.egg-info
+	rm -rf build dist docs/_build *.egg-info

@@ -1,4 +1,4 @@
-# Images of your own, 4x: 32 -> 128, on the bank of stylegan2_mine_128px.py: configs/GUIDE.md.
+# Images of your own, 4x: 32 -> 128, on the bank of stylegan2_mine_128px.py: docs/training/own-images.md.
 _base_ = './_base_/glean.py'
 
 in_size, out_size = 32, 128

@@ -1,4 +1,4 @@
-# Trains a StyleGAN2 bank on a folder of your own, 128 px: configs/GUIDE.md. Half as wide as the published ones.
+# A StyleGAN2 bank on a folder of your own, 128 px: docs/training/own-images.md. Half as wide as the published ones.
 _base_ = './stylegan2_twemoji_64px.py'
 
 out_size = 128

@@ -48,7 +48,7 @@ TRAINING: Wanted = {'mmcv': ('2.0.0', '2.2.0'), 'mmagic': ('1.2.0', '1.3')}
 WANTED: Wanted = CORE | TRAINING
 # Of the extra `train`, by the names that they are imported by.
 TRAINING_PACKAGES = ('mmagic', 'mmcv', 'mmpretrain', 'albumentations', 'lpips', 'kornia', 'lmdb')
-ADVICE = 'Install a set that is known to work: pip install -r requirements/default.txt (see the README).'
+ADVICE = 'Install a set that is known to work: pip install -r requirements/default.txt (see docs/guides/install.md).'
 
 
 class StackError(ImportError):
@@ -119,7 +119,7 @@ def missing_training_stack(packages: str | None) -> str:
     """A sentence about packages that are not installed."""
     return (
         f'Training, testing and measuring need {packages}, not installed here: pip install "glean_plus[train]" '
-        'mmcv-lite==2.1.0, or, for an mmcv with compiled ops, see the README.'
+        'mmcv-lite==2.1.0, or, for an mmcv with compiled ops, see docs/guides/install.md.'
     )
 
 

@@ -86,6 +86,11 @@ def export(
         ExportError: If the model cannot be exported so, or the file does not do what the model does.
         RestoreError: If there is no such model, or a label is wrong.
         WeightsError: If weights cannot be had, read, or do not fit.
+
+    Example:
+        >>> made = export('lightglean_twemoji_4x', 'emoji.ts', size=(16, 16), batch=1)
+        >>> made.path.name, made.facts['scale']
+        ('emoji.ts', 4)
     """
     path = Path(out)
     if path.suffix not in FORMATS:

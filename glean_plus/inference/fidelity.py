@@ -2,7 +2,7 @@
 
 What a model was trained to give lies in the middle. Below it, the bank's features enter the decoder larger than in
 training: sharper, and further from the input. Above it, the result goes over into its projection onto the input: what
-the model makes up, it makes up where the input does not contradict. Both ends are measured in the README.
+the model makes up, it makes up where the input does not contradict. Both ends are measured in docs/guides/trust.md.
 """
 
 from __future__ import annotations

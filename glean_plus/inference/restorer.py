@@ -27,8 +27,11 @@ from glean_plus.weights.fetch import sha256
 class Restorer(PictureRestorer):
     """A trained model for images of any size and kind.
 
-        from glean_plus import Restorer
-        Restorer('lightglean_twemoji_4x')('in.png').save('out.png')
+    Example:
+        >>> import numpy as np
+        >>> restorer = Restorer('lightglean_twemoji_4x', device='cpu', speed='exact')
+        >>> restorer(np.zeros((16, 24, 3), np.uint8)).shape
+        (64, 96, 3)
 
     Args:
         model: Name of a model (``glean-plus models`` lists them), or a checkpoint, path or URL, that says which config

@@ -51,7 +51,7 @@ class Limits:
 
 
 def default_mode(network: Network) -> str:
-    """What does best on held-out images: see the README."""
+    """What does best on held-out images: see docs/guides/images.md."""
     if network.colorizes:
         return 'fit'
     return 'direct' if network.any_size else 'tiles'

@@ -22,6 +22,11 @@ class LRConsistency(PictureMetric):
     Args:
         gt_key: Of the input; MMagic's test step calls it ``input``.
         **kwargs: As :class:`PictureMetric`.
+
+    Example:
+        >>> lq, pred = torch.zeros(3, 8, 8), torch.full((3, 32, 32), 16.0)
+        >>> round(LRConsistency().process_image(lq, pred, None), 2)
+        24.05
     """
 
     unit = 'dB'

@@ -153,6 +153,10 @@ class FIDMetric(_DistributionMetric):
     Raises:
         ValueError: If the reference is missing or another, or the features are unknown or given weights.
         WeightsError: At the first image, if the weights cannot be had or do not fit.
+
+    Example:
+        >>> FIDMetric(features='stlpips-alex').metric
+        'FID-ST-LPIPS-alex'
     """
 
     needed = ('mu', 'sigma')
@@ -190,6 +194,10 @@ class KIDMetric(_DistributionMetric):
     Raises:
         ValueError: If a number is too small, or as :class:`FIDMetric`.
         WeightsError: At the first image, if the weights cannot be had or do not fit.
+
+    Example:
+        >>> KIDMetric(features='stlpips-vgg', subsets=10).metric
+        'KID-ST-LPIPS-vgg'
     """
 
     needed = ('features',)

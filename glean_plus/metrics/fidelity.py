@@ -59,6 +59,11 @@ class PSNRMetric(_FullReference):
 
     Raises:
         ValueError: On another conversion, or a negative border.
+
+    Example:
+        >>> gt, pred = np.zeros((3, 32, 32)), np.full((3, 32, 32), 16.0)
+        >>> round(PSNRMetric().process_image(gt, pred, None), 2)
+        24.05
     """
 
     unit = 'dB'
@@ -84,6 +89,11 @@ class SSIMMetric(_FullReference):
 
     Raises:
         ValueError: On another conversion, or a negative border.
+
+    Example:
+        >>> image = np.random.default_rng(0).uniform(0, 255, (3, 32, 32))
+        >>> round(float(SSIMMetric().process_image(image, image, None)), 6)
+        1.0
     """
 
     smallest = WINDOW

@@ -26,6 +26,10 @@ class IdentitySimilarity(PictureMetric):
     Raises:
         ValueError: On another crop.
         WeightsError: At the first image, if the weights cannot be had or do not fit.
+
+    Example:
+        >>> IdentitySimilarity(gt_key='input').metric
+        'ID'
     """
 
     def __init__(self, crop: str = 'ffhq', weights: str | None = None, **kwargs: Any) -> None:

@@ -38,6 +38,10 @@ class LPIPSMetric(_PerceptualMetric):
     Raises:
         ValueError: On another trunk.
         WeightsError: At the first image, if the trunk cannot be had or does not fit.
+
+    Example:
+        >>> LPIPSMetric(net='vgg').metric  # the network is fetched at the first image
+        'LPIPS-vgg'
     """
 
     def __init__(self, net: str = 'alex', weights: str | None = None, **kwargs: Any) -> None:
@@ -53,6 +57,11 @@ class STLPIPSMetric(_PerceptualMetric):
     Args:
         net: ``alex`` or ``vgg``.
         **kwargs: As :class:`PictureMetric`.
+
+    Example:
+        >>> image = torch.zeros(3, 64, 64)
+        >>> STLPIPSMetric(net='alex').process_image(image, image, None)
+        0.0
     """
 
     def __init__(self, net: str = 'alex', **kwargs: Any) -> None:

@@ -34,6 +34,11 @@ class NIQEMetric(PictureMetric):
 
     Raises:
         ValueError: On another conversion, or a negative border.
+
+    Example:
+        >>> image = np.random.default_rng(0).uniform(0, 255, (3, 192, 192))
+        >>> 10 < NIQEMetric().process_image(None, image, None) < 200  # noise
+        True
     """
 
     def __init__(self, crop_border: int = 0, convert_to: str = 'y', **kwargs: Any) -> None:

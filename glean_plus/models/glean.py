@@ -96,6 +96,12 @@ class GLEAN(nn.Module):
     Raises:
         ValueError: Where in_size does not fit the bank, the bank has no classes to give, or nothing of the image
             would reach it.
+
+    Example:
+        >>> bank = dict(type='StyleGAN2Bank', out_size=32, style_channels=8, channels={4: 8, 8: 8, 16: 8, 32: 8})
+        >>> model = GLEAN(8, bank, encoder=dict(type='GLEANEncoder', num_rrdbs=1))
+        >>> model(torch.zeros(1, 3, 8, 8)).shape
+        torch.Size([1, 3, 32, 32])
     """
 
     encoder: Encoder

@@ -1,10 +1,11 @@
-"""The table of configs/README.md: every config, and what its generator has and computes."""
+"""The table of docs/reference/configs.md: every config, and what its generator has and computes."""
 
 from __future__ import annotations
 
 import re
 
 import torch
+from documents import DOCS
 from mmagic.registry import MODELS
 from mmengine.config import Config
 
@@ -15,7 +16,7 @@ SIZES = ('from -> to', 'parameters', 'multiply-adds')
 
 def rows_of_the_table() -> list[dict[str, str]]:
     """The rows below `| config |`, column -> cell."""
-    text = (CONFIGS / 'README.md').read_text()
+    text = (DOCS / 'reference' / 'configs.md').read_text()
     (table,) = re.findall(r'^\| config \|.*\n\|[-|]+\n((?:\|.*\n)+)', text, re.MULTILINE)
     (head,) = re.findall(r'^\| config \|.*', text, re.MULTILINE)
     split = lambda line: [cell.strip() for cell in line.strip().strip('|').split('|')]  # noqa: E731

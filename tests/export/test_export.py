@@ -15,6 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from documents import DOCS, block_with
 from PIL import Image
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from glean_plus.export import BOUND, Exported, ExportError, export, formats
 from glean_plus.inference import RestoreError, Restorer
 from glean_plus.weights.fetch import sha256
 
-from conftest import CONFIGS, ROOT, load_tool, run_tool
+from conftest import CONFIGS, load_tool, run_tool
 from small_restorers import CHANNELS, generator_config, photo, write_checkpoint
 
 pytestmark = pytest.mark.usefixtures('exact_speed')
@@ -218,10 +219,9 @@ for index, path in {jobs!r}:
         assert facts['size'] == ('any' if dynamic else f'{size[0]}x{size[1]}') and facts['version']
 
 
-def test_the_readme_s_example_serves_without_the_package(exported: Callable[..., Exported], tmp_path: Path) -> None:
+def test_the_documented_program_serves_without_the_package(exported: Callable[..., Exported], tmp_path: Path) -> None:
     """As it stands there: a photograph of any size, and a model that is bound to its size."""
-    blocks = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)
-    (example,) = (block for block in blocks if 'onnxruntime' in block)
+    example = block_with(DOCS / 'guides' / 'export.md', 'onnxruntime')
     assert len(example.splitlines()) <= 20
     program = BLOCKED.format(names=['glean_plus', 'mmagic', 'mmengine', 'torch', 'onnx']) + example
     source = photo('chelsea', 51, 38)

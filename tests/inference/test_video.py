@@ -18,7 +18,7 @@ from glean_plus.inference import RestoreError, Restorer
 from glean_plus.inference.video import frame_count, restore_video
 from glean_plus.inference.video.formats import AV1, usual_priority
 
-from conftest import CONFIGS
+from conftest import ROOT
 from small_restorers import photo
 
 # 90 degrees clockwise, as a telephone held upright writes it: a, b, u, c, d, v of ISO 14496-12's matrix.
@@ -222,7 +222,7 @@ def test_command(tmp_path: Path, restore: Callable[..., int], capsys: Any) -> No
     whole = make_clip(folder / 'cut.mkv', frames=30).read_bytes()
     (folder / 'cut.mkv').write_bytes(whole[:len(whole) // 2])
     (folder / 'broken.mov').write_bytes(b'no video')
-    (folder / 'c.png').write_bytes((CONFIGS / 'assets' / 'lightglean_twemoji_4x.png').read_bytes()[:100])
+    (folder / 'c.png').write_bytes((ROOT / 'docs' / 'images' / 'lightglean_twemoji_4x.png').read_bytes()[:100])
     assert restore(folder, out, '--crf', '30', '--json', tmp_path / 'run.json') == 1
     said = capsys.readouterr().err
     assert 'broken.mov: it cannot be read' in said and 'cut.mkv: it has been cut: ' in said

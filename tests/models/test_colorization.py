@@ -306,7 +306,7 @@ def test_mean_colour_is_that_of_the_training_pictures() -> None:
 
 
 def scaled_down(name: str, root: Path, work_dir: Path) -> Config:
-    """The config on small networks and images of 32 px; tested as the README says for photographs."""
+    """The config on small networks and images of 32 px; tested as docs/training/data.md says for photographs."""
     config = Config.fromfile(CONFIGS / f'{name}.py')
     model = config.model
     model.generator.in_size = model.generator.bank.out_size = model.discriminator.in_size = 32

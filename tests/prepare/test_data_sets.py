@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from documents import DOCS
 from mmagic.registry import DATASETS
 from mmengine.config import Config
 from PIL import Image
@@ -89,7 +90,8 @@ def test_every_set_has_a_layout_here_and_the_folders_of_its_configs() -> None:
                     asked.add((data.data_root, data.get('ann_file'), folders.get('gt', ''), folders.get('img')))
     made = {each.out: each for each in SETS.values()}
     # Folders of one's own, as the guide makes them.
-    guide = re.findall(r'prepare_data folder \S+ (\S+) .*--scales ([\d ]+)', (CONFIGS / 'GUIDE.md').read_text())
+    text = (DOCS / 'training' / 'own-images.md').read_text()
+    guide = re.findall(r'prepare folder \S+ (\S+) .*--scales ([\d ]+)', text)
     made |= {out: replace(SETS['folder'], scales=tuple(map(int, scales.split()))) for out, scales in guide}
     assert {root for root, *_ in asked} <= set(made)
     for root, meta, gt, low in asked:

@@ -35,7 +35,7 @@ def test_import_is_quick_quiet_and_offline() -> None:
 
 
 def test_registration_is_at_once_where_mmagic_s_models_are_there() -> None:
-    """Elsewhere it comes with the first look-up; README's block is one, see test_readme.py."""
+    """Elsewhere it comes with the first look-up; the block of docs/training/mmagic.md is one, see test_documents.py."""
     late = (
         'from mmagic.registry import MODELS; MODELS.get("SRGAN"); import glean_plus; '
         'print(MODELS.module_dict["GLEANRestorer"].__name__)'

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from documents import DOCS, commands
 from mmengine.config import Config
 from PIL import Image
 
@@ -135,9 +136,8 @@ def test_two_processes_lose_no_prediction_of_two_data_sets(tmp_path: Path) -> No
 
 
 def documented(start: str) -> list[str]:
-    """The command of configs/TRAINING.md that begins so, for two processes in place of many."""
-    text = (CONFIGS / 'TRAINING.md').read_text().replace('\\\n', ' ')
-    (line,) = [line.strip() for line in text.splitlines() if line.strip().startswith(start)]
+    """The documented command that begins so, for two processes in place of many."""
+    (line,) = [line for line in commands(DOCS / 'training' / 'distributed.md') if line.startswith(start)]
     return shlex.split(re.sub(r'(--nproc-per-node)=8', r'\1=2', line))
 
 

@@ -11,6 +11,7 @@ import mmengine
 import numpy as np
 import pytest
 import torch
+from documents import DOCS, block_with
 from mmagic.registry import MODELS
 from mmagic.structures import DataSample
 from mmengine.config import Config
@@ -252,23 +253,16 @@ def test_mmagic_s_own_entry_takes_our_config(empty: Path) -> None:
     assert 'Training finished successfully' in output and (empty / 'w' / 'iter_4.pth').is_file()
 
 
-def readme_config() -> str:
-    """The config that the README shows: MMagic's GLEAN turned into LightGLEAN."""
-    text = (ROOT / 'README.md').read_text()
-    start = text.index("_base_ = 'mmagic::glean/glean_x16_2xb8_cat.py'")
-    return text[start : text.index('```', start)]
-
-
 def test_mmagic_s_glean_config_becomes_lightglean(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lines of the README, run for a step, with a bank in the published form and a random VGG."""
+    """The documented lines, run for a step, with a bank in the published form and a random VGG."""
     from mmagic.models.losses import perceptual_loss
 
     from test_configs import fake_checkpoint
 
     path = tmp_path / 'my_lightglean.py'
-    path.write_text(readme_config())
+    path.write_text(block_with(DOCS / 'training' / 'mmagic.md', 'mmagic::glean'))
     config = Config.fromfile(path)
     monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path / 'hub'))
     model = config.model.to_dict()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -25,6 +27,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from documents import DOCS, commands
 from PIL import Image
 from starlette.testclient import TestClient
 from web_pages import Page, endless, served
@@ -100,6 +103,24 @@ def test_results_are_the_restorer_s(
     np.testing.assert_array_equal(got, np.asarray(expected(picture)))
     if options:
         assert (got != np.asarray(Restorer(model, device='cpu')(picture))).any()
+
+
+def test_documented_requests(page: Page, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's lines, by curl, on this server and with the keys that it gives."""
+    if not shutil.which('curl'):
+        pytest.skip('no curl here')
+    monkeypatch.chdir(picture.parent)
+    keys = {'http://127.0.0.1:7860': page.address}
+    lines = [line for line in commands(DOCS / 'guides' / 'web.md') if line.startswith('curl ')]
+    for line in lines:
+        for said, given in keys.items():
+            line = line.replace(said, given)
+        done = subprocess.run(shlex.split(line) + ['-sS', '--fail'], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout or '{}')
+        if 'id' in answer:
+            keys.setdefault('JOB' if 'state' in answer else 'IMAGE', answer['id'])
+    assert len(lines) == 5 and Image.open('out.png').size[0] > Image.open(picture).size[0]
 
 
 def test_no_visitor_makes_it_download_a_detector(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

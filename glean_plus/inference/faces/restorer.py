@@ -26,11 +26,15 @@ MIN_SIZE, MIN_SCORE = 10.0, 0.9
 class FaceRestorer(PictureRestorer):
     """A model of aligned faces for photos: it restores the faces in them, all of a photo in one batch.
 
-        from glean_plus import Restorer
-        from glean_plus.inference.faces import FaceRestorer
-        FaceRestorer(Restorer('glean_face_8x'))('photo.jpg').save('out.png')
-
     A photo without a face is enlarged only.
+
+    Example:
+        >>> import numpy as np
+        >>> from glean_plus import Restorer
+        >>> model = Restorer('lightglean_twemoji_4x', device='cpu', speed='exact')  # in place of one of faces
+        >>> restorer = FaceRestorer(model, detector=lambda image: [], enlarge=2)
+        >>> restorer(np.zeros((20, 30, 3), np.uint8)).shape
+        (40, 60, 3)
 
     Args:
         restorer: Of the faces; its batch bounds how many are restored at a time.

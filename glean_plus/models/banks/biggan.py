@@ -475,6 +475,12 @@ class BigGANBank(BigGANBase):
     ends at 4 * 2**k, layer k, one of [class embedding | its part]. The arguments are those of :class:`BigGANBase`;
     published are 120 for ``noise_size`` (what does not divide evenly is left out, so 119 at 256 px), 96 for
     ``base_channels``, ``ajbrock`` for ``sn_style``, and 32 to 512 px for ``out_size``.
+
+    Example:
+        >>> channels = {4: 8, 8: 8, 16: 8}
+        >>> bank = BigGANBank(16, noise_size=6, num_classes=3, shared_dim=4, channels=channels, attention=())
+        >>> bank(torch.zeros(2, 6), torch.tensor([0, 2])).shape
+        torch.Size([2, 3, 16, 16])
     """
 
     architecture = 'BigGAN'

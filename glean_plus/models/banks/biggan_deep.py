@@ -91,6 +91,12 @@ class BigGANDeepBank(BigGANBase):
     weights take noise and embedding the other way round; the bank sees to that.) The arguments are those of
     :class:`BigGANBase`; published are 128 for ``noise_size`` and ``base_channels``, ``torch`` for ``sn_style``, and 128
     to 512 px for ``out_size``. Widths must not grow with the resolution.
+
+    Example:
+        >>> channels = {4: 8, 8: 8, 16: 8}
+        >>> bank = BigGANDeepBank(16, noise_size=6, num_classes=3, shared_dim=4, channels=channels, attention=())
+        >>> bank(torch.zeros(2, 6), torch.tensor([0, 2])).shape
+        torch.Size([2, 3, 16, 16])
     """
 
     architecture = 'BigGAN-deep'

@@ -218,16 +218,19 @@ class StyleGAN1Bank(StyleBank):
     The block of resolution 2^(k + 2) is ``convs.k``; its layers, codes and fixed noises are 2k and 2k + 1.
 
     Args:
-        out_size, start_res, style_channels, noise_size, out_channels, num_mlps, lr_mlp, mapping, rgb, mix_prob,
-            pretrained, default_style_mode, eval_style_mode, flip_channels: As for :class:`StyleGAN2Bank`.
         channels: Width per resolution, for every resolution up to ``out_size``; the published table if None, which is
             that of StyleGAN2's config-e.
         official: The authors' network, for NVlabs' and GenForce's weights; otherwise MMagic's, for OpenMMLab's.
 
-    The arguments of MMagic's ``StyleGAN1Generator`` are taken as well.
+    The other arguments are those of :class:`StyleGAN2Bank`; those of MMagic's ``StyleGAN1Generator`` are taken as well.
 
     Raises:
         ValueError: As :class:`StyleGAN2Bank`.
+
+    Example:
+        >>> bank = StyleGAN1Bank(16, style_channels=8, num_mlps=1, channels={4: 8, 8: 8, 16: 8})
+        >>> bank(torch.zeros(2, 8)).shape
+        torch.Size([2, 3, 16, 16])
     """
 
     architecture = 'StyleGAN1'

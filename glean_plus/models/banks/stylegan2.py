@@ -181,6 +181,11 @@ class StyleGAN2Bank(StyleBank):
     Raises:
         ValueError: On sizes that are no powers of two, a channel table with a gap, or a value of one of MMagic's
             arguments that a bank cannot have.
+
+    Example:
+        >>> bank = StyleGAN2Bank(16, style_channels=8, num_mlps=1, channels={4: 8, 8: 8, 16: 8})
+        >>> bank(torch.zeros(2, 8)).shape
+        torch.Size([2, 3, 16, 16])
     """
 
     architecture = 'StyleGAN2'
