@@ -20,6 +20,7 @@ from glean_plus.inference.image import Picture, levels
 from glean_plus.inference.memory import parse_bytes
 from glean_plus.inference.network import Network
 from glean_plus.inference.source import PathLike, find
+from glean_plus.utils.choices import DEFAULT_MODEL
 from glean_plus.utils.color import recolor
 from glean_plus.weights.fetch import sha256
 
@@ -35,7 +36,8 @@ class Restorer(PictureRestorer):
 
     Args:
         model: Name of a model (``glean-plus models`` lists them), or a checkpoint, path or URL, that says which config
-            it belongs to; with ``checkpoint``, a config: path, name of one of ours, or its content.
+            it belongs to; with ``checkpoint``, a config: path, name of one of ours, or its content. The default is that
+            of ``glean-plus restore``.
         checkpoint: Path or URL of the weights of a config.
         mode: How other sizes than the model's are restored. ``direct``: in one go, where a model is made of
             convolutions (LightGLEAN). ``tiles``: in tiles of the model's size that overlap and are blended; codes that
@@ -64,7 +66,7 @@ class Restorer(PictureRestorer):
 
     def __init__(
         self,
-        model: PathLike | Mapping[str, Any],
+        model: PathLike | Mapping[str, Any] = DEFAULT_MODEL,
         checkpoint: PathLike | None = None,
         *,
         mode: str | None = None,
