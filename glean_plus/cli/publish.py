@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--command', required=True, help='the command that trained it')
     parser.add_argument('--images-per-iter', type=int, required=True, help='batch size times processes')
     parser.add_argument('--minutes', type=int, help='how long the training took')
-    parser.add_argument('--data', choices=['all', 'people', 'photos'], default='people', help='what it was trained on (default: people)')
+    parser.add_argument('--data', choices=['all', 'people', 'photos', 'text'], default='people', help='what it was trained on (default: people)')
     parser.add_argument('--metrics', type=Path, help='JSON file of a test, as `mim test ... --out` writes it')
     parser.add_argument('--metrics-samples', type=Path, help='the same of a few images, which a test repeats')
     parser.add_argument('--note', default='', help='what a user must know, such as how small it was trained')

