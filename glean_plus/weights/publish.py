@@ -31,7 +31,7 @@ DATA = {
     'photos': (
         'Photographs of tools/splits/photos.csv, training side, crops of 128 px at several scales', PHOTOS),
     'text': (
-        'Text rendered by `glean-plus text` with the fonts and documents of tools/splits/text.csv, training side', TEXT),
+        'Text rendered by `glean-plus text` of the fonts and documents in tools/splits/text.csv, training side', TEXT),
 }  # fmt: skip
 
 
