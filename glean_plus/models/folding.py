@@ -98,8 +98,8 @@ class FoldedConv(nn.Module):
             weight = repeating_kernel(weight) if up == 'repeat' else weight.transpose(0, 1)
         weight = weight.detach().to(dtype, copy=True, memory_format=torch.channels_last)
         bias = None if bias is None else bias.detach().to(dtype, copy=True)
-        own = (None if each is None else nn.Parameter(each, requires_grad=False) for each in (weight, bias))
-        return cls(*own, 1, up, fir)
+        own_bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        return cls(nn.Parameter(weight, requires_grad=False), own_bias, 1, up, fir)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, K, H', W')."""
@@ -122,6 +122,8 @@ class FoldedLinear(nn.Module):
     Attributes:
         constant: The result (1, K) where there is one code; otherwise None.
     """
+
+    constant: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor, code: Tensor | None) -> None:
         super().__init__()

@@ -264,7 +264,8 @@ class StyleGAN2Bank(StyleBank):
         return feature
 
     def _layer(self, index: int) -> StyleConv:
-        return self.conv1 if index == 0 else self.convs[str(index - 1)]
+        layer: StyleConv = self.conv1 if index == 0 else self.convs[str(index - 1)]
+        return layer
 
     def _folded_block(
         self, resolution: int, codes: Sequence[Tensor | None], dtype: torch.dtype
