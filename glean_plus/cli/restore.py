@@ -106,7 +106,7 @@ def _restore_files(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     start = time.perf_counter()
     shard = None if args.shard is None else parse_shard(args.shard)
     if (args.input is None) == (args.list is None):
-        raise UsageError('give IN, or --list FILE' + ('' if args.input is None else ', not both'))
+        raise UsageError('give IN and OUT, or OUT and --list FILE' + ('' if args.input is None else ', not both'))
     listing = '-' if args.input == '-' else args.list
     jobs = find_jobs(args.input if listing is None else read_list(listing), args.output, args.format and f'.{args.format}')
     face_options = given_options(args)

@@ -24,8 +24,8 @@ NAME = 'lightglean_twemoji_4x'
 # Command line -> parts of its line; W/ is the folder of the shipped weights.
 CALLS = {
     'restor in.png out.png': ("invalid choice: 'restor'", "'restore'"),
-    'restore': ('required: IN, OUT', 'glean-plus restore --help'),
-    'restore in.png': ('required: OUT',),
+    'restore': ('required: OUT', 'glean-plus restore --help'),
+    'restore in.png': ('give IN and OUT, or OUT and --list FILE',),
     'restore in.png out.png --frobnicate': ('unrecognized arguments: --frobnicate', '--help'),
     'restore nowhere.png out.png': ('neither a file nor a folder at nowhere.png',),
     'restore empty out': ('no images and no videos in empty',),
