@@ -74,7 +74,7 @@ def test_wrong_lists(source: Path, restore: Callable[..., int], tmp_path: Path, 
         assert restore(out, '--list', names) == 2 and words in capfd.readouterr().err
     names.write_bytes(lines(source))
     assert restore(source, '--list', names) == 2 and 'among their inputs' in capfd.readouterr().err
-    for given, words in (([source, out, '--list', names], 'not both'), ([out], 'give IN and OUT, or OUT and --list FILE')):
+    for given, words in (([source, out, '--list', names], 'not both'), ([out], 'give IN and OUT, or OUT and --list')):
         with pytest.raises(SystemExit) as stopped:
             restore(*given)
         assert stopped.value.code == 2 and words in capfd.readouterr().err

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from PIL import Image
 
 from glean_plus import Restorer
@@ -151,6 +153,8 @@ def test_a_wrong_call_is_a_sentence(
     monkeypatch.chdir(place)
     monkeypatch.setenv('GLEAN_PLUS_OFFLINE', '1')
     monkeypatch.setenv('GLEAN_PLUS_CACHE', str(tmp_path))
+    # As in a process of its own: a logger of another test writes to that one's stream.
+    monkeypatch.setattr(MMLogger, '_instance_dict', OrderedDict())
     before = sorted(place.rglob('*'))
     try:
         code = main(shlex.split(call.replace('W/', f'{WEIGHTS}/')))
