@@ -110,8 +110,9 @@ def _restore_files(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     listing = '-' if args.input == '-' else args.list
     jobs = find_jobs(args.input if listing is None else read_list(listing), args.output, args.format and f'.{args.format}')
     face_options = given_options(args)
-    from glean_plus.inference.folder import report, restore_files
+    from glean_plus.inference.folder import restore_files
     from glean_plus.inference.ood import Assessor  # these take seconds
+    from glean_plus.inference.reports import report
     from glean_plus.inference.rescale import Rescaler, check_outscale
     from glean_plus.inference.restorer import Restorer
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +17,18 @@ from tqdm import tqdm
 
 from glean_plus.inference import claims, manifest
 from glean_plus.inference.base import PictureRestorer, Restored
+from glean_plus.inference.comparison import compared
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.faces.save import save_faces
-from glean_plus.inference.image import Meta, Picture
+from glean_plus.inference.image import Picture
 from glean_plus.inference.jobs import Job, Jobs, refuse_doubles
 from glean_plus.inference.ood import Assessor
 from glean_plus.inference.pipeline import Budget, Rows, Stopped, read_ahead
-from glean_plus.inference.png_stream import PngWriter
 from glean_plus.inference.shards import Shard
 from glean_plus.inference.video import CRF, check_crf, frame_count, restore_video
 from glean_plus.inference.watch import Watch
-from glean_plus.inference.write import check_quality, fitting, write
-from glean_plus.utils.files import save_json, sweep, whole_or_not_at_all
-from glean_plus.utils.images.arrays import WHITES, from_unit
+from glean_plus.inference.write import check_quality, write
+from glean_plus.utils.files import save_json, sweep
 from glean_plus.utils.text import printable
 
 WRITERS = 4  # threads, at most
@@ -407,8 +406,11 @@ class _Run:
                 self.watch.add(job.source, picture, *scores)
 
     def _write(self, job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored) -> list[str]:
+        """Returns what the format of the result has no room for."""
         self._check_place()
-        return _write(job, picture, rows, made, self.compare, self.quality)
+        if self.compare:
+            rows = compared(rows, picture, made, job.compare)
+        return write(job.target, rows, made.shape, made.kind, picture.kept(made.shape[2]), self.quality)
 
     def _restore_video(self, job: Job, crf: int) -> None:
         start, name = time.perf_counter(), printable(job.source.name)
@@ -440,49 +442,3 @@ class _Run:
 
 class _PlaceGone(Exception):
     """The manifest, and so the folder of the results, is no longer there."""
-
-
-def _write(
-    job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored, compare: bool, quality: int | None
-) -> list[str]:
-    """Returns what the format of the result has no room for."""
-    if compare:
-        rows = compared(rows, picture, made, job.compare)
-    return write(job.target, rows, made.shape, made.kind, picture.kept(made.shape[2]), quality)
-
-
-def compared(
-    rows: Iterator[np.ndarray], picture: Picture, made: Restored, path: Path
-) -> Iterator[np.ndarray]:
-    """The same rows; on their way they are written to ``path``, right of the input, enlarged without smoothing.
-
-    It has the colour profile of both, and so is gray where both are.
-    """
-    height, width, channels = made.shape
-    given_height, given_width = picture.image.shape[:2]
-    columns = np.arange(width) * given_width // width  # the input's that are shown
-    colours = 1 if channels < 3 else 3
-    meta, _ = fitting('.png', Meta(icc=picture.kept(channels).icc))
-    with whole_or_not_at_all(path) as file:
-        writer, top = PngWriter(file, height, 2 * width, colours, meta=meta), 0
-        for part in rows:
-            lines = np.arange(top, top + len(part)) * given_height // height
-            given = _shown(picture.image[lines[0]:lines[-1] + 1], colours)[lines - lines[0]][:, columns]
-            writer.write(np.concatenate([given, _shown(part, colours)], axis=1))
-            top += len(part)
-            yield part
-        writer.close()
-
-
-def _shown(image: np.ndarray, colours: int) -> np.ndarray:
-    """(H, W, K) of any type -> (H, W, colours) uint8, on white where it is transparent."""
-    image = image / np.float32(WHITES[image.dtype.name])
-    opacity = image[..., -1:] if image.shape[2] in (2, 4) else 1
-    colour = image[..., :1 if image.shape[2] < 3 else 3]
-    shown = from_unit(colour * opacity + (1 - opacity))
-    return np.broadcast_to(shown, (*image.shape[:2], colours))
-
-
-def report(records: Sequence[Record], content: dict, seconds: float) -> dict:
-    """Everything about a run, for programs."""
-    return dict(content, seconds=seconds, pictures=[asdict(record) for record in records])

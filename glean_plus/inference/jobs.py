@@ -155,8 +155,7 @@ def find_jobs(given: str | Sequence[str], out: Path, ending: str | None = None) 
         beside = (out.with_name(f'{out.stem}.{end}') for end in ('compare.png', 'report.json', 'faces'))
         job = Job(path, out, *beside)
         return Jobs([_checked(job)], [], out, True)
-    if out.exists() and not out.is_dir():
-        raise RestoreError(f'The results go to a folder, but {out} is a file.')
+    inside = _folder_of_results(out)
     refused: list[tuple[str, str]] = []
     notes: list[str] = []
     if path.is_file():
@@ -170,7 +169,6 @@ def find_jobs(given: str | Sequence[str], out: Path, ending: str | None = None) 
         base, names = _common(name for name in _matches(os.path.expanduser(given)) if Path(name).is_file())
     else:
         raise RestoreError(f'There is neither a file nor a folder at {given}, nor is it a pattern.')
-    inside = out.resolve()
     if path.is_dir() and inside == path.resolve():
         raise RestoreError(f'Results in {out} itself would be inputs of the next run: choose another folder for them.')
     names = [name for name in names if inside not in (base / name).resolve().parents or inside == base.resolve()]
@@ -183,14 +181,18 @@ def find_jobs(given: str | Sequence[str], out: Path, ending: str | None = None) 
     return Jobs(jobs, refused, out, False, notes)
 
 
-def _listed(given: Sequence[str], out: Path, ending: str) -> Jobs:
-    """Jobs of a list; what a folder has no images of is refused there by its ending, and here when it is read."""
+def _folder_of_results(out: Path) -> Path:
     if out.exists() and not out.is_dir():
         raise RestoreError(f'The results go to a folder, but {out} is a file.')
+    return out.resolve()
+
+
+def _listed(given: Sequence[str], out: Path, ending: str) -> Jobs:
+    """Jobs of a list; what a folder has no images of is refused there by its ending, and here when it is read."""
+    inside = _folder_of_results(out)
     if not given:
         raise RestoreError('The list names no files.')
     base, names = _common(given)
-    inside = out.resolve()
     if inside == base.resolve():
         raise RestoreError(f'Results in {out} itself would be among their inputs: choose another folder for them.')
     return Jobs([_inside(_checked(job), inside) for job in _named(base, names, out, ending)], [], out, False)

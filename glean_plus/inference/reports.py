@@ -1,13 +1,22 @@
-"""Reports of runs, joined."""
+"""Reports of runs, for programs: written, read and joined."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glean_plus.inference.errors import RestoreError
+
+if TYPE_CHECKING:
+    from glean_plus.inference.folder import Record
+
+
+def report(records: Sequence[Record], content: dict, seconds: float) -> dict:
+    """Everything about a run."""
+    return dict(content, seconds=seconds, pictures=[asdict(record) for record in records])
 
 
 def read_report(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from glean_plus.inference.base import PictureRestorer, Restored
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.image import Picture
-from glean_plus.utils.images.arrays import WHITES, quantize
+from glean_plus.utils.images.arrays import quantize
 from glean_plus.utils.imresize import RowResizer
 
 
@@ -91,6 +91,5 @@ class _Rescaled(Restored):
 
     def _levels(self, resizer: RowResizer, rows: np.ndarray) -> np.ndarray:
         """(h, W, K) of the restorer's result -> as many rows of the resized one as are known by then."""
-        resized = resizer(torch.from_numpy(rows.astype(np.float32)).permute(2, 0, 1)).permute(1, 2, 0).numpy()
-        white = WHITES[self.kind]
-        return resized.clip(0, white).astype(self.kind) if white == 1 else quantize(resized, self.kind)
+        resized = resizer(torch.from_numpy(rows.astype(np.float32)).permute(2, 0, 1))
+        return quantize(resized.permute(1, 2, 0).numpy(), self.kind)

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 from glean_plus.prepare.archives import embedded, members
 from glean_plus.prepare.items import DataError
+from glean_plus.prepare.splits import Row, read_rows
 from glean_plus.utils.files import save_text, whole_or_not_at_all
-from glean_plus.utils.resources import data_folder
 
 PYPI = {'scikit_image': 'scikit-image', 'scikit_learn': 'scikit-learn'}
 ENDINGS = {b'RIFF': '.webp', b'\xff\xd8\xff\xe0': '.jpg', b'\xff\xd8\xff\xe1': '.jpg', b'\xff\xd8\xff\xdb': '.jpg'}
 
-Row = dict[str, str]
-
-
 def read_list() -> list[Row]:
     """Each photograph: its package, its place there, its licence and the side of the split that it is on."""
-    with open(data_folder('tools') / 'splits' / 'photos.csv', encoding='utf-8', newline='') as file:
-        return list(csv.DictReader(file))
+    return read_rows('photos')
 
 
 def by_package() -> dict[str, list[Row]]:

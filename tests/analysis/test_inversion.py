@@ -22,6 +22,7 @@ from glean_plus.datasets.transforms import SquareResize
 from glean_plus.models.banks.space import geodesic
 from glean_plus.models.loading import load_bank
 from glean_plus.prepare.images import shrink
+from glean_plus.weights import WeightsError
 
 from conftest import load_tool, run_tool, shake
 from image_files import SRGB
@@ -366,7 +367,7 @@ def test_errors_by_name(config: Any, small: Path) -> None:
     assert not out.exists()
     with pytest.raises(InversionError, match='has no bank'):
         Inverter(dict(type='RRDBNet'))
-    with pytest.raises(InversionError, match=r'no weight file nowhere\.pth'):
+    with pytest.raises(WeightsError):
         Inverter(dict(in_size=8, bank=dict(type='StyleGAN2Bank', **STYLE, pretrained=dict(checkpoint='nowhere.pth'))))
 
 

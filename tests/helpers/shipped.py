@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -36,3 +38,11 @@ def run_test(
     runner.register_hook(hook)
     runner.test()
     return hook.values
+
+
+def metrics_as_the_card(name: str, data_root: Path, work_dir: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Metrics on the images of a card's samples, which are as the card says, and the card's own of its whole test."""
+    card = json.loads((CONFIGS / 'weights' / f'{name}.json').read_text())
+    found = run_test(name, data_root, work_dir)
+    assert {key: found[key] for key in card['metrics_samples']} == pytest.approx(card['metrics_samples'], rel=2e-3)
+    return found, card['metrics']

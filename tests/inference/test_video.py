@@ -294,5 +294,5 @@ def test_no_encoder_leaves_real_time_threads(tmp_path: Path) -> None:
         stream.height, stream.width, stream.pix_fmt = 64, 64, AV1.pixels
         frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), 'rgb24')
         made.mux(stream.encode(frame))
-        assert os.SCHED_FIFO in policies()  # else the encoder is mended, and usual_priority can go
+        assert os.SCHED_FIFO in policies()  # else the encoder no longer does it, and usual_priority can go
     assert policies() == {os.SCHED_OTHER}

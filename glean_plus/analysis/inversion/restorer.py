@@ -16,7 +16,7 @@ from glean_plus.analysis.inversion.spaces import space_of
 from glean_plus.analysis.inversion.tasks import Colorization, SuperResolution, Task
 from glean_plus.inference.build import in_a_sentence
 from glean_plus.models import task as models_task
-from glean_plus.models.loading import MissingBankError, bank_draws_bgr, load_bank
+from glean_plus.models.loading import bank_draws_bgr, load_bank
 from glean_plus.registry import MODELS
 from glean_plus.utils.devices import usable_device
 
@@ -70,13 +70,12 @@ class Inverter:
         self.device = usable_device(device)
         if 'bank' not in generator:
             raise InversionError(f'The generator of the config, {generator.get("type")}, has no bank to search.')
-        try:
-            self.bank = load_bank(generator['bank'], whole=True, device=self.device)
-        except MissingBankError as error:
+        if generator['bank'].get('pretrained') is None:
             raise InversionError(
-                'The config names no weights of the bank that can be had, and a random bank has no images to find '
-                f'({error}): set model.generator.bank.pretrained=dict(checkpoint=PATH).'
-            ) from error
+                'The config names no weights of the bank, and a random bank has no images to find: set '
+                'model.generator.bank.pretrained=dict(checkpoint=PATH).'
+            )
+        self.bank = load_bank(generator['bank'], whole=True, device=self.device)
         self.task = task_of(generator)
         self.space = space_of(self.bank, space, self.settings.seed, label)
         self.bgr = bank_draws_bgr(self.bank) if bgr is None else bgr

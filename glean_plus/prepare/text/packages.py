@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-
-from glean_plus.utils.resources import data_folder
+from glean_plus.prepare.splits import Row, read_rows
 
 
-def read_list() -> list[dict[str, str]]:
+def read_list() -> list[Row]:
     """Each package: its name, its kind (``fonts`` or ``texts``) and the licences of its content."""
-    with open(data_folder('tools') / 'splits' / 'text.csv', encoding='utf-8', newline='') as file:
-        return list(csv.DictReader(file))
+    return read_rows('text')
 
 
 def packages(kind: str) -> list[str]:

@@ -15,13 +15,14 @@ WHITES: Mapping[str, float] = {'uint8': 255, 'uint16': 65535, 'float32': 1, 'flo
 
 
 def quantize(values: np.ndarray, kind: str = 'uint8') -> np.ndarray:
-    """Floats of 0 to the highest value of an integer type -> that type: rounded half to even, and clipped."""
-    return values.round().clip(0, WHITES[kind]).astype(kind)
+    """Floats of 0 to a type's highest value -> that type: clipped, and rounded half to even if it is of integers."""
+    rounded = values if WHITES[kind] == 1 else values.round()
+    return rounded.clip(0, WHITES[kind]).astype(kind)
 
 
 def from_unit(values: np.ndarray, kind: str = 'uint8') -> np.ndarray:
     """Floats of 0 to 1 -> a type of ``WHITES``: clipped, and rounded if it is an integer type."""
-    return values.clip(0, 1).astype(kind) if WHITES[kind] == 1 else quantize(values * WHITES[kind], kind)
+    return quantize(values * WHITES[kind], kind)
 
 
 def to_array(image: Tensor) -> np.ndarray:
