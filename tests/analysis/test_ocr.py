@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from glean_plus.analysis.ocr import tesseract
-from glean_plus.analysis.ocr.benchmark import TRUTH, Reading, Setting, read_all
+from glean_plus.analysis.ocr.benchmark import TRUTH, Reading, Setting, legible, read_all
 from glean_plus.analysis.ocr.errors import OCRError
 from glean_plus.analysis.ocr.pages import choose_pages, read_pages, read_words
 from glean_plus.analysis.ocr.rates import Counts, aligned, bare, count, distance, interval, normalized, rate
@@ -178,6 +178,33 @@ def test_command_writes_what_is_asked_for(
     assert tool.main([*call, '--out', str(outputs[0]), '--json', str(outputs[1]), '--images', '0', '--out-images',
                       str(outputs[2])]) in (None, 0)  # fmt: skip
     assert all(path.stat().st_size for path in outputs)
+
+
+def test_pages_that_cannot_be_read_at_full_resolution_are_left_out(
+    stand_in: str, pages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = json.loads((pages / 'pages.json').read_text())
+    rows[0]['lines'] = ['the odd house', 'stood there']  # it is read with two errors in 25 characters
+    (pages / 'pages.json').write_text(json.dumps(rows))
+    listed = read_pages(pages)
+    assert legible(pages, listed, stand_in, 0.01) == (listed[1:], 1)
+    assert legible(pages, listed, stand_in, 0.09, threads=2) == (listed, 0)
+    assert legible(pages, listed, stand_in, 0.01, limit=1, threads=2) == (listed[1:], 1)
+    assert legible(pages, listed[1:] + listed[:1], stand_in, 0.01, limit=1) == (listed[1:], 0)  # it is not reached
+    with pytest.raises(OCRError, match=r'every page of latin at 20 px \(1 pages\): raise --misread'):
+        legible(pages, listed[:1], stand_in, 0.01)
+    tool = load_tool('benchmark_ocr')
+    call = [str(pages), '--tesseract', stand_in, '--entries', 'bicubic', '--threads', '1']
+    for options, sentence, left_out in (
+        ([], '2 pages of', '1 pages are left out, because more than 0.01'), (['--misread', '1'], '3 pages of', ''),
+        (['--limit', '1'], '2 pages of', 'left out'), (['--limit', '1', '--misread', '1'], '2 pages of', ''),
+    ):  # fmt: skip
+        assert tool.main([*call, *options]) in (None, 0)
+        printed = capsys.readouterr().out
+        assert sentence in printed and (left_out in printed if left_out else 'left out' not in printed)
+    with pytest.raises(SystemExit):
+        tool.main([*call, '--misread', '1.5'])
+    assert 'it must be 0 to 1, but is 1.5' in capsys.readouterr().err
 
 
 def test_a_missing_tesseract_is_a_sentence_that_says_where_to_get_it(

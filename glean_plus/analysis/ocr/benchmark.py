@@ -14,7 +14,7 @@ from tqdm import tqdm
 from glean_plus.analysis.ocr import tesseract
 from glean_plus.analysis.ocr.errors import OCRError
 from glean_plus.analysis.ocr.pages import Page
-from glean_plus.analysis.ocr.rates import Counts, count
+from glean_plus.analysis.ocr.rates import Counts, count, rate
 from glean_plus.analysis.peers.compare import Process
 from glean_plus.analysis.peers.degradations import DEGRADATIONS, degrade
 from glean_plus.analysis.peers.entries import Entry
@@ -29,12 +29,14 @@ class Setting:
 
     Attributes:
         folder: Of the pages.
-        pages: Those of it.
+        pages: Those of it that are read.
         words: Language -> its dictionary.
         degradations: Names of :data:`~glean_plus.analysis.peers.degradations.DEGRADATIONS`.
         scale: How many times larger results are.
         seed: Of the degradations.
         threads: Of each entry, and how many pages are read at a time.
+        misread: The pages are those whose ground truth has at most this character error rate.
+        left_out: How many were left out for that.
     """
 
     folder: Path
@@ -44,6 +46,8 @@ class Setting:
     scale: int = 4
     seed: int = 0
     threads: int = 2
+    misread: float = 1.0
+    left_out: int = 0
 
 
 @dataclass
@@ -73,6 +77,65 @@ class Reading:
         ]
 
 
+def legible(
+    folder: Path, pages: Sequence[Page], command: str, misread: float, limit: int | None = None, threads: int = 1
+) -> tuple[list[Page], int]:
+    """The pages that Tesseract can read at full resolution: some fonts are hard to read at any size.
+
+    Args:
+        folder: Of the pages.
+        pages: In the order in which they are tried.
+        command: Tesseract's path.
+        misread: The highest character error rate of a page's ground truth.
+        limit: So many of each script and font size; the pages behind them are not read.
+        threads: How many are read at a time.
+
+    Returns:
+        The pages, and how many of those that were read are left out.
+
+    Raises:
+        OCRError: If no page of a script and font size is left.
+    """
+    files_of(folder, pages)
+    tesseract.check_languages(command, {page.language for page in pages})
+    cells: dict[tuple[str, int], list[Page]] = {}
+    for page in pages:
+        cells.setdefault((page.script, page.font_size), []).append(page)
+    chosen, left_out = [], 0
+
+    def good(page: Page, gt: np.ndarray) -> bool:
+        counts = count(tesseract.recognize(command, gt, page.language), page.text, ())
+        return rate([counts], 'character error rate') <= misread
+
+    with ThreadPoolExecutor(threads) as pool, tqdm(total=len(pages), unit='page', desc='legible', disable=None) as bar:
+        for (script, size), cell in cells.items():
+            found: list[Page] = []
+            for start in range(0, len(cell), threads):
+                part = cell[start:start + threads]
+                truths = ground_truths(folder, files_of(folder, part), 1, None)
+                is_good = [*pool.map(good, part, truths)]
+                found += [page for page, each in zip(part, is_good) if each]
+                left_out += is_good.count(False)
+                bar.update(len(part))
+                if limit and len(found) >= limit:
+                    break
+            if not found:
+                raise OCRError(
+                    f'Tesseract misreads more than {misread:g} of the ground truth of every page of {script} at '
+                    f'{size} px ({len(cell)} pages): raise --misread, or take other pages.'
+                )
+            chosen += found[:limit]
+    return chosen, left_out
+
+
+def files_of(folder: Path, pages: Sequence[Page]) -> list[str]:
+    """Their images, below the folder; OCRError where one is missing."""
+    names = [f'GT/{page.name}.png' for page in pages]
+    if missing := [name for name in names if not (folder / name).is_file()]:
+        raise OCRError(f'There is no {folder / missing[0]}, which the list of pages names.')
+    return names
+
+
 def read_all(
     setting: Setting, entries: Sequence[Entry], peers: Path, command: str, shown: Collection[int] = ()
 ) -> Reading:
@@ -89,9 +152,7 @@ def read_all(
         OCRError: If Tesseract cannot be used.
         PeersError: If an entry or a page cannot be used.
     """
-    names = [f'GT/{page.name}.png' for page in setting.pages]
-    if missing := [name for name in names if not (setting.folder / name).is_file()]:
-        raise OCRError(f'There is no {setting.folder / missing[0]}, which the list of pages names.')
+    names = files_of(setting.folder, setting.pages)
     tesseract.check_languages(command, {page.language for page in setting.pages})
     reading = Reading(setting, entries, tesseract.version(command))
     processes: dict[str, Process] = {}

@@ -30,6 +30,11 @@ def markdown(reading: Reading) -> str:
         f'{len(setting.pages)} pages of {setting.folder}, {setting.scale}x, seed {setting.seed}; {reading.reader}, '
         f'CPU, PyTorch {torch.__version__}, glean_plus {__version__}.'
     ]
+    if setting.left_out:
+        parts[0] += (
+            f' {setting.left_out} pages are left out, because more than {setting.misread:g} of the characters of their '
+            'ground truth are misread at full resolution.'
+        )
     for degradation in setting.degradations:
         parts.append(f'### {degradation}: {DEGRADATIONS[degradation].about}')
         for script in dict.fromkeys(page.script for page in setting.pages):
@@ -81,6 +86,7 @@ def as_json(reading: Reading) -> dict[str, Any]:
     return dict(
         settings=dict(
             folder=str(setting.folder), scale=setting.scale, seed=setting.seed, reader=reading.reader,
+            misread=setting.misread, left_out=setting.left_out,
             baseline=ENTRIES[BASELINE].title, glean_plus=__version__, torch=torch.__version__,
             python=platform.python_version(),
         ),
