@@ -39,9 +39,17 @@ $(CLASSIC)/.requirements: $(addprefix requirements/,classic.txt demo.txt dev.txt
 	touch $@
 
 DEMO := work_dirs/demo
+# The two photographs that scikit-learn brings along; no model has been trained on them.
+PHOTOS := $(VENV)/lib/$(notdir $(PYTHON))/site-packages/sklearn/datasets/images
 WEIGHTS := configs/weights/lightglean_twemoji_4x.safetensors
 
 demo: setup
+	mkdir -p $(DEMO)
+	@echo '== A photograph, 4x, with the default model'
+	$(BIN)/glean-plus restore $(PHOTOS)/flower.jpg $(DEMO)/flower_4x.png --overwrite
+	@echo '== Two photographs shrunk 4x and restored, beside bicubic'
+	$(BIN)/glean-plus peers --gt $(PHOTOS) --crop 384 --entries bicubic --models lightglean_photo_4x \
+	    --scores PSNR ST-LPIPS --images 0 1 --out-images $(DEMO)/photographs.png
 	@echo '== Twemoji, 64 px, with MATLAB-bicubic inputs'
 	$(MIM) run glean_plus prepare_twemoji data/twemoji
 	@echo '== The shipped LightGLEAN 4x on the held-out emoji'
@@ -55,8 +63,10 @@ demo: setup
 	$(MIM) test glean_plus lightglean_twemoji_4x.py --checkpoint $(DEMO)/trained/iter_200.pth --work-dir $(DEMO)/trained
 	@echo
 	@echo 'input | bicubic | ours | truth:'
-	@echo '  shipped weights:        $(DEMO)/shipped/comparison.png'
-	@echo '  after 200 iterations:   $(DEMO)/trained/comparison.png'
+	@echo '  photographs:                   $(DEMO)/photographs.png'
+	@echo '  emoji, shipped weights:        $(DEMO)/shipped/comparison.png'
+	@echo '  emoji, after 200 iterations:   $(DEMO)/trained/comparison.png'
+	@echo 'and a restored photograph of 2560x1708 pixels:   $(DEMO)/flower_4x.png'
 
 # Side by side, on the CPU alone, one thread each: most of the tests' time is single-threaded start-up of processes.
 TEST_PROCESSES ?= 2
