@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import sys
 import zipfile
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from mmengine.logging import MMLogger
 from PIL import Image
 from scipy import ndimage
 
@@ -27,6 +29,7 @@ from glean_plus.analysis.peers.entries import ENTRIES, Entry, choose
 from glean_plus.analysis.peers.errors import PeersError
 from glean_plus.analysis.peers.images import ground_truths, names_of
 from glean_plus.analysis.peers.install import default_folder, install, site_of
+from glean_plus.analysis.peers.output import log_on_stderr
 from glean_plus.analysis.peers.scorer import Scorer
 from glean_plus.analysis.peers.scores import SCORES
 from glean_plus.metrics import NIQEMetric
@@ -395,3 +398,18 @@ def test_real_peers_on_photographs(name: str, tmp_path: Path, monkeypatch: pytes
         assert psnr_gain > 1 and distance < -0.1 and found.parameters[entry.title] == 572_766
     else:  # an RRDBNet of 23 blocks, trained as a GAN
         assert -4 < psnr_gain < 0 and distance < -0.1 and found.parameters[entry.title] == 16_697_987
+
+
+def test_the_log_is_beside_the_tables_without_what_nobody_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    log, handler = MMLogger.get_current_instance(), logging.StreamHandler(sys.stdout)
+    log.addHandler(handler)
+    try:
+        with log_on_stderr():
+            log.warning('The prefix is not set in metric class NIQEMetric.')
+            log.warning('NIQE does not exist for 3 of 4 images')
+        said = capsys.readouterr()
+        assert said.err == 'NIQE does not exist for 3 of 4 images\n' and said.out == ''
+        log.warning('The prefix is not set')
+        assert 'prefix' in capsys.readouterr().out
+    finally:
+        log.removeHandler(handler)

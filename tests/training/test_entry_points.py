@@ -134,7 +134,7 @@ def test_the_console_shows_the_run_and_the_log_file_everything(tmp_path: Path) -
     ('twemoji is not a meta file, simply parsed as meta information', logging.WARNING, False),
 ])  # fmt: skip
 def test_warnings_about_results_stay(text: str, level: int, shown: bool) -> None:
-    from glean_plus.training.runner import is_needed
+    from glean_plus.utils.logs import is_needed
 
     assert is_needed(logging.LogRecord('mmengine', level, 'x.py', 1, text, None, None)) is shown
 

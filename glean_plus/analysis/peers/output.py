@@ -12,6 +12,7 @@ from pathlib import Path
 from mmengine.logging import MMLogger
 
 from glean_plus.analysis.peers.errors import PeersError
+from glean_plus.utils.logs import is_needed
 
 
 def check_outputs(*paths: Path | None) -> None:
@@ -27,13 +28,15 @@ def check_outputs(*paths: Path | None) -> None:
 
 @contextmanager
 def log_on_stderr() -> Iterator[None]:
-    """Keeps MMEngine's log, which goes to the standard output, apart from the tables."""
+    """Keeps MMEngine's log, which goes to the standard output, apart from the tables, and leaves out its noise."""
     log = MMLogger.get_current_instance()
     moved = [each for each in log.handlers if isinstance(each, logging.StreamHandler) and each.stream is sys.stdout]
     for handler in moved:
         handler.setStream(sys.stderr)
+        handler.addFilter(is_needed)
     try:
         yield
     finally:
         for handler in moved:
             handler.setStream(sys.stdout)
+            handler.removeFilter(is_needed)
