@@ -71,10 +71,10 @@ demo: setup
 # Side by side, on the CPU alone, one thread each: most of the tests' time is single-threaded start-up of processes.
 TEST_PROCESSES ?= 2
 test: setup
-	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal --durations 15
 
 test-classic: classic
-	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(CLASSIC)/bin/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(CLASSIC)/bin/python -m pytest -n $(TEST_PROCESSES) --dist worksteal --durations 15
 
 # Lines of the package that the tests run, those of the processes that they start included.
 coverage: setup
