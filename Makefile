@@ -47,8 +47,9 @@ demo: setup
 	mkdir -p $(DEMO)
 	@echo '== A photograph, 4x, with the default model'
 	$(BIN)/glean-plus restore $(PHOTOS)/flower.jpg $(DEMO)/flower_4x.png --overwrite
-	@echo '== Two photographs shrunk 4x and restored, beside bicubic'
-	$(BIN)/glean-plus peers --gt $(PHOTOS) --crop 384 --entries bicubic --models lightglean_photo_4x \
+	@echo '== Two photographs shrunk 4x, as they are and by JPEG, restored by two models, beside bicubic'
+	$(BIN)/glean-plus peers --gt $(PHOTOS) --crop 384 --entries bicubic --degrade clean jpeg75 \
+	    --models lightglean_photo_4x lightglean_photo_blind_4x \
 	    --scores PSNR ST-LPIPS --images 0 1 --out-images $(DEMO)/photographs.png
 	@echo '== Twemoji, 64 px, with MATLAB-bicubic inputs'
 	$(MIM) run glean_plus prepare_twemoji data/twemoji

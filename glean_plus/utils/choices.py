@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-DEFAULT_MODEL = 'lightglean_photo_4x'  # restores where nobody names a model
+DEFAULT_MODEL = 'lightglean_photo_blind_4x'  # restores where nobody names a model
 PRECISIONS = ('fp32', 'bf16', 'fp16')
 SPEEDS = ('exact', 'folded', 'compiled', 'openvino', 'auto')
 DRAWS = 8  # of the noise maps, by which a report judges a result
