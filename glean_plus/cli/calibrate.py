@@ -8,7 +8,8 @@ FOLDER has inputs of the kind that the model was trained for, but that it has no
 photographs, noise, the same upside down, and folders of yours (--others). Each sign gets a bound, which 95 of 100 of
 them keep, and the table says how well it tells the others apart: the area under the curve (0.5: not at all, 1: always),
 and how many are found unlike by any sign. The bounds go to `bounds/` beside the checkpoint, where the report takes
-them from. They hold for images of about the size of those in FOLDER.
+them from; those that are there, as those of shipped models, are replaced with --overwrite alone. They hold for images of
+about the size of those in FOLDER.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from glean_plus.cli.commands import UsageError
 from glean_plus.cli.options import add_device, add_model
 from glean_plus.utils.choices import DRAWS
+from glean_plus.utils.terminal import complain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--others', nargs='*', default=[], type=Path, metavar='FOLDER', help='more of other kinds')
     parser.add_argument('--count', type=int, default=120, metavar='N', help='of each other kind (default: %(default)s)')
     parser.add_argument('--draws', type=int, default=DRAWS, metavar='N', help='of the noise (default: %(default)s)')
+    parser.add_argument('--overwrite', action='store_true', help='replace the bounds that the model has')
     add_device(parser)
 
 
@@ -36,11 +39,17 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f'--count is 1 or more, not {args.count}')
     from glean_plus.analysis.calibration import calibrate, images_of, others, table, write_bounds
     from glean_plus.inference.restorer import Restorer
+    from glean_plus.inference.thresholds import bounds_path
 
     restorer = Restorer(args.model, args.checkpoint, device=args.device, speed='exact')
+    own = bounds_path(restorer.source.checkpoint)
+    keep = own.is_file() and not args.overwrite
+    if keep:
+        complain(f'The bounds of this model stay as they are, in {own}: --overwrite replaces them.')
     known = images_of(args.folder, args.names)
     sets = others(known, restorer.network.in_size, args.count)
     sets |= {folder.name: images_of(folder) for folder in args.others}
     content = calibrate(restorer, known, sets, args.draws)
     print(table(content))
-    write_bounds(content, restorer.source.checkpoint)
+    if not keep:
+        write_bounds(content, restorer.source.checkpoint)

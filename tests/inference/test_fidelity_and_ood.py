@@ -314,6 +314,11 @@ def test_tools(few: Path, capsys: Any) -> None:
     content = json.loads((few / 'bounds' / 'copy.json').read_text())
     assert content['draws'] == 2 and content['side'] == 16
     assert content['pictures'] == {'known': 40, 'photographs': 4, 'noise': 4, 'upside down': 4, 'lq': 41}
+    again = ('calibrate', CONFIGS / f'{LIGHT}.py', few / 'lq', '--names', few / 'names.txt', *options, '--draws', 3)
+    assert run(*again) == 0 and '--overwrite replaces them' in capsys.readouterr().err
+    assert json.loads((few / 'bounds' / 'copy.json').read_text()) == content
+    assert run(*again, '--overwrite') == 0 and 'stay' not in capsys.readouterr().err
+    assert json.loads((few / 'bounds' / 'copy.json').read_text())['draws'] == 3
     assert run('calibrate', LIGHT, few / 'nowhere') == 2 and 'There is no folder' in capsys.readouterr().err
     values = ('--names', few / 'names.txt', '--every', 20, '--values', 0.5, 1)
     assert run('fidelity', LIGHT, few / 'lq', few / 'gt', *values) == 0
