@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'is built for this machine; openvino; auto, the fastest here',
     )
     parser.add_argument('--batch', type=int, default=8, metavar='N',
-                        help='tiles, or images of one size, at a time (default: %(default)s)')
+                        help='tiles, or on a GPU images of one size, at a time (default: %(default)s)')
     parser.add_argument('--max-memory', default='4G', metavar='SIZE',
                         help='beside the image and the model, as 500M; more is done in parts (default: %(default)s)')
     parser.add_argument('--seed', type=int, help="of noise maps in place of the model's own")

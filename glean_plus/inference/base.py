@@ -167,6 +167,10 @@ class PictureRestorer(ABC):
             step = self.at_once(pictures[indices[0]])
             for start in range(0, len(indices), step):
                 some = indices[start:start + step]
-                parts = list(self.restoration([pictures[index] for index in some]))
-                results.update((index, np.concatenate([part[i] for part in parts])) for i, index in enumerate(some))
+                results.update(zip(some, self.restore_together([pictures[index] for index in some])))
         return [results[index] for index in range(len(pictures))]
+
+    def restore_together(self, pictures: Sequence[Picture]) -> list[np.ndarray]:
+        """The same of images of one size and kind, in one batch."""
+        parts = list(self.restoration(pictures))
+        return [np.concatenate([part[i] for part in parts]) for i in range(len(pictures))]

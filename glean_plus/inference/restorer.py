@@ -24,6 +24,10 @@ from glean_plus.utils.choices import DEFAULT_MODEL
 from glean_plus.utils.color import recolor
 from glean_plus.weights.fetch import sha256
 
+# Kinds of devices on which images are restored one by one. A result must not depend on its neighbours in a folder, but
+# libraries for the CPU choose their kernels by the size of the batch, and round differently.
+ONE_BY_ONE = frozenset({'cpu'})
+
 
 class Restorer(PictureRestorer):
     """A trained model for images of any size and kind.
@@ -49,7 +53,7 @@ class Restorer(PictureRestorer):
         speed: ``exact``: the network as it was trained; ``folded``, ``compiled`` or ``openvino``: the same up to
             rounding in less time; ``auto``: the fastest of them that works here. See
             :func:`glean_plus.accel.speed.at_speed`.
-        batch: Tiles, or images of one size, at a time.
+        batch: Tiles, or on a GPU images of one size, at a time.
         max_memory: About what an image may take beside itself and the model, as ``'4G'``: bounds the batch, and beyond
             it a direct pass is made in parts.
         seed: Of noise maps in place of the model's own; None keeps those.
@@ -115,8 +119,11 @@ class Restorer(PictureRestorer):
         return self.limits.memory
 
     def at_once(self, picture: Picture) -> int:
-        """How many images like this one are restored together: a batch, or what the memory holds of the results."""
-        height, width = picture.image.shape[:2]
+        """How many images like this one are restored together: :meth:`batch_of`, but one on a CPU."""
+        return 1 if self.network.device.type in ONE_BY_ONE else self.batch_of(*picture.image.shape[:2])
+
+    def batch_of(self, height: int, width: int) -> int:
+        """How many inputs of this size are a batch: as many as were asked for, or the memory holds of results."""
         size = tiling.BYTES * self.scale**2 * height * width
         return max(1, min(self.limits.batch, self.limits.memory // 4 // size))
 

@@ -202,6 +202,7 @@ def test_one_of_a_batch_that_fails_is_the_only_one_lost(
         return call(self, tiles, *arguments)
 
     monkeypatch.setattr(Network, '__call__', failing)
+    monkeypatch.setattr('glean_plus.inference.restorer.ONE_BY_ONE', frozenset())  # as on a GPU
     assert restore(f'{pictures}/?.png', tmp_path / 'out') == command.FAILED
     said = capsys.readouterr().err
     assert '1.png: RuntimeError: out of memory' in said and '5 restored' in said
@@ -251,6 +252,9 @@ def test_batch_format_and_comparison(
     monkeypatch.setattr(
         Network, '__call__', lambda self, tiles, *rest: sizes.append(len(tiles)) or call(self, tiles, *rest)
     )
+    assert restore(f'{pictures}/[0-2].png', tmp_path / 'cpu') == 0 and sizes == [1, 1, 1]
+    sizes.clear()
+    monkeypatch.setattr('glean_plus.inference.restorer.ONE_BY_ONE', frozenset())  # as on a GPU
     assert restore(f'{pictures}/[0-2].png', tmp_path / 'three') == 0 and sizes == [3]
     sizes.clear()
     assert restore(f'{pictures}/[0-2].png', tmp_path / 'one', '--batch', 1, '--format', 'jpg', '--compare') == 0

@@ -125,8 +125,11 @@ def test_flat_opacity_fades_into_the_model_s_own(scale: int) -> None:
 
 @pytest.mark.parametrize('name, mode', [*MODES, ('color', 'direct'), ('color', 'tiles'), ('color', 'fit')])
 @pytest.mark.parametrize('kind', ['uint8', 'uint16', 'float32'])
-def test_an_image_of_one_color_stays_so(name: str, mode: str, kind: str, restorers: dict[str, Restorer]) -> None:
+def test_an_image_of_one_color_stays_so(
+    name: str, mode: str, kind: str, restorers: dict[str, Restorer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Beside another one, which does not: both go through in one batch."""
+    monkeypatch.setattr('glean_plus.inference.restorer.ONE_BY_ONE', frozenset())
     restorer, random = restorers[name], np.random.default_rng(3)
     restorer.mode = mode
     white = WHITES[kind]

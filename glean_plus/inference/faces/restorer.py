@@ -175,10 +175,10 @@ class _Photo:
     def _restore_some(self) -> None:
         """The next batch of faces."""
         restorer, size = self.restorer.restorer, self.restorer.restorer.network.in_size
-        count = restorer.at_once(Picture(np.zeros((size, size, self.colours), np.float32)))
+        count = restorer.batch_of(size, size)
         some, self.waiting = self.waiting[:count], self.waiting[count:]
         given = [crop(self.image, self.white, self.squares[i], size) for i in some]
-        results = restorer.restore([Picture(each) for each in given])
+        results = restorer.restore_together([Picture(each) for each in given])
         for i, before, after in zip(some, given, results):
             self.patches.append(Patch(after, self.squares[i], self.restorer.scale, self.shape))
             if self.restorer.keep_crops:
