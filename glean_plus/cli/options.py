@@ -48,14 +48,14 @@ def add_overrides(parser: argparse.ArgumentParser, about: str = 'override keys o
     parser.add_argument('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help=about)
 
 
-def add_device(parser: argparse.ArgumentParser, default: str = 'auto') -> None:
+def add_device(parser: argparse.ArgumentParser, default: str = 'auto', more: str = '') -> None:
     names = 'cpu, cuda, cuda:N, mps or auto ' if default == 'auto' else ''
-    parser.add_argument('--device', default=default, help=f'{names}(default: %(default)s)')
+    parser.add_argument('--device', default=default, help=f'{names}{more}(default: %(default)s)')
 
 
-def add_computation(parser: argparse.ArgumentParser, speed: str) -> None:
-    """Where and how a model is computed; ``speed`` is the help of that option."""
-    add_device(parser)
+def add_computation(parser: argparse.ArgumentParser, speed: str, devices: str = '') -> None:
+    """Where and how a model is computed; ``speed`` is the help of that option, ``devices`` more of that of --device."""
+    add_device(parser, more=devices)
     parser.add_argument('--precision', choices=PRECISIONS, default='fp32', help='(default: %(default)s)')
     parser.add_argument('--speed', choices=SPEEDS, default='auto', help=f'{speed} (default: %(default)s)')
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glean_plus.cli.commands import UsageError
 from glean_plus.cli.faces import add_face_arguments, given_options
 from glean_plus.cli.options import add_computation
+from glean_plus.cli.workers import devices_of, restore_on
 from glean_plus.errors import GleanError
 from glean_plus.utils.choices import DEFAULT_MODEL
 from glean_plus.utils.terminal import Parser, complain
@@ -26,9 +26,11 @@ from glean_plus.utils.text import printable
 
 if TYPE_CHECKING:
     from glean_plus.inference.base import PictureRestorer
+    from glean_plus.inference.reports import Records
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(scored=True)  # results have scores, where records have room for them
     parser.add_argument('input', metavar='IN', nargs='?',
                         help='image, video, folder, pattern in quotes, or - for a list of files on the standard input')
     parser.add_argument('output', metavar='OUT', type=Path, help='image, video, or folder')
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         'exact: as trained; the others give the same up to rounding in less time: folded; compiled, with a kernel that '
         'is built for this machine; openvino; auto, the fastest here',
+        'or a list of them, as cuda:0,cuda:1, or all GPUs: all, with a process for each ',
     )
     parser.add_argument('--batch', type=int, default=8, metavar='N',
                         help='tiles, or on a GPU images of one size, at a time (default: %(default)s)')
@@ -70,6 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              'place in a SLURM array, or by RANK and WORLD_SIZE')
     parser.add_argument('--overwrite', action='store_true', help='restore everything again')
     parser.add_argument('--json', type=_report_file, metavar='FILE', help='write a report; - for the standard output')
+    parser.add_argument('--records', type=_records_file, metavar='FILE.jsonl',
+                        help='append what happened to each file as a line of JSON, while it runs')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,68 +82,93 @@ def run(args: argparse.Namespace) -> int:
     if args.json not in (None, '-'):
         with contextlib.suppress(OSError, ValueError):  # which is said when it is written
             Path(args.json).unlink()  # of another run: this one may be killed
-    code, content = 1, dict[str, Any](error='', pictures=[])
-    try:
-        code, content = _restore_files(args)
-    except GleanError as error:
-        code, content['error'] = 2, str(error)
-        complain(error)
-    except BaseException as error:
-        content['error'] = 'interrupted' if isinstance(error, KeyboardInterrupt) else f'{type(error).__name__}: {error}'
-        raise
-    finally:
-        if args.json and not _write_report(content, args.json):
-            code = code or 1
+    code, content = 1, dict[str, Any](error='')
+    with contextlib.ExitStack() as stack:
+        records: Records | None = None
+        try:
+            if args.json or args.records:
+                records = stack.enter_context(contextlib.closing(_records(args)))
+            code, content = _restore_files(args, records)
+        except GleanError as error:
+            code, content['error'] = 2, str(error)
+            complain(error)
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            content['error'] = 'interrupted' if stopped else f'{type(error).__name__}: {error}'
+            raise
+        finally:
+            if records is not None and args.records and not _ended(records, content):
+                code = code or 1
+            if args.json and not _write_report(content, args.json, records or ()):
+                code = code or 1
     return code
 
 
 def report_wrong_call(arguments: Sequence[str]) -> None:
     """Write the report of a command line that cannot be parsed, if it names a place for one."""
     if place := _report_place(arguments):
-        _write_report(dict(error='the command line is wrong', pictures=[]), place)
+        _write_report(dict(error='the command line is wrong'), place)
 
 
-def _restore_files(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    """Exit code and report."""
+def _records(args: argparse.Namespace) -> Records:
+    from glean_plus.inference.reports import Records
+
+    return Records(args.records and Path(args.records), None if args.json in (None, '-') else Path(args.json))
+
+
+def _ended(records: Records, content: dict[str, Any]) -> bool:
+    """Write the last line of the records; say if that cannot be done."""
+    try:
+        records.end(content)
+    except GleanError as error:
+        complain(error)
+        return False
+    return True
+
+
+def _restore_files(args: argparse.Namespace, records: Records | None) -> tuple[int, dict[str, Any]]:
+    """Exit code, and what is known of the whole run."""
     from glean_plus.inference.jobs import find_jobs, read_list
     from glean_plus.inference.shards import parse_shard
 
     start = time.perf_counter()
-    shard = None if args.shard is None else parse_shard(args.shard)
     if (args.input is None) == (args.list is None):
         raise UsageError('give IN and OUT, or OUT and --list FILE' + ('' if args.input is None else ', not both'))
+    devices = devices_of(args.device)
+    if len(devices) > 1:
+        return restore_on(devices, args, records)
+    shard = None if args.shard is None else parse_shard(args.shard)
     listing = '-' if args.input == '-' else args.list
-    jobs = find_jobs(args.input if listing is None else read_list(listing), args.output, args.format and f'.{args.format}')
+    ending = args.format and f'.{args.format}'
+    jobs = find_jobs(args.input if listing is None else read_list(listing), args.output, ending, shard)
     face_options = given_options(args)
     from glean_plus.inference.folder import restore_files
     from glean_plus.inference.ood import Assessor  # these take seconds
-    from glean_plus.inference.reports import report
     from glean_plus.inference.rescale import Rescaler, check_outscale
     from glean_plus.inference.restorer import Restorer
 
     if args.outscale is not None:
         check_outscale(args.outscale)
-    restorer = _restorer(args, face_options)
+    restorer = _restorer(args, devices[0], face_options)
+    restorer.scored = args.scored and records is not None
     assessor = Assessor(restorer) if args.report and isinstance(restorer, Restorer) else None
     began = time.perf_counter()
     scaled = restorer if args.outscale in (None, restorer.scale) else Rescaler(restorer, args.outscale)
-    records, content = restore_files(
-        scaled, jobs, compare=args.compare, assessor=assessor,
-        overwrite=args.overwrite, crf=args.crf, quality=args.quality, shard=shard, command=args.command_line,
-        say=complain,
+    counts, content = restore_files(
+        scaled, jobs, compare=args.compare, assessor=assessor, overwrite=args.overwrite, crf=args.crf,
+        quality=args.quality, command=args.command_line, say=complain, **({} if records is None else dict(record=records.add)),
     )  # fmt: skip
-    counts = {state: sum(record.state == state for record in records) for state in ('restored', 'there', 'failed')}
     speed = counts['restored'] / max(time.perf_counter() - began, 1e-9)
-    faces = f', {sum(len(record.faces or []) for record in records)} faces' if args.faces else ''
+    faces = f', {counts["faces"]} faces' if args.faces else ''
     print(f'{printable(args.output)}: {counts["restored"]} restored ({speed:.3g} images/s), {counts["there"]} there '
           f'already, {counts["failed"]} failed{faces}', file=sys.stderr)  # fmt: skip
-    return 1 if counts['failed'] else 0, report(records, content, time.perf_counter() - start)
+    return 1 if counts['failed'] else 0, dict(content, seconds=time.perf_counter() - start)
 
 
-def _restorer(args: argparse.Namespace, face_options: dict[str, Any]) -> PictureRestorer:
+def _restorer(args: argparse.Namespace, device: str, face_options: dict[str, Any]) -> PictureRestorer:
     from glean_plus.inference.restorer import Restorer
 
-    same = dict(device=args.device, precision=args.precision, speed=args.speed, batch=args.batch,
+    same = dict(device=device, precision=args.precision, speed=args.speed, batch=args.batch,
                 max_memory=args.max_memory)  # fmt: skip
     restorer = Restorer(
         args.model, args.checkpoint, mode=None if args.faces else args.mode, seed=args.seed, label=args.label,
@@ -151,6 +181,13 @@ def _restorer(args: argparse.Namespace, face_options: dict[str, Any]) -> Picture
     if args.background:
         face_options['background'] = Restorer(args.background, mode=args.mode, **same)
     return FaceRestorer(restorer, **face_options)
+
+
+def _records_file(text: str) -> str:
+    """FILE of ``--records``, which is continued: nothing else may be."""
+    if not text.lower().endswith('.jsonl'):
+        raise argparse.ArgumentTypeError(f'records are JSON lines: name the file NAME.jsonl, not {text!r}')
+    return text
 
 
 def _report_file(text: str) -> str:
@@ -174,15 +211,17 @@ def _report_place(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _write_report(content: dict[str, Any], place: str) -> bool:
+def _write_report(content: dict[str, Any], place: str, records: Iterable[bytes] = ()) -> bool:
     """Write a report to a file, or, of ``-``, to the standard output; say whether that could be done."""
-    if place == '-':
-        print(json.dumps(content, indent=2), flush=True)
-        return True
-    from glean_plus.utils.files import save_json
+    from glean_plus.inference.reports import json_report, save_report
 
+    if place == '-':
+        for part in json_report(content, records):
+            print(part.decode(), end='')
+        sys.stdout.flush()
+        return True
     try:
-        save_json(content, Path(place))
+        save_report(content, records, Path(place))
     except OSError as error:
         complain(f'The report cannot be written to {place} ({error.strerror or error}).')
         return False

@@ -111,7 +111,7 @@ def export(
         _facts(source, network, shape, label, each_label), opset,
     )  # fmt: skip
     format_ = FORMATS[path.suffix]
-    sweep([path])
+    sweep(path)
     with whole_or_not_at_all(path) as file:
         file.write(format_.write(graph))
         file.flush()

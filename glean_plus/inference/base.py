@@ -31,7 +31,7 @@ class Restored(ABC):
         shape: (s H, s W, K') of each result.
         kind: Type of its levels.
         scores: How well each result, shrunk, meets its input, in dB, once all rows have come; None where that says
-            nothing.
+            nothing, or none are wanted.
         own_scores: The same of each result before any projection, and how many dB that is above bicubic, where asked
             for.
         faces: Those of each image, once all rows have come; None where none are looked for.
@@ -58,9 +58,11 @@ class PictureRestorer(ABC):
 
     Attributes:
         keep_crops: Restorations keep the faces, to be written beside the results.
+        scored: Restorations have scores, which take time.
     """
 
     keep_crops = False
+    scored = True
 
     @property
     @abstractmethod

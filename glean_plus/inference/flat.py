@@ -56,6 +56,11 @@ class FlatAreas:
         self.constant_colors = is_constant(image[..., :self.colors])
         self.constant_alpha = self.alpha and is_constant(image[..., self.colors:])
 
+    @property
+    def nothing(self) -> bool:
+        """Whether the input fixes nothing."""
+        return not (self.constant_colors or self.alpha)
+
     def hold(self, result: Tensor, lq: Tensor) -> Tensor:
         """Rows of a result (K, s h, s W) -> the same with the flat areas of its input (K, h, W), 0 to 1."""
         colors, alpha = result[:self.colors], result[self.colors:]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -21,17 +24,19 @@ from glean_plus.inference.comparison import compared
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.faces.save import save_faces
 from glean_plus.inference.image import Picture
-from glean_plus.inference.jobs import Job, Jobs, refuse_doubles
+from glean_plus.inference.jobs import FIRST, Job, Jobs, Refused
 from glean_plus.inference.ood import Assessor
 from glean_plus.inference.pipeline import Budget, Rows, Stopped, read_ahead
-from glean_plus.inference.shards import Shard
+from glean_plus.inference.plan import Item, Plan, There
 from glean_plus.inference.video import CRF, check_crf, frame_count, restore_video
 from glean_plus.inference.watch import Watch
-from glean_plus.inference.write import check_quality, write
+from glean_plus.inference.write import FORMATS, check_quality, write
 from glean_plus.utils.files import save_json, sweep
 from glean_plus.utils.text import printable
 
 WRITERS = 4  # threads, at most
+MOST_KINDS = 8  # sizes and kinds of images that wait for others of theirs
+MOST_PENDING = 64  # groups of images whose results are being written, however small
 
 
 @dataclass
@@ -80,128 +85,86 @@ def restore_files(
     overwrite: bool = False,
     crf: int | None = None,
     quality: int | None = None,
-    shard: Shard | None = None,
     command: Sequence[str] = (),
     say: Callable[[str], None] = _say,
-) -> tuple[list[Record], dict]:
+    record: Callable[[Record], None] = lambda record: None,
+) -> tuple[Counter[str], dict]:
     """Restore files, with a progress bar and a manifest beside the results.
 
     Each result is whole or not there. Results that are there, not older than their input, and made by this run, with
-    the same model and options, are left as they are. No other process can restore to the same place meanwhile.
+    the same model and options, are left as they are. No other process can restore to the same place meanwhile. However
+    many files there are, a few at a time are held.
 
     Args:
         restorer: What restores them.
-        jobs: Which files.
+        jobs: Which files. A shard of them has a manifest of its own; other processes do the others, at the same time
+            or not.
         compare: Write an image of each input, enlarged, beside its result.
         assessor: Writes a report on each result, and a heat map. Without one, a line says whether the first images
             look unlike what the model was made for, if that is known.
         overwrite: Restore everything again, and replace results of another run.
         crf: Quality of videos, as :func:`glean_plus.inference.video.restore_video` takes it; None for its default.
         quality: Of results in JPEG and WebP, 1 to 100; None for 95.
-        shard: Which share of the jobs is done here; other processes do the others, at the same time or not. All agree
-            on the names of the results, and each has a manifest of its own.
         command: The command line, for the manifest.
         say: Is given a line about each image that fails or is judged, and about what is passed over.
+        record: Is given the record of each file, once it is done.
 
     Returns:
-        A record of each image, and the content of the manifest.
+        How many files were ``restored``, were ``there``, or ``failed``, and how many ``faces`` were restored; and the
+        content of the manifest.
 
     Raises:
         RestoreError: If there are results of another run, or of none, another process restores to the same place, two
-            inputs have one result, an option is not for what is there, or nothing can be written.
+            inputs have one result, an option is not for what is there, or nothing can be written. What is found after
+            the first thousand files costs its file alone.
     """
-    crf = _video_quality(jobs, crf, compare or assessor is not None or restorer.keep_crops)
+    check_crf(CRF if crf is None else crf)
+    of_images = jobs.ending.lower() in FORMATS
     if quality is not None:
-        check_quality(quality, {job.target.suffix for job in jobs.jobs if not job.is_video})
+        check_quality(quality, [jobs.ending] if of_images else [])
+    options: dict[str, Any] = {} if jobs.single else dict(ending=jobs.ending)
+    options |= {} if jobs.single and of_images else dict(crf=CRF if crf is None else crf)
+    options |= {} if quality is None else dict(quality=quality)
     asked = dict(compare=compare, report=assessor is not None, faces=restorer.keep_crops)
-    refuse_doubles(jobs.jobs, **asked)
-    ending = {} if jobs.single else dict(ending=_ending(jobs))
-    jobs = jobs.divided(shard)
-    given = {name: value for name, value in dict(crf=crf, quality=quality).items() if value is not None}
-    options = ending | given
     content = manifest.manifest(restorer, options, command)
-    if shard is not None:
-        content['about']['shard'] = str(shard)
+    content['about']['overwrite'] = overwrite
+    if jobs.shard is not None:
+        content['about']['shard'] = str(jobs.shard)
     where = claims.own_manifest(jobs)
     with ExitStack() as stack:
         try:
             stack.enter_context(claims.only_run(jobs))
-            goes_on = _begin(jobs, where, content, overwrite)
-            since = where.stat().st_mtime_ns
+            if jobs.shard is not None:
+                manifest.check_shards(where, jobs.shard, content, overwrite)
+            begun = None if overwrite else manifest.goes_on(where, content)
+            since = None if begun is None else where.stat().st_mtime_ns
+            replaces = overwrite if begun is None else bool(begun['about'].get('overwrite'))
+            plan = Plan(jobs, claims.Neighbours(where, overwrite), asked, since, replaces)
+            _check_videos(plan.first, crf)
+            sweep(where)
+            if begun is None:
+                manifest.write(where, content)
         except OSError as error:
             raise RestoreError(
                 f'Nothing can be written to {jobs.out} ({error.strerror or error}): choose another place.'
             ) from error
-        records = [Record(name, '', error=why) for name, why in jobs.refused]
-        for line in (*jobs.notes, *(f'{record.input}: {record.error}' for record in records)):
-            say(line)
-        todo = []
-        for job in jobs.jobs:
-            if goes_on and _is_done(job, job.results(**asked), since):
-                records.append(Record(str(job.source), str(job.target), 'there'))
-            else:
-                todo.append(job)
-        with tqdm(total=len(todo), unit='image', disable=not todo) as bar:
-            _Run(restorer, where, compare, assessor, crf, quality, records, bar, say).restore(todo)
-    return records, content
+        nothing = jobs.complete and not any(isinstance(each, Job) for each in plan.first)
+        with tqdm(unit='image', **(dict(disable=True) if nothing else {})) as bar:  # TQDM_DISABLE counts, too
+            run = _Run(
+                restorer, jobs, where, compare, assessor, CRF if crf is None else crf, quality, record, bar, say
+            )
+            run.restore(plan)
+    for line in jobs.notes:
+        say(line)
+    return run.counts, content
 
 
-def _begin(jobs: Jobs, where: Path, content: dict, overwrite: bool) -> bool:
-    """Write the manifest, unless this run resumes; say whether it does.
-
-    Raises:
-        RestoreError: If there are results that are not of this run.
-    """
-    if jobs.shard is not None:
-        manifest.check_shards(where, jobs.shard, content, overwrite)
-    goes_on = not overwrite and manifest.goes_on(where, content)
-    if not goes_on and not overwrite and (strange := [job.target for job in jobs.jobs if job.target.exists()]):
-        raise RestoreError(
-            f'{strange[0]} is there already ({len(strange)} such files), of no run that is known: choose another '
-            'place, or overwrite.'
-        )
-    others = claims.others(jobs)
-    if not overwrite and (strange_of := [(target, other) for target, other in others if target.exists()]):
-        target, other = strange_of[0]
-        raise RestoreError(
-            f'{target} is of another run, that of {other} ({len(strange_of)} such files): choose another place, remove '
-            'it, or overwrite.'
-        )
-    if not goes_on:
-        manifest.write(where, content)
-    for _, other in others:
-        other.unlink(missing_ok=True)
-    sweep([where, *(path for job in jobs.jobs for path in job.results())])
-    return goes_on
-
-
-def _is_done(job: Job, results: Sequence[Path], since: int) -> bool:
-    try:
-        return job.done(results, since)
-    except OSError:  # the input is gone since it was listed, which is said when it is its turn
-        return False
-
-
-def _ending(jobs: Jobs) -> str:
-    """Of the pictures' results."""
-    return next((job.target.suffix for job in jobs.jobs if not job.is_video), '')
-
-
-def _video_quality(jobs: Jobs, crf: int | None, images_only: bool) -> int | None:
-    """Quality of the videos, None if there are none; what these cannot have is refused."""
-    first = next((job.source for job in jobs.jobs if job.is_video), None)
-    if first is None:
-        if crf is not None:
+def _check_videos(first: Sequence[Item], crf: int | None) -> None:
+    """Raise RestoreError if a quality of videos is asked for, and these are all files, of which none is one."""
+    if crf is not None and len(first) < FIRST:
+        jobs = [each.job if isinstance(each, There) else each for each in first if not isinstance(each, Refused)]
+        if not any(job.is_video for job in jobs):
             raise RestoreError('crf is the quality of videos, but there are none: leave it out.')
-        return None
-    if images_only:
-        raise RestoreError(
-            f'Side by side, reports and saved faces are for images, but {first} is a video: leave these options, or '
-            'the videos, out.'
-        )
-    crf = CRF if crf is None else crf
-    check_crf(crf)
-    return crf
 
 
 Group = list[tuple[Job, Picture]]
@@ -236,54 +199,121 @@ class _Run:
 
     Attributes:
         where: The manifest. Where it has gone, so has the folder of the results, which is not made again without it.
-        crf: Quality of videos; None if there are none.
+        crf: Quality of videos.
+        counts: As :func:`restore_files` returns them.
     """
 
     restorer: PictureRestorer
+    jobs: Jobs
     where: Path
     compare: bool
     assessor: Assessor | None
-    crf: int | None
+    crf: int
     quality: int | None
-    records: list[Record]
+    record: Callable[[Record], None]
     bar: tqdm
     say: Callable[[str], None]
+    counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.watch = None if self.assessor is not None else Watch.of(self.restorer, self.say)
         self.share = self.restorer.memory // 8  # of what is read ahead, of rows that wait, and of unwritten results
         self.budget = Budget(self.share)
         self.pending: deque[_Pending] = deque()
+        self.bytes = 0  # of the results that are pending
+        self.again: deque[Group] = deque()  # images of a group that failed, one by one
+        self.groups: dict[Any, Group] = {}  # that are being collected, by size and kind, the oldest first
+        self.waiting = 0  # bytes of their images
+        self.group: Group = []  # that is begun
+        self.turn: Item | None = None
 
-    def restore(self, todo: Sequence[Job]) -> None:
+    def restore(self, plan: Iterable[Item]) -> None:
+        given_up = threading.Event()
+        items = read_ahead(plan, self.share, given_up)
         try:
-            self._restore_images([job for job in todo if not job.is_video])
-            for job in todo:
-                if job.is_video and self.crf is not None:
-                    self._check_place()
-                    self._restore_video(job, self.crf)
+            self._restore(items)
         except _PlaceGone as error:
+            given_up.set()
             self.say(str(error))
-            named = {record.input for record in self.records}
-            self.records += [
-                Record(str(job.source), str(job.target), error='the folder of the results has gone')
-                for job in todo if str(job.source) not in named
-            ]  # fmt: skip
+            groups = [*(each.group for each in self.pending), *self.again, self.group, *self.groups.values()]
+            begun = (job for group in groups for job, _ in group)
+            for each in chain(begun, [self.turn], (item for item, _ in items)):
+                if isinstance(each, Job):
+                    self._record(Record(str(each.source), str(each.target), error='the folder of the results has gone'))
+        finally:
+            items.close()
         if self.watch is not None and (line := self.watch.verdict()):
             self.say(line)
 
-    def _restore_images(self, todo: Sequence[Job]) -> None:
+    def _restore(self, items: Iterable[tuple[Item, Picture | BaseException | None]]) -> None:
         with ThreadPoolExecutor(max_workers=min(WRITERS, os.cpu_count() or 1)) as self.pool:
             try:
-                for group in self._groups(todo):
-                    self._restore_group(group)
-                while self.pending:
+                for item, picture in items:
+                    self.turn = item
+                    self._take(item, picture)
+                    self.turn = None
+                self._restore_collected()
+                while self.pending or self.again:
                     self._finish()
+                    self._restore_again()
             except BaseException:
                 self.budget.close()
                 for each in self.pending:
                     each.rows.fail(Stopped())
                 raise
+
+    def _take(self, item: Item, picture: Picture | BaseException | None) -> None:
+        """Images of one size and kind are restored together, as many as a batch and the memory hold."""
+        if isinstance(item, There):
+            self._record(Record(str(item.job.source), str(item.job.target), 'there'))
+        elif isinstance(item, Refused):
+            self._record(Record(item.source, item.target, error=item.why))
+            self.say(f'{item.source}: {item.why}')
+        elif item.is_video:
+            self._restore_collected()
+            self._check_place()
+            self._restore_video(item, self.crf)
+        elif isinstance(picture, Picture):
+            self._check_place()
+            self._collect(item, picture)
+        else:
+            self._check_place()
+            self._failed(item, picture or RestoreError('it was not read'))
+
+    def _collect(self, job: Job, picture: Picture) -> None:
+        """Let an image wait for others of its size and kind; all that wait are bounded, and the oldest give way."""
+        group = self.groups.setdefault(picture.kind, [])
+        group.append((job, picture))
+        self.waiting += picture.image.nbytes
+        self.turn = None
+        if len(group) >= self.restorer.at_once(picture):
+            self._restore_kind(picture.kind)
+        while len(self.groups) > MOST_KINDS or self.waiting > self.share:
+            self._restore_kind(next(iter(self.groups)))
+
+    def _restore_kind(self, kind: Any) -> None:
+        self.group = self.groups.pop(kind)
+        self.waiting -= sum(picture.image.nbytes for _, picture in self.group)
+        self._restore_group(self.group)
+        self._restore_again()
+
+    def _restore_collected(self) -> None:
+        while self.groups:
+            self._restore_kind(next(iter(self.groups)))
+        self._restore_again()
+
+    def _restore_again(self) -> None:
+        while self.again:
+            self.group = self.again.popleft()
+            self._restore_group(self.group)
+
+    def _record(self, record: Record) -> None:
+        self.counts[record.state] += 1
+        self.counts['faces'] += len(record.faces or ())
+        self.record(record)
+        self.bar.total = self.jobs.found - self.counts['there'] if self.jobs.complete else None
+        if record.state != 'there':
+            self.bar.update()
 
     def _check_place(self) -> None:
         if not self.where.is_file():
@@ -292,30 +322,15 @@ class _Run:
                 'here; the same command begins again.'
             )
 
-    def _groups(self, todo: Sequence[Job]) -> Iterator[Group]:
-        """Neighbours of one size and kind, as many as a batch and the memory hold."""
-        group: Group = []
-        for job, picture in read_ahead(todo, self.share):
-            self._check_place()
-            if isinstance(picture, BaseException):
-                self._failed(job, picture)
-                continue
-            if group and (group[0][1].kind != picture.kind or len(group) >= self.restorer.at_once(picture)):
-                yield group
-                group = []
-            group.append((job, picture))
-        if group:
-            yield group
-
     def _failed(self, job: Job, error: BaseException) -> None:
         text = str(error) or type(error).__name__
         if isinstance(error, OSError):
             text = f'its result cannot be written: {error.strerror or error}'
         elif not isinstance(error, RestoreError):
             text = f'{type(error).__name__}: {text}'
-        self.records.append(Record(str(job.source), str(job.target), error=' '.join(text.split())))
-        self.say(f'{job.source}: {self.records[-1].error}')
-        self.bar.update()
+        text = ' '.join(text.split())
+        self._record(Record(str(job.source), str(job.target), error=text))
+        self.say(f'{job.source}: {text}')
 
     def _restore_group(self, group: Group) -> None:
         """Restore images together, and write them behind."""
@@ -324,11 +339,12 @@ class _Run:
         start = time.perf_counter()
         restoration = self.restorer.restoration(pictures, assess=self.assessor is not None or watched)
         size = len(group) * math.prod(restoration.shape) * np.dtype(restoration.kind).itemsize
-        while self.pending and size + sum(each.bytes for each in self.pending) > self.share:
+        while self.pending and (size + self.bytes > self.share or len(self.pending) >= MOST_PENDING):
             self._finish()
         notes = [[*picture.notes] for picture in pictures]
         each = _Pending(group, restoration, Rows(self.budget), size, start, watched, notes)
         self.pending.append(each)
+        self.group, self.bytes = [], self.bytes + size
         each.written = self.pool.submit(self._write_group, each)
         try:
             for parts in restoration:
@@ -376,14 +392,13 @@ class _Run:
             raise
         except Exception as error:  # whatever it is, it is named, and the other images have their turn
             self._check_place()
-            self.pending.popleft()
+            self._forget_oldest()
             if len(group) > 1:
-                for one in group:
-                    self._restore_group([one])
+                self.again += [[one] for one in group]
             else:
                 self._failed(group[0][0], error)
             return
-        self.pending.popleft()
+        self._forget_oldest()
         seconds = (time.perf_counter() - each.start) / len(group)
         faces: Sequence[list | None] = [None] * len(group) if restoration.faces is None else restoration.faces
         for (job, picture), score, failure, found, said in zip(group, restoration.scores, failures, faces, each.notes):
@@ -396,14 +411,16 @@ class _Run:
                 self.say(f'{job.source}: {note}')
             if failure is not None:
                 self.say(f'{job.source}: {failure["verdict"]}; see {job.report}')
-            self.records.append(Record(
+            self._record(Record(
                 str(job.source), str(job.target), 'restored', (height, width), restoration.shape[:2], seconds, finite,
                 failure=failure, faces=content, notes=said,
             ))  # fmt: skip
-            self.bar.update()
         if each.watched and self.watch is not None:
             for (job, picture), scores in zip(group, restoration.own_scores):
                 self.watch.add(job.source, picture, *scores)
+
+    def _forget_oldest(self) -> None:
+        self.bytes -= self.pending.popleft().bytes
 
     def _write(self, job: Job, picture: Picture, rows: Iterator[np.ndarray], made: Restored) -> list[str]:
         """Returns what the format of the result has no room for."""
@@ -425,11 +442,10 @@ class _Run:
             self.say(f'{job.source}: {job.target.suffix} cannot hold its sound as it is, which was encoded again')
         for note in clip.notes:
             self.say(f'{job.source}: {note}')
-        self.records.append(Record(
+        self._record(Record(
             str(job.source), str(job.target), 'restored', clip.size, clip.result_size, time.perf_counter() - start,
             frames=clip.frames, sound=clip.sound, notes=clip.notes,
         ))  # fmt: skip
-        self.bar.update()
 
     @staticmethod
     def _report(assessor: Assessor, job: Job, picture: Picture, scores: tuple[float, float]) -> dict:

@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 
 from glean_plus.inference.channels import Layers
@@ -91,5 +92,10 @@ def in_file(image: np.ndarray) -> np.ndarray:
 
 
 def levels(result: Tensor, kind: str) -> np.ndarray:
-    """(K, H, W), about 0 to 1 -> (H, W, K) levels of the type."""
-    return from_unit(result.permute(1, 2, 0).numpy(), kind)
+    """(K, H, W), about 0 to 1, on any device -> (H, W, K) levels of the type; rounded on that device."""
+    white = WHITES[kind]
+    if white == 1:
+        return from_unit(result.permute(1, 2, 0).cpu().numpy(), kind)
+    rounded = (result * white).round_().clamp_(0, white)
+    whole = rounded.to(torch.uint8 if kind == 'uint8' else torch.int32)  # the library has little of 16 bits unsigned
+    return whole.permute(1, 2, 0).contiguous().cpu().numpy().astype(kind, copy=False)

@@ -94,16 +94,17 @@ def check_shards(path: Path, shard: Shard, wanted: Mapping[str, Any], overwrite:
             goes_on(other, wanted)
 
 
-def goes_on(path: Path, wanted: Mapping[str, Any]) -> bool:
-    """Whether the results beside this manifest were made as ``wanted``; False if there is none.
+def goes_on(path: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+    """This manifest, if the results beside it were made as ``wanted``; None if there is none.
 
     Raises:
         RestoreError: If they were made otherwise, or it cannot be read.
     """
     if not path.is_file():
-        return False
+        return None
     try:
-        found = dict(json.loads(path.read_text(encoding='utf-8'))['run'])
+        content = json.loads(path.read_text(encoding='utf-8'))
+        found = dict(content['run'])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RestoreError(
             f'{path} is no manifest of a run: remove it, or choose another place ({brief(error)}).'
@@ -113,7 +114,7 @@ def goes_on(path: Path, wanted: Mapping[str, Any]) -> bool:
         raise RestoreError(
             f'The results beside {path} were made otherwise ({listing}): choose another place, or overwrite.'
         )
-    return True
+    return dict(content)
 
 
 def lock_path(path: Path) -> Path:

@@ -157,7 +157,7 @@ class Assessor:
             tiling.strips(network, [image], layers, restorer.mode, restorer.limits) for network in self._redrawn
         ]
         for strips in zip(*streams):
-            drawn = torch.stack([strip[0, :layers.colours].clamp(0, 1) for strip in strips])
+            drawn = torch.stack([strip[0, :layers.colours].cpu().clamp(0, 1) for strip in strips])
             yield drawn.std(dim=0).mean(dim=0).numpy()
 
     @functools.cached_property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,11 @@ from PIL import Image
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.image import Picture
 from glean_plus.inference.jobs import Job
+from glean_plus.inference.plan import Item
 from glean_plus.inference.read import read
 
 MOST_BYTES = 8  # of a pixel: four channels of 16 bits
+AHEAD = 1000  # files, at most, however small
 
 
 class Stopped(Exception):
@@ -55,39 +57,51 @@ class Budget:
             self._changed.notify_all()
 
 
-def read_ahead(jobs: Iterable[Job], memory: int) -> Iterator[tuple[Job, Picture | BaseException]]:
-    """The images of jobs, in their order, or why one cannot be read; the next ones are read in a thread.
+def read_ahead(
+    items: Iterable[Item], memory: int, given_up: threading.Event | None = None
+) -> Generator[tuple[Item, Picture | BaseException | None], None, None]:  # fmt: skip
+    """A plan's items, and the image of each job of one, or why it cannot be read; the next are read in a thread.
 
     Args:
-        jobs: Of images.
+        items: They are found in that thread, too.
         memory: Bytes that images which are read ahead may take; one may always be.
+        given_up: Once it is set, nothing more is read, and no image has come.
     """
-    budget, found = Budget(memory), queue.SimpleQueue[tuple[Job, Picture | BaseException, int] | None]()
+    budget = Budget(memory)
+    found = queue.SimpleQueue[tuple[Item, Picture | BaseException | None, int] | BaseException | None]()
+    given_up = given_up or threading.Event()
 
     def work() -> None:
         try:
-            for job in jobs:
-                size = _size(job.source)
+            for item in items:
+                path = item.source if isinstance(item, Job) and not item.is_video and not given_up.is_set() else None
+                size = max(0 if path is None else _size(path), memory // AHEAD)
                 budget.take(size)
-                try:
-                    picture: Picture | BaseException = read(job.source)
-                except BaseException as error:  # raised where the image is asked for
-                    picture = error
-                found.put((job, picture, size))
+                picture: Picture | BaseException | None = None
+                if path is not None:
+                    try:
+                        picture = read(path)
+                    except BaseException as error:  # raised where the image is asked for
+                        picture = error
+                found.put((item, picture, size))
         except Stopped:
             pass
+        except BaseException as error:
+            found.put(error)
         finally:
             found.put(None)
 
     thread = threading.Thread(target=work, name='read ahead', daemon=True)
     thread.start()
     try:
-        while (item := found.get()) is not None:
-            job, picture, size = item
+        while (each := found.get()) is not None:
+            if isinstance(each, BaseException):
+                raise each
+            item, picture, size = each
             budget.give(size)
             if isinstance(picture, BaseException) and not isinstance(picture, (RestoreError, MemoryError)):
                 raise picture
-            yield job, picture
+            yield item, picture
     finally:
         budget.close()
         thread.join()

@@ -12,7 +12,7 @@ from glean_plus.inference.image import Meta
 
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
-LEVEL = 6
+LEVEL = 4  # of photographs, files are 1% larger than at zlib's default, 6, in half the time
 INCHES_A_METRE = 39.3701
 
 
@@ -59,11 +59,11 @@ class PngWriter:
         left[:, self.step:] = lines[:, :-self.step]
         # Each row by what makes its differences least: from its left neighbour or from above.
         candidates = np.stack([lines - left, lines - above])
-        size = np.abs(candidates.view(np.int8).astype(np.int16)).sum(axis=2)
+        size = np.abs(candidates.view(np.int8)).view(np.uint8).sum(axis=2, dtype=np.int64)  # |-128| is 128 as uint8
         best = size.argmin(axis=0)
         filtered = np.empty((len(lines), lines.shape[1] + 1), np.uint8)
         filtered[:, 0] = best + 1  # PNG's numbers: 1 is Sub, 2 is Up
-        filtered[:, 1:] = candidates[best, np.arange(len(lines))]
+        filtered[:, 1:] = np.where(best[:, None] == 0, *candidates)
         self._data(self._compress.compress(filtered.tobytes()))
         self._above = lines[-1].copy()
         self.rows_left -= len(rows)

@@ -172,6 +172,13 @@ class Restoration(Restored):
         if restorer.network.colorizes:
             yield from self._coloured(rows, [picture.image for picture in self.pictures], layers)
             return
+        share = input_share(restorer.fidelity)
+        steps, share = (STEPS, share) if share else (restorer.consistent, 1.0)
+        flats = [FlatAreas(image, layers) for image in images]
+        if not (steps or self.assess or restorer.scored) and all(flat.nothing for flat in flats):
+            for strip in rows:
+                yield [levels(part, self.kind) for part in strip]
+            return
         # One stream of rows becomes one for each image; they are read in step.
         queues: list[list[Tensor]] = [[] for _ in images]
 
@@ -181,12 +188,10 @@ class Restoration(Restored):
                     strip = next(rows, None)
                     if strip is None:
                         return
-                    for queue, part in zip(queues, strip):
+                    for queue, part in zip(queues, strip.cpu()):
                         queue.append(part)
                 yield queues[index].pop(0)
 
-        share = input_share(restorer.fidelity)
-        steps, share = (STEPS, share) if share else (restorer.consistent, 1.0)
         # A block of rows with those around it, of which eight copies live at a time at most: a quarter of the memory.
         halo, width = REACH * (steps + 1), restorer.scale * images[0].shape[1]
         held = restorer.limits.rows(3 * width, restorer.scale * (BLOCK + 2 * halo))
@@ -195,9 +200,9 @@ class Restoration(Restored):
             Consistency(
                 lambda begin, end, image=image: layers.tensor(image[begin:end]),  # type: ignore[misc]
                 len(image), restorer.scale, steps, layers.colours, layers.white, share,
-                self.assess, FlatAreas(image, layers), block,
+                self.assess, flat, block,
             )
-            for image in images
+            for image, flat in zip(images, flats)
         ]  # fmt: skip
         for parts in zip(*(check.through(of(index)) for index, check in enumerate(checks))):
             yield [levels(part, self.kind) for part in parts]
@@ -216,7 +221,7 @@ class Restoration(Restored):
         top = 0
         for strip in rows:
             parts = []
-            for image, part, is_flat in zip(images, strip, constant):
+            for image, part, is_flat in zip(images, strip.cpu(), constant):
                 given = layers.tensor(image[top:top + part.shape[1]])
                 colour = given[:layers.colours].expand(3, -1, -1)
                 if not is_flat:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from glean_plus.inference.errors import RestoreError
-
-T = TypeVar('T')
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Every ``count``-th file, from the ``index``-th.
+    """The ``index``-th of ``count`` shares of the files, which are of about the same size.
+
+    Whose a file is depends on its name alone, so that shards agree though they list a folder at different times, and
+    files come and go meanwhile.
 
     Attributes:
         index: 1 to ``count``.
@@ -32,9 +33,9 @@ class Shard:
     def __str__(self) -> str:
         return f'{self.index}/{self.count}'
 
-    def of(self, items: Sequence[T]) -> Sequence[T]:
-        """Its share; the shares differ by one in length at most."""
-        return items[self.index - 1::self.count]
+    def has(self, name: str) -> bool:
+        """Whether a file, by its path below the folder of all, is in this share."""
+        return zlib.crc32(os.fsencode(name)) % self.count == self.index - 1
 
 
 def parse_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard:

@@ -130,7 +130,8 @@ def strips(
         limits: What may be used at a time.
 
     Returns:
-        Rows of the results, (N, K', h, s W), from the top, as soon as they are done; float32, on the CPU, not clamped.
+        Rows of the results, (N, K', h, s W), from the top, as soon as they are done; float32, not clamped, on the CPU,
+        or, of images that are restored in one go, on the network's device.
     """
     if mode == 'fit':
         yield from _fitted(network, images, layers, limits)
@@ -143,6 +144,10 @@ def strips(
     held = scale * min(rows.tile, height)  # rows of the result; what is beyond the image is not kept
     buffer = torch.zeros(0)
     piece_rows = limits.rows(scale * width, PIECE * scale)
+    if len(rows.starts) * len(columns.starts) == 1:
+        results = _in_one(network, images, layers, codes, (rows.tile, columns.tile), per_call)
+        yield from results[:, :, :scale * height, :scale * width].split(piece_rows, dim=2)
+        return
     places = [(image, column) for column in range(len(columns.starts)) for image in range(len(images))]
     across = mirrored(0, columns.reach, width)
     for row, top in enumerate(rows.starts):
@@ -168,6 +173,25 @@ def strips(
             rest = buffer[:, :, done:].clone()
             buffer.zero_()
             buffer[:, :, :rest.shape[2]] = rest
+
+
+def _in_one(
+    network: Network,
+    images: Sequence[np.ndarray],
+    layers: Layers,
+    codes: Codes,
+    size: tuple[int, int],
+    per_call: int,
+) -> Tensor:
+    """Whole images, mirrored at their ends up to ``size``, ``per_call`` at a time -> their results."""
+    height, width = images[0].shape[:2]
+    down, across = mirrored(0, size[0], height).numpy(), mirrored(0, size[1], width).numpy()
+    results = []
+    for start in range(0, len(images), per_call):
+        some = range(start, min(start + per_call, len(images)))
+        tiles = torch.stack([layers.tensor(images[i][down][:, across]) for i in some])
+        results.append(layers.restore(network, tiles, codes.of(some), (0, 0)))
+    return torch.cat(results) if len(results) > 1 else results[0]
 
 
 def _chunks(places: Sequence[tuple[int, int]], count: int, alone: bool) -> Iterator[Sequence[tuple[int, int]]]:

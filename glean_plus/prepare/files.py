@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +69,113 @@ def walk(root: Path, folder: str = '', skipped: Skipped | None = None) -> Iterat
             yield entry
 
 
+class Images:
+    """Which files below a folder are images, and what is said of the others.
+
+    Args:
+        root: The folder.
+        pattern: Paths relative to it, with `/`, match this in full.
+        endings: Of images.
+        base: What names in problems are relative to (default: ``root``).
+        without: A folder below ``root`` that is not looked into; links into it are passed over.
+
+    Attributes:
+        problems: Of the files and folders that have been looked at, until a caller clears it.
+    """
+
+    def __init__(
+        self, root: Path, pattern: str = r'.*', endings: Sequence[str] = ENDINGS, base: Path | None = None,
+        without: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.root, self.endings, self.base = root, endings, base or root
+        self.problems: list[Problem] = []
+        self._expression = re.compile(pattern, re.DOTALL)  # a name may have a line break
+        self._real_root, self._without = root.resolve(), None if without is None else without.resolve()
+        self._remarks: list[str] = []
+        self._ignored, self._hidden = Counter[str](), 0
+
+    def path(self, entry: os.DirEntry[str], folder: str) -> str | None:
+        """The path of an entry of a folder, relative to ``root``, if it is an image."""
+        path = f'{folder}/{entry.name}' if folder else entry.name
+        if entry.is_dir(follow_symlinks=False):
+            self._remarks.append(f'{path} is a folder that is named like an image')
+            return None
+        if entry.is_symlink():
+            if os.path.isdir(entry.path):
+                self._refuse(entry, 'link', 'a link to a folder is not followed')
+                return None
+            around = Path(os.path.realpath(entry.path)).parents
+            if self._real_root not in around:
+                self._refuse(entry, 'link', f'leads out of {self.root}')
+                return None
+            if self._without in around:
+                return None
+        ending = os.path.splitext(entry.name)[1].lower()
+        if ending not in self.endings:
+            self._ignored[ending or 'no ending'] += 1
+        elif self._expression.fullmatch(path):
+            if is_file(entry):
+                return path
+            self._refuse(
+                entry, 'unreadable', 'a link that leads nowhere' if entry.is_symlink() else 'no regular file'
+            )
+        return None
+
+    def by_folder(self) -> Iterator[list[str]]:
+        """The images of one folder at a time, sorted; folders whose names differ in capitals alone are one.
+
+        A folder that cannot be listed becomes a problem. Hidden files and folders are passed over.
+        """
+        waiting = [['']]
+        while waiting:
+            paths, below, met = list[str](), defaultdict[str, list[str]](list), len(self.problems)
+            for folder in waiting.pop():
+                for entry in self._entries(folder):
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name.lower().endswith(ENDINGS):
+                            self.path(entry, folder)
+                        name = f'{folder}/{entry.name}' if folder else entry.name
+                        if self._real_root / name != self._without:
+                            below[entry.name.lower()].append(name)
+                    elif (path := self.path(entry, folder)) is not None:
+                        paths.append(path)
+            self.problems[met:] = sorted(self.problems[met:])
+            waiting += [sorted(below[name]) for name in sorted(below, reverse=True)]
+            paths.sort()
+            yield paths
+
+    def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        """Those that are not hidden, one by one: all of them at once would take hundreds of bytes each."""
+        try:
+            with os.scandir(self.root / folder) as found:
+                for entry in found:
+                    if not entry.name.startswith('.'):
+                        yield entry
+                    elif entry.name.lower().endswith((*self.endings,)):
+                        self._hidden += 1
+        except OSError as error:
+            path = str(self.root / folder)
+            self.note(Skipped([(path, error.strerror or str(error))]))
+
+    def note(self, skipped: Skipped) -> None:
+        """Count and name what has been skipped."""
+        self.problems += [Problem(shown(path, self.base), 'unreadable', why) for path, why in skipped.unreadable]
+        self._hidden += sum(path.lower().endswith((*self.endings,)) for path in skipped.hidden)
+
+    def notes(self, others: bool = True) -> list[str]:
+        """What has been passed over; ``others``: how many for their ending, and as hidden, too."""
+        notes = [*self._remarks]
+        if self._hidden and others:
+            notes.append(f'Hidden files passed over: {self._hidden}')
+        if self._ignored and others:
+            counts = ', '.join(f'{count} {ending}' for ending, count in sorted(self._ignored.items()))
+            notes.append(f'Files passed over for their ending: {counts}')
+        return notes
+
+    def _refuse(self, entry: os.DirEntry[str], kind: str, why: str) -> None:
+        self.problems.append(Problem(shown(entry.path, self.base), kind, why))
+
+
 def images_below(
     root: Path,
     pattern: str = r'.*',
@@ -83,37 +190,14 @@ def images_below(
         ``root``, are not followed but named, relative to ``base`` (default: ``root``), and so are folders that cannot
         be listed. With ``note_others`` it notes how many files have been passed over for their ending, and as hidden.
     """
-    expression = re.compile(pattern, re.DOTALL)  # a name may have a line break
-    base, real_root = base or root, root.resolve()
-    paths, listing, ignored, skipped = [], Listing(), Counter[str](), Skipped()
+    images, skipped = Images(root, pattern, endings, base), Skipped()
+    paths = []
     for entry in walk(root, skipped=skipped):
-        path = Path(entry.path).relative_to(root).as_posix()
-        if entry.is_dir(follow_symlinks=False):
-            listing.notes.append(f'{path} is a folder that is named like an image')
-            continue
-        if entry.is_symlink():
-            if os.path.isdir(entry.path):
-                listing.problems.append(Problem(shown(entry.path, base), 'link', 'a link to a folder is not followed'))
-                continue
-            if real_root not in Path(os.path.realpath(entry.path)).parents:
-                listing.problems.append(Problem(shown(entry.path, base), 'link', f'leads out of {root}'))
-                continue
-        ending = os.path.splitext(path)[1].lower()
-        if ending not in endings:
-            ignored[ending or 'no ending'] += 1
-        elif expression.fullmatch(path) and not is_file(entry):
-            what = 'a link that leads nowhere' if entry.is_symlink() else 'no regular file'
-            listing.problems.append(Problem(shown(entry.path, base), 'unreadable', what))
-        elif expression.fullmatch(path):
+        folder = Path(entry.path).parent.relative_to(root).as_posix()
+        if (path := images.path(entry, '' if folder == '.' else folder)) is not None:
             paths.append(path)
-    listing.problems += [Problem(shown(path, base), 'unreadable', why) for path, why in skipped.unreadable]
-    hidden = sum(path.lower().endswith((*endings,)) for path in skipped.hidden)
-    if hidden and note_others:
-        listing.notes.append(f'Hidden files passed over: {hidden}')
-    if ignored and note_others:
-        counts = ', '.join(f'{count} {ending}' for ending, count in sorted(ignored.items()))
-        listing.notes.append(f'Files passed over for their ending: {counts}')
-    return paths, listing
+    images.note(skipped)
+    return paths, Listing(problems=images.problems, notes=images.notes(note_others))
 
 
 def shown(path: str | Path, base: Path) -> str:

@@ -8,8 +8,7 @@ import json
 import os
 import secrets
 import stat
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -127,20 +126,24 @@ def _partial(path: Path) -> BinaryIO:
         file.close()  # swept between opening and locking
 
 
-def sweep(paths: Iterable[Path]) -> None:
-    """Remove the partial files of these paths whose process has ended; those that are being written stay."""
-    wanted: dict[Path, set[str]] = defaultdict(set)
-    for path in paths:
-        wanted[path.parent].add(partial_name(path))
-    for folder, names in wanted.items():
-        with suppress(FileNotFoundError, NotADirectoryError):
-            for found in os.listdir(folder):
-                name, dot, token = found.removesuffix('.part').rpartition('.')
-                if found.endswith('.part') and dot and token and name in names:
-                    _remove_dead(folder / found)
+def sweep(path: Path) -> None:
+    """Remove the partial files of ``path`` whose process has ended; those that are being written stay."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(path.parent) as found:
+        for entry in found:
+            if split_partial(entry.name) == partial_name(path):
+                remove_dead(Path(entry.path))
 
 
-def _remove_dead(partial: Path) -> None:
+def split_partial(name: str) -> str | None:
+    """The :func:`partial_name` that a partial file has in its name; None if it is none."""
+    if not name.endswith('.part'):
+        return None
+    own, dot, token = name.removesuffix('.part').rpartition('.')
+    return own if dot and token else None
+
+
+def remove_dead(partial: Path) -> None:
+    """Remove a partial file, unless a process writes it."""
     with suppress(FileNotFoundError, PermissionError), open(partial, 'r+b') as file:
         if try_lock(file):
             partial.unlink()

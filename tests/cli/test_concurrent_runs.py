@@ -257,7 +257,7 @@ def test_partial_files_of_the_living_stay(tmp_path: Path) -> None:
     dead.write_bytes(b'left by a process that was killed')
     (tmp_path / 'b.png.4242.part').touch()
     with whole_or_not_at_all(path) as file:
-        sweep([path])
+        sweep(path)
         assert not dead.exists() and Path(file.name).exists() and (tmp_path / 'b.png.4242.part').exists()
         with whole_or_not_at_all(path) as other:  # by another thread, or a process of the same number
             other.write(b'other')

@@ -62,7 +62,7 @@ def test_relative_names(source: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         (['a/0.png', 'b/c/0.jpg'], ['a/0.png', 'b/c/0.png']), (['b/c/0.jpg'], ['0.png']),
         (['a/0.png', str(source / 'b' / '0.png')], ['a/0.png', 'b/0.png']),
     ):  # fmt: skip
-        jobs = find_jobs(names, tmp_path / 'out').jobs
+        jobs = [*find_jobs(names, tmp_path / 'out')]
         assert [job.target.relative_to(tmp_path / 'out').as_posix() for job in jobs] == targets
 
 

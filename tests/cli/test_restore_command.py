@@ -366,15 +366,28 @@ def test_other_commands_are_run_and_listed(capsys: Any) -> None:
     assert ended.value.code == 0 and 'Exit codes: 0 everything' in said and 'study' in said
 
 
-@pytest.mark.parametrize('names', [('a.jpg', 'a.png', 'a.jpg.png'), ('compare/a.png', 'A.png')])
+@pytest.mark.parametrize('names, words', [
+    (('a.png', 'A.png'), 'would both have the result'),
+    (('x/a.png', 'X/A.jpg', 'X/a.png'), 'would both have the result'),
+    (('compare/a.png', 'A.png'), 'rename its folder'), (('a.png', 'Compare/x/b.png'), 'rename its folder'),
+])  # fmt: skip
 def test_two_results_are_never_one_file(
-    names: tuple[str, ...], restore: Callable[..., int], capsys: Any, tmp_path: Path
+    names: tuple[str, ...], words: str, restore: Callable[..., int], capsys: Any, tmp_path: Path
 ) -> None:
     for name in names:
         (tmp_path / 'in' / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new('RGB', (4, 4)).save(tmp_path / 'in' / name)
     assert restore(tmp_path / 'in', tmp_path / 'out', '--compare') == command.WRONG
-    assert 'would both have the result' in capsys.readouterr().err and not (tmp_path / 'out').exists()
+    assert words in capsys.readouterr().err and not (tmp_path / 'out').exists()
+
+
+def test_names_that_would_meet_keep_their_endings(restore: Callable[..., int], tmp_path: Path) -> None:
+    for name in ('a.jpg', 'A.png', 'a.jpg.png', 'a.jpg.png.png', 'b.jpg', 'c/a.webp'):
+        (tmp_path / 'in' / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (4, 4)).save(tmp_path / 'in' / name)
+    assert restore(tmp_path / 'in', tmp_path / 'out', '--compare') == 0
+    expected = {'a.jpg.png', 'A.png.png', 'a.jpg.png.png', 'a.jpg.png.png.png', 'b.png', 'c/a.png'}
+    assert {*results(tmp_path / 'out')} == expected | {f'compare/{name}' for name in expected}
 
 
 def test_report_that_cannot_be_written_is_a_sentence(restore: Callable[..., int], capsys: Any, tmp_path: Path) -> None:
@@ -386,14 +399,14 @@ def test_report_that_cannot_be_written_is_a_sentence(restore: Callable[..., int]
 
 def test_results_in_the_folder_of_inputs_are_no_inputs(pictures: Path) -> None:
     out = pictures / 'restored'
-    before = len(find_jobs(str(pictures), out).jobs)
+    before = len([*find_jobs(str(pictures), out)])
     out.mkdir()
     Image.new('RGB', (4, 4)).save(out / '0.png')
-    assert len(find_jobs(str(pictures), out).jobs) == before
+    assert len([*find_jobs(str(pictures), out)]) == before
     # In the very folder only where a pattern does not find them again.
     more = pictures / 'more'
     (more / 'a.png').unlink()
-    assert [job.target for job in find_jobs(f'{more}/*.jpg', more).jobs] == [more / 'a.png']
+    assert [job.target for job in find_jobs(f'{more}/*.jpg', more)] == [more / 'a.png']
     for given in (str(more), f'{more}/*'):
         with pytest.raises(RestoreError, match='would be inputs of the next run'):
             find_jobs(given, more)

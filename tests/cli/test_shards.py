@@ -58,8 +58,13 @@ def test_places_of_processes() -> None:
     ):  # fmt: skip
         with pytest.raises(RestoreError, match=words):
             parse_shard(text, environment)
-    names = [*range(10)]
-    assert sorted(name for i in (1, 2, 3) for name in Shard(i, 3).of(names)) == names
+
+
+def test_each_file_is_in_one_shard_and_shards_are_alike() -> None:
+    names = [f'{i % 7}/{i:05d}.png' for i in range(9000)]
+    shares = [[name for name in names if Shard(i, 3).has(name)] for i in (1, 2, 3)]
+    assert sorted(name for share in shares for name in share) == sorted(names)
+    assert all(2800 < len(share) < 3200 for share in shares)
 
 
 def test_shards_make_what_one_run_makes(restore: Callable[..., int], tmp_path: Path, capfd: Any) -> None:
@@ -123,8 +128,10 @@ def divided(source: Path, out: Path, checkpoint: Path, count: int, kill_after: C
     logs = [open(out.parent / f'{out.name}.{i}.log', 'w+b') for i in range(count)]  # noqa: SIM115
 
     def start(i: int) -> Any:
-        arguments = ['restore', str(source), str(out), '--device', 'cpu', '--speed', 'exact', '--model',
-                     str(checkpoint), '--shard', f'{i + 1}/{count}', '--json', f'{out}.{i}.json']  # fmt: skip
+        arguments = [
+            'restore', str(source), str(out), '--device', 'cpu', '--speed', 'exact', '--model', str(checkpoint),
+            '--batch', '1', '--shard', f'{i + 1}/{count}', '--json', f'{out}.{i}.json',
+        ]  # fmt: skip
         return fork(main, arguments, cwd=out.parent, output=logs[i].fileno())
 
     processes = [start(i) for i in range(count)]
@@ -152,7 +159,7 @@ def check_divided(out: Path, whole: dict[str, bytes], count: int, broken: int) -
 
 def test_shards_at_the_same_time(restore: Callable[..., int], light_checkpoint: Path, tmp_path: Path) -> None:
     source = folder_of(tmp_path / 'in', 30, 3)
-    assert restore(source, tmp_path / 'whole') == 1
+    assert restore(source, tmp_path / 'whole', '--batch', 1) == 1
     moments = np.random.default_rng().uniform(0, 2, 100).tolist()
     divided(source, tmp_path / 'out', light_checkpoint, 3, moments.pop)
     check_divided(tmp_path / 'out', bytes_of(tmp_path / 'whole'), 3, 3)
@@ -162,7 +169,7 @@ def test_shards_at_the_same_time(restore: Callable[..., int], light_checkpoint: 
 def test_shards_that_are_killed(restore: Callable[..., int], light_checkpoint: Path, tmp_path: Path) -> None:
     """Four shards on 200 images of which five are broken, each killed at a random time and started again, 20 times."""
     source = folder_of(tmp_path / 'in', 200, 5)
-    assert restore(source, tmp_path / 'whole') == 1
+    assert restore(source, tmp_path / 'whole', '--batch', 1) == 1
     whole, seed = bytes_of(tmp_path / 'whole'), random.SystemRandom().getrandbits(32)
     assert len(whole) == 195
     moments = random.Random(seed)

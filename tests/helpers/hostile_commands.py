@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from glean_plus.cli.commands import parser_of
 from glean_plus.inference import RestoreError
-from glean_plus.inference.jobs import find_jobs
+from glean_plus.inference.jobs import Refused, find_jobs
 from glean_plus.prepare.run import listing_of
 from glean_plus.prepare.settings import Settings
 from glean_plus.utils.files import write_whole
@@ -197,7 +197,9 @@ def use_names(given: tuple[str, str], folder: Path) -> list[str]:
     out = folder / 'out'
 
     def targets() -> None:
-        for job in find_jobs(pattern, out).jobs:
+        for job in find_jobs(pattern, out):
+            if isinstance(job, Refused):
+                continue
             if job.source.is_file():
                 job.source.read_bytes()
             for path in (job.target, job.compare, job.report, job.faces / 'face.png'):

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from glean_plus.inference import RestoreError, Restorer, folder
-from glean_plus.inference.folder import restore_files
+from glean_plus.inference.base import PictureRestorer
+from glean_plus.inference.folder import Record, restore_files
 from glean_plus.inference.image import Picture
-from glean_plus.inference.jobs import find_jobs
+from glean_plus.inference.jobs import Job, Jobs, find_jobs
 from glean_plus.inference.pipeline import Budget, Rows, Stopped, read_ahead
 
 from small_restorers import photo
@@ -30,6 +31,13 @@ def eventually(what: Callable[[], bool]) -> bool:
     while not what() and time.monotonic() < end:
         time.sleep(0.01)
     return what()
+
+
+def recorded(restorer: PictureRestorer, jobs: Jobs) -> list[Record]:
+    """Of each file, when all are restored."""
+    records = list[Record]()
+    restore_files(restorer, jobs, record=records.append)
+    return records
 
 
 def in_thread(work: Callable[[], object]) -> threading.Thread:
@@ -124,7 +132,7 @@ def test_images_are_read_ahead_within_bounds(tmp_path: Path, monkeypatch: pytest
         return read(path)
 
     monkeypatch.setattr('glean_plus.inference.pipeline.read', reading)
-    jobs = find_jobs(str(tmp_path), tmp_path / 'out').jobs
+    jobs = [job for job in find_jobs(str(tmp_path), tmp_path / 'out') if isinstance(job, Job)]
     images = read_ahead(jobs, 2 * 10 * 10 * 8)
     _, first = next(images)
     assert isinstance(first, Picture) and (first.image == 0).all()
@@ -163,7 +171,7 @@ def test_the_next_image_is_restored_while_one_is_written(
 
     monkeypatch.setattr(Restorer, 'restoration', beginning)
     monkeypatch.setattr(folder, 'write', slow)
-    records, _ = restore_files(restorer, find_jobs(str(tmp_path / 'in'), tmp_path / 'out'))
+    records = recorded(restorer, find_jobs(str(tmp_path / 'in'), tmp_path / 'out'))
     assert waited == [True] and [record.state for record in records] == ['restored', 'restored']
 
 
@@ -192,7 +200,7 @@ def test_one_that_fails_costs_itself_alone(
         monkeypatch.setattr(Restorer, 'restoration', failing)
     else:
         monkeypatch.setattr(folder, 'write', unable)
-    records, _ = restore_files(restorer, find_jobs(str(tmp_path / 'in'), tmp_path / 'out'))
+    records = recorded(restorer, find_jobs(str(tmp_path / 'in'), tmp_path / 'out'))
     assert {Path(record.input).name: record.state for record in records} == {
         **{f'{i}.png': 'restored' for i in range(5)}, '2.png': 'failed'
     }  # fmt: skip
@@ -234,5 +242,5 @@ def test_an_interruption_leaves_no_thread_and_no_part(
     assert not any('read ahead' in thread.name or 'ThreadPool' in thread.name for thread in threading.enumerate())
     assert {path.name for path in (tmp_path / 'out').rglob('*.p*')} <= {'0.png', '1.png'}
     monkeypatch.undo()
-    records, _ = restore_files(Restorer(light_checkpoint, device='cpu', speed='exact'), jobs)
+    records = recorded(Restorer(light_checkpoint, device='cpu', speed='exact'), jobs)
     assert all(record.state in ('restored', 'there') for record in records) and len(records) == 4

@@ -311,7 +311,7 @@ def test_a_pattern_goes_into_no_link(tmp_path: Path) -> None:
         Image.new('RGB', (4, 4)).save(tmp_path / 'in' / name)
     (tmp_path / 'in' / 'a' / 'up').symlink_to(tmp_path)
     for pattern in ('in/**/*.png', 'in/**'):
-        jobs = find_jobs(str(tmp_path / pattern), tmp_path / 'out').jobs
+        jobs = find_jobs(str(tmp_path / pattern), tmp_path / 'out')
         assert sorted(job.source.name for job in jobs) == ['1.png', '2.png']
 
 
@@ -319,7 +319,7 @@ def test_a_pattern_that_goes_up_names_each_picture_once(tmp_path: Path) -> None:
     (tmp_path / 'in' / 'a').mkdir(parents=True)
     (tmp_path / 'in' / 'b').symlink_to('a')
     Image.new('RGB', (4, 4)).save(tmp_path / 'in' / '1.png')
-    (job,) = find_jobs(f'{tmp_path}/in/*/../*.png', tmp_path / 'out').jobs
+    (job,) = find_jobs(f'{tmp_path}/in/*/../*.png', tmp_path / 'out')
     assert (job.source, job.target) == (tmp_path / 'in' / '1.png', tmp_path / 'out' / '1.png')
 
 
@@ -339,7 +339,8 @@ def test_results_stay_in_their_folder(tmp_path: Path) -> None:
     with pytest.raises(RestoreError, match=r'outside of .*out'):
         find_jobs(str(tmp_path / 'in'), tmp_path / 'out')
     (tmp_path / 'out' / 'sub').unlink()
-    target = find_jobs(str(tmp_path / 'in'), tmp_path / 'out').jobs[0].target
+    (job,) = find_jobs(str(tmp_path / 'in'), tmp_path / 'out')
+    target = job.target
     target.parent.mkdir()
     target.symlink_to(tmp_path / 'elsewhere' / 'y')
     write_whole(target, b'x')
