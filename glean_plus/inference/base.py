@@ -79,8 +79,12 @@ class PictureRestorer(ABC):
         """Bytes that an image may take beside itself and the model."""
 
     @abstractmethod
+    def batch_of(self, picture: Picture) -> int:
+        """How many images like this one are a batch, as frames of a video are."""
+
     def at_once(self, picture: Picture) -> int:
-        """How many images like this one are restored together."""
+        """How many images like this one are restored together that have nothing to do with each other."""
+        return self.batch_of(picture)
 
     @abstractmethod
     def restoration(self, pictures: Sequence[Picture], assess: bool = False) -> Restored:

@@ -56,6 +56,9 @@ class Rescaler(PictureRestorer):
     def memory(self) -> int:
         return self.restorer.memory
 
+    def batch_of(self, picture: Picture) -> int:
+        return self.restorer.batch_of(picture)
+
     def at_once(self, picture: Picture) -> int:
         return self.restorer.at_once(picture)
 

@@ -119,11 +119,11 @@ class Restorer(PictureRestorer):
         return self.limits.memory
 
     def at_once(self, picture: Picture) -> int:
-        """How many images like this one are restored together: :meth:`batch_of`, but one on a CPU."""
-        return 1 if self.network.device.type in ONE_BY_ONE else self.batch_of(*picture.image.shape[:2])
+        return 1 if self.network.device.type in ONE_BY_ONE else self.batch_of(picture)
 
-    def batch_of(self, height: int, width: int) -> int:
-        """How many inputs of this size are a batch: as many as were asked for, or the memory holds of results."""
+    def batch_of(self, picture: Picture) -> int:
+        """As many as were asked for, or as the memory holds of the results."""
+        height, width = picture.image.shape[:2]
         size = tiling.BYTES * self.scale**2 * height * width
         return max(1, min(self.limits.batch, self.limits.memory // 4 // size))
 

@@ -71,10 +71,10 @@ class Same(PictureRestorer):
     scale = 1  # type: ignore[assignment]
     memory = 2**30  # type: ignore[assignment]
 
-    def at_once(self, picture: Any) -> int:
+    def batch_of(self, picture: Any) -> int:
         return 3
 
-    def restore(self, pictures: Any) -> list[np.ndarray]:
+    def restore_together(self, pictures: Any) -> list[np.ndarray]:
         return [picture.image for picture in pictures]
 
     def restoration(self, pictures: Any, assess: bool = False) -> Any:

@@ -37,7 +37,7 @@ class Copier(PictureRestorer):
     scale = 1
     memory = 2**30
 
-    def at_once(self, picture: Picture) -> int:
+    def batch_of(self, picture: Picture) -> int:
         return 8
 
     def restoration(self, pictures: Sequence[Picture], assess: bool = False) -> Restored:

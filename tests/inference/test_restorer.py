@@ -503,7 +503,7 @@ def test_a_batch_is_what_the_memory_holds_of_results(
     """A quarter of the memory for results, four floats for each of their pixels, however many channels they have."""
     restorer = Restorer(checkpoints['light'], device='cpu', batch=1000, max_memory='16M')
     picture = Picture(np.zeros((64, 32, channels), np.uint8))
-    assert restorer.at_once(picture) == 1 and restorer.batch_of(64, 32) == 32
+    assert restorer.at_once(picture) == 1 and restorer.batch_of(picture) == 32
     monkeypatch.setattr('glean_plus.inference.restorer.ONE_BY_ONE', frozenset())  # as on a GPU
     assert restorer.at_once(picture) == 2**24 // 4 // (16 * 2**2 * 64 * 32) == 32
     assert Restorer(checkpoints['light'], device='cpu', batch=8, max_memory='16M').at_once(picture) == 8

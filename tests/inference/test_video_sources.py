@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
@@ -326,3 +327,13 @@ def test_a_stream_without_a_time_base_says_nothing_of_the_length(name: str, decl
         start_time=None, duration=declared, format=SimpleNamespace(name=name), streams=Streams([unknown, known])
     )
     assert Length().missing(container)[1] == 3.0
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_setscheduler') or os.geteuid() != 0, reason='of root on Linux')
+def test_an_encoder_that_sound_opens_leaves_no_real_time_threads(tmp_path: Path) -> None:
+    """SVT-AV1 makes its caller's thread a real-time one when it is opened, be it for a packet of the sound."""
+    source = made(tmp_path / 'in.mkv', pixels='yuv420p10le', sound='libopus', times=[*range(500, 1100, 100)])
+    clip, target = go(source, '.webm')
+    with av.open(str(target)) as given:
+        assert 'av1' in given.streams.video[0].codec_context.codec.long_name.lower() and len(given.streams.audio) == 1
+    assert {os.sched_getscheduler(int(thread)) for thread in os.listdir('/proc/self/task')} == {os.SCHED_OTHER}

@@ -87,7 +87,7 @@ class FaceRestorer(PictureRestorer):
     def memory(self) -> int:
         return self.restorer.memory
 
-    def at_once(self, picture: Picture) -> int:
+    def batch_of(self, picture: Picture) -> int:
         """One: its faces are the batch."""
         return 1
 
@@ -175,7 +175,7 @@ class _Photo:
     def _restore_some(self) -> None:
         """The next batch of faces."""
         restorer, size = self.restorer.restorer, self.restorer.restorer.network.in_size
-        count = restorer.batch_of(size, size)
+        count = restorer.batch_of(Picture(np.zeros((size, size, self.colours), np.float32)))
         some, self.waiting = self.waiting[:count], self.waiting[count:]
         given = [crop(self.image, self.white, self.squares[i], size) for i in some]
         results = restorer.restore_together([Picture(each) for each in given])

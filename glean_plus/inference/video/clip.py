@@ -132,7 +132,7 @@ class _Work:
                 if self.writer is None:
                     self._begin(frame)
                 picture = Picture(self.reader(frame))
-                if batch and len(batch) >= self.restorer.at_once(picture):
+                if batch and len(batch) >= self.restorer.batch_of(picture):
                     self._restore(batch)
                 batch.append((frame, picture))
             if self.writer is not None:
@@ -177,7 +177,7 @@ class _Work:
         self.sounds.begin()
 
     def _restore(self, batch: list[tuple[av.VideoFrame, Picture]]) -> None:
-        for (frame, _), result in zip(batch, self.restorer.restore([picture for _, picture in batch])):
+        for (frame, _), result in zip(batch, self.restorer.restore_together([picture for _, picture in batch])):
             base = frame.time_base or self.stream.time_base
             if base is None:
                 raise RestoreError('its video stream has no time base: its frames cannot be placed in time')

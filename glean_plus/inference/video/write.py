@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import nullcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +73,8 @@ class FrameWriter:
         aspect = source.sample_aspect_ratio
         if aspect:
             context.sample_aspect_ratio = 1 / aspect if reader.transposed else aspect
+        with usual_priority():  # else the first packet opens it, which may be one of the sound
+            context.open()
 
     def _coding(self, rate: Fraction) -> Coding:
         os.environ.setdefault('SVT_LOG', '1')  # else SVT-AV1 writes what it does to the standard error
@@ -101,9 +102,7 @@ class FrameWriter:
             frame.color_primaries, frame.color_trc = self.primaries, self.transfer
         frame.pts, frame.time_base = time, base
         self.frames += 1
-        with usual_priority() if self.frames == 1 else nullcontext():
-            packets = self.stream.encode(frame)
-        self.made.mux(packets)
+        self.made.mux(self.stream.encode(frame))
 
     def end(self) -> None:
         packets = self.stream.encode(None)
