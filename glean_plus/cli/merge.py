@@ -1,4 +1,4 @@
-"""Join the reports that the shards of one run wrote with --json, and check that none is missing.
+"""Join the reports that the shards of one run wrote with --json or --records, and check that none is missing.
 
     glean-plus restore photos out --shard 1/2 --json 1.json
     glean-plus restore photos out --shard 2/2 --json 2.json
@@ -10,7 +10,6 @@ The exit code is 1 where images failed, as that of `restore`.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -18,22 +17,22 @@ from glean_plus.cli.commands import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('reports', type=Path, nargs='+', metavar='REPORT', help='of each shard, in any order')
+    parser.add_argument('reports', type=Path, nargs='+', metavar='REPORT',
+                        help='of each shard, in any order: NAME.json, or records, NAME.jsonl')
     parser.add_argument('--out', type=Path, metavar='FILE', help='where to write (default: the standard output)')
 
 
 def run(args: argparse.Namespace) -> int:
-    from glean_plus.inference.reports import merge, read_report
-    from glean_plus.utils.files import save_json
+    from glean_plus.inference.reports import json_report, merge, read_report, save_report
 
     if args.out in args.reports:
         raise UsageError(f'--out is {args.out}, one of the reports')
     merged = merge({path: read_report(path) for path in args.reports})
     if args.out is None:
-        print(json.dumps(merged, indent=2))
+        for part in json_report(merged.content, merged.sorted()):
+            print(part.decode(), end='')
     else:
-        save_json(merged, args.out)
-    states = [each['state'] for each in merged['pictures']]
-    counts = ', '.join(f'{states.count(state)} {state}' for state in ('restored', 'there', 'failed'))
+        save_report(merged.content, merged.sorted(), args.out)
+    counts = ', '.join(f'{merged.states[state]} {state}' for state in ('restored', 'there', 'failed'))
     print(f'{len(args.reports)} reports: {counts}', file=sys.stderr)
-    return 1 if 'failed' in states else 0
+    return 1 if merged.states['failed'] else 0

@@ -3,8 +3,9 @@
 `source` finds the config and weights of a name, config or checkpoint, and `network` builds the network on its device.
 `tiling` runs an image through it whole, in tiles or fitted, row by row; `channels` splits it into what the network
 takes. `read`, `arrays` and `write` are the ways in and out. `consistency` is iterative back-projection; `fidelity`
-scales the bank's features. `base` is what all restorers share, `folder` restores folders, with a `manifest`. `ood`
-scores results by the `thresholds` that `analysis.calibration` finds.
+scales the bank's features. `base` is what all restorers share. `folder` restores folders, with a `manifest`: `jobs` is
+the stream of files, `plan` what is left to do of it, and the `pipeline` reads ahead and writes behind. `ood` scores
+results by the `thresholds` that `analysis.calibration` finds.
 """
 
 from glean_plus.inference.errors import RestoreError

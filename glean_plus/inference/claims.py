@@ -66,7 +66,8 @@ class Neighbours:
 
     def __init__(self, own: Path, overwrite: bool) -> None:
         self._own, self._overwrite = own, overwrite
-        self._listed: dict[Path, _Folder] = {}
+        self._listed: dict[Path, _Folder] = {}  # where the results of one folder of inputs are
+        self._place: Path | None = None
 
     def claim(self, target: Path, others: Sequence[Path]) -> str:
         """Why a result cannot be made now; empty if it can.
@@ -75,6 +76,8 @@ class Neighbours:
             target: The result; those of a folder come one after the other.
             others: Files that can be written with it.
         """
+        if target.parent != self._place:
+            self._listed, self._place = {}, target.parent
         for path in (target, *others):
             if parts := self._folder(path.parent).parts:
                 for partial in parts.pop(partial_name(path), ()):
@@ -83,8 +86,6 @@ class Neighbours:
 
     def _folder(self, path: Path) -> _Folder:
         if path not in self._listed:
-            if len(self._listed) > 4:  # those of another folder of inputs
-                self._listed.clear()
             self._listed[path] = _Folder(path, self._own, self._overwrite)
         return self._listed[path]
 

@@ -6,8 +6,9 @@ import errno
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,44 +132,80 @@ def save_report(content: Mapping[str, Any], records: Iterable[bytes], path: Path
             file.write(part)
 
 
-def read_report(path: Path) -> dict[str, Any]:
+@dataclass
+class Report:
+    """What is known of a run.
+
+    Attributes:
+        content: Of the whole run.
+        lines: The record of each file, as a line of JSON.
+        states: How many files have which state.
+    """
+
+    content: dict[str, Any]
+    lines: dict[str, bytes] = field(default_factory=dict)
+    states: Counter[str] = field(default_factory=Counter)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add a record; of a file that was restored in an earlier run, it stays what it was."""
+        name, state = record['input'], record['state']
+        if not isinstance(name, str) or not isinstance(state, str):
+            raise TypeError
+        if name in self.lines:
+            if state == 'there':
+                return
+            self.states[json.loads(self.lines[name])['state']] -= 1
+        self.lines[name] = json.dumps(record).encode() + b'\n'
+        self.states[state] += 1
+
+    def sorted(self) -> Iterator[bytes]:
+        """Lines by the names of the files."""
+        return (self.lines[name] for name in sorted(self.lines))
+
+
+def read_report(path: Path) -> Report:
     """What ``restore --json`` or ``restore --records`` wrote; of records that of the last run on each file counts.
 
     Raises:
         RestoreError: If it is no report, or of a run that ended early.
     """
     try:
-        found = _of_lines(path) if path.suffix == LINES else json.loads(path.read_text(encoding='utf-8'))
-        pictures = found['pictures']
-        if found.get('error'):
-            raise RestoreError(f'{path} is of a run that ended early ({found["error"]}): run that shard again.')
-        found['run'], found['about'], found['seconds']
-        if not all(isinstance(each['input'], str) and isinstance(each['state'], str) for each in pictures):
-            raise TypeError
+        if path.suffix == LINES:
+            found = _of_lines(path)
+        else:
+            content = json.loads(path.read_text(encoding='utf-8'))
+            records = content.pop('pictures')
+            found = Report(content)
+            for record in records:
+                found.add(record)
+        ended_early = found.content.get('error')
+        if not ended_early:
+            found.content['run'], found.content['about'], found.content['seconds']
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = (error.strerror if isinstance(error, OSError) else '') or 'it is none'
-        raise RestoreError(f'{path} cannot be read as a report of restore --json: {why}.') from error
-    return dict(found)
+        raise RestoreError(f'{path} cannot be read as a report of restore --json or --records: {why}.') from error
+    if ended_early:
+        raise RestoreError(f'{path} is of a run that ended early ({ended_early}): run that shard again.')
+    return found
 
 
-def _of_lines(path: Path) -> dict[str, Any]:
-    """Records by file, and the last line. What was restored in an earlier run is there in a later one."""
-    records, end = dict[str, Any](), dict[str, Any]()
+def _of_lines(path: Path) -> Report:
+    """Records, and what the last line of the last run says; without one, it was killed."""
+    found, end = Report({}), dict[str, Any]()
     with open(path, 'rb') as file:
         for line in file:
             if not line.endswith(b'\n'):  # a crash has torn it
                 break
-            each = json.loads(line)
-            end = {} if line.startswith(OF_RECORD) else each
-            if end:
-                continue
-            if each['state'] != 'there' or each['input'] not in records:
-                records[each['input']] = each
-    return dict(end or dict(error='it was killed'), pictures=list(records.values()))
+            content = json.loads(line)
+            end = {} if line.startswith(OF_RECORD) else content
+            if not end:
+                found.add(content)
+    found.content = end or dict(error='it was killed')
+    return found
 
 
-def merge(reports: Mapping[Path, Mapping[str, Any]]) -> dict[str, Any]:
-    """One report of all shards of a run: the images by name, the seconds of the shard that took longest.
+def merge(reports: Mapping[Path, Report]) -> Report:
+    """One report of all shards of a run, with the seconds of the shard that took longest.
 
     Args:
         reports: By their files, for messages.
@@ -177,11 +214,12 @@ def merge(reports: Mapping[Path, Mapping[str, Any]]) -> dict[str, Any]:
         RestoreError: If they are of different runs, of no shards, or a shard is missing or there twice.
     """
     first = next(iter(reports))
+    contents = [report.content for report in reports.values()]
     shards: dict[str, Path] = {}
-    for path, report in reports.items():
-        if report['run'] != reports[first]['run']:
+    for path, content in zip(reports, contents):
+        if content['run'] != contents[0]['run']:
             raise RestoreError(f'{path} and {first} are of runs with different options: join those of one run.')
-        shard = report['about'].get('shard')
+        shard = content['about'].get('shard')
         if shard is None:
             raise RestoreError(f'{path} is of a whole run, not of a shard: there is nothing to join.')
         if shard in shards:
@@ -190,9 +228,11 @@ def merge(reports: Mapping[Path, Mapping[str, Any]]) -> dict[str, Any]:
     count = int(next(iter(shards)).partition('/')[2])
     if missing := [shard for shard in (f'{index}/{count}' for index in range(1, count + 1)) if shard not in shards]:
         raise RestoreError(f'Shards are missing: {", ".join(missing[:10])}; give the report of each.')
-    pictures = [each for report in reports.values() for each in report['pictures']]
-    return dict(
-        run=reports[first]['run'], about=[report['about'] for report in reports.values()],
-        seconds=max(report['seconds'] for report in reports.values()),
-        pictures=sorted(pictures, key=lambda each: each['input']),
-    )  # fmt: skip
+    merged = Report(dict(
+        run=contents[0]['run'], about=[content['about'] for content in contents],
+        seconds=max(content['seconds'] for content in contents),
+    ))  # fmt: skip
+    for report in reports.values():
+        merged.lines |= report.lines
+        merged.states += report.states
+    return merged

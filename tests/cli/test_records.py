@@ -57,11 +57,11 @@ def test_records_and_the_report_say_the_same(
     assert len(records) == 40 and records == whole.pop('pictures') and end == whole and not seen[0]['error']
     assert 0 < len(seen) < 40 and records[:len(seen)] == seen
     found = read_report(place)
-    assert found['pictures'] == records and found['run'] == whole['run']
+    assert [json.loads(line) for line in found.sorted()] == sorted(records, key=lambda each: each['input'])
+    assert found.content == whole and found.states == dict(restored=38, failed=2)
     assert restore(source, tmp_path / 'out', '--records', place) == 1
     assert len(lines(place)) == 82
-    states = {each['input']: each['state'] for each in read_report(place)['pictures']}
-    assert states == {each['input']: each['state'] for each in records}
+    assert read_report(place).states == found.states
     assert restore(source, tmp_path / 'out', '--seed', 3, '--records', place) == 2
     assert 'made otherwise' in lines(place)[-1]['error']
     with pytest.raises(RestoreError, match='ended early'):

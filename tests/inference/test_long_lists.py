@@ -74,30 +74,42 @@ def test_what_is_held_does_not_grow_with_the_list(how: str, tmp_path: Path, monk
     count = 20_000
     source, scandir, listed = make_names(tmp_path / 'in', count), os.scandir, Counter[str]()
     picture = Picture(np.zeros((8, 8, 3), np.uint8))
-    monkeypatch.setattr(os, 'scandir', lambda path='.': (listed.update([os.fspath(path)]), scandir(path))[1])
-    monkeypatch.setattr('glean_plus.inference.pipeline.read', lambda path: picture)
-    monkeypatch.setattr(folder, 'write', lambda path, rows, *rest: list(rows) and [])
-    held = dict(jobs=0, records=0)
-    seen = 0
+    held, states = dict(jobs=0, records=0), Counter[str]()
+
+    def listing(path: Any = '.') -> Any:
+        found = scandir(path)
+        listed[os.fspath(path)] += 1
+        return found
+
+    def write(path: Path, rows: Iterator[np.ndarray], *rest: Any) -> list[str]:
+        assert len(list(rows)) == 1
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return []
 
     def record(each: Record) -> None:
-        nonlocal seen
-        seen += 1
-        assert each.state == 'restored'
-        if seen % 5000 == 0:
+        states[each.state] += 1
+        if states.total() % 5000 == 0:
             kinds = Counter(type(one) for one in gc.get_objects())
             held.update(jobs=max(held['jobs'], kinds[Job]), records=max(held['records'], kinds[Record]))
+
+    monkeypatch.setattr(os, 'scandir', listing)
+    monkeypatch.setattr('glean_plus.inference.pipeline.read', lambda path: picture)
+    monkeypatch.setattr(folder, 'write', write)
 
     given: str | list[str] = str(source)
     if how == 'list':
         (tmp_path / 'names.txt').write_text('\n'.join(f'{source}/{i % 10}/{i // 10:06d}.png' for i in range(count)))
         given = read_list(str(tmp_path / 'names.txt'))
-    counts, _ = restore_files(Copier(), find_jobs(given, tmp_path / 'out'), record=record)
-    assert counts['restored'] == seen == count and not counts['failed']
-    assert 0 < held['jobs'] < AHEAD + FIRST + 2000 and held['records'] <= 2
-    below = {name: times for name, times in listed.items() if name.startswith(str(tmp_path))}
-    assert set(below.values()) == {1}
-    assert len(below) == (1 + 2 * FOLDERS if how == 'folder' else FOLDERS)  # with each folder of results
+    folders = [str(source), *(f'{source}/{i}' for i in range(FOLDERS))] if how == 'folder' else []
+    for state, results in (('restored', []), ('there', [f'{tmp_path}/out/{i}' for i in range(FOLDERS)])):
+        listed.clear()
+        states.clear()
+        restore_files(Copier(), find_jobs(given, tmp_path / 'out'), record=record)
+        assert states == Counter({state: count})
+        assert 0 < held['jobs'] < AHEAD + FIRST + 2000 and held['records'] <= 2
+        below = {name: times for name, times in listed.items() if name.startswith(str(tmp_path))}
+        assert below == dict.fromkeys([*folders, f'{tmp_path}/out', *results], 1)
 
 
 def measure(count: int, how: str) -> None:

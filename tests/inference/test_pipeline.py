@@ -13,6 +13,7 @@ from PIL import Image
 
 from glean_plus.inference import RestoreError, Restorer, folder
 from glean_plus.inference.base import PictureRestorer
+from glean_plus.inference.consistency import Consistency
 from glean_plus.inference.folder import Record, restore_files
 from glean_plus.inference.image import Picture
 from glean_plus.inference.jobs import Job, Jobs, find_jobs
@@ -244,3 +245,47 @@ def test_an_interruption_leaves_no_thread_and_no_part(
     monkeypatch.undo()
     records = recorded(Restorer(light_checkpoint, device='cpu', speed='exact'), jobs)
     assert all(record.state in ('restored', 'there') for record in records) and len(records) == 4
+
+
+def test_images_of_a_size_share_a_batch_though_others_are_between(
+    light_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'in').mkdir()
+    for i in range(10):
+        Image.fromarray(photo('chelsea', 16 + 4 * (i % 2), 20, 60 + i)).save(tmp_path / 'in' / f'{i}.png')
+    restoration, groups = Restorer.restoration, list[list[int]]()
+
+    def counting(self: Restorer, pictures: list[Picture], assess: bool = False) -> object:
+        groups.append([len(picture.image) for picture in pictures])
+        return restoration(self, pictures, assess)
+
+    monkeypatch.setattr(Restorer, 'restoration', counting)
+    restorer = Restorer(light_checkpoint, device='cpu', batch=4)
+    records = recorded(restorer, find_jobs(str(tmp_path / 'in'), tmp_path / 'out'))
+    assert groups == [[16] * 4, [20] * 4, [16], [20]]
+    assert sorted(Path(record.input).name for record in records) == [f'{i}.png' for i in range(10)]
+
+
+def test_scores_are_computed_where_they_are_wanted_alone(
+    light_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without them, results are the same to the bit: of colours, grays, 16 bits, opacity and one colour throughout."""
+    (tmp_path / 'in').mkdir()
+    image = photo('chelsea', 18, 20)
+    for name, each in dict(
+        colours=image, grays=image[..., 0], deep=image[..., 0].astype(np.uint16) * 257, one=np.full_like(image, 77),
+        opacity=np.concatenate([image, image[..., :1]], axis=2),
+    ).items():  # fmt: skip
+        Image.fromarray(each).save(tmp_path / 'in' / f'{name}.png')
+    restorer, scored = Restorer(light_checkpoint, device='cpu'), list[str]()
+    monkeypatch.setattr(folder.Watch, 'of', lambda *_: None)  # it scores the first images
+    score = Consistency._score
+    monkeypatch.setattr(Consistency, '_score', lambda *rest: (scored.append(rest[1]), score(*rest))[1])
+    records = recorded(restorer, find_jobs(str(tmp_path / 'in'), tmp_path / 'with'))
+    assert all(record.lr_psnr or Path(record.input).stem == 'one' for record in records) and len(scored) == 5
+    restorer.scored = False
+    records = recorded(restorer, find_jobs(str(tmp_path / 'in'), tmp_path / 'without'))
+    assert [record.state for record in records] == ['restored'] * 5
+    assert len(scored) == 7, 'opacity and an image of one colour go the long way'
+    for path in (tmp_path / 'with').glob('*.png'):
+        assert path.read_bytes() == (tmp_path / 'without' / path.name).read_bytes(), path.name
