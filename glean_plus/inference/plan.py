@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import Union
 
 from glean_plus.inference.claims import Neighbours
 from glean_plus.inference.jobs import BESIDE, FACE_LIST, FIRST, Job, Jobs, Refused, check_first
@@ -19,7 +20,7 @@ class There:
     job: Job
 
 
-Item = Job | There | Refused
+Item = Union[Job, There, Refused]
 
 
 class Plan:
@@ -44,7 +45,7 @@ class Plan:
     ) -> None:  # fmt: skip
         self._jobs, self._neighbours, self._asked, self._since = jobs, neighbours, asked, since
         self._replaces = replaces
-        self._taken = {name for name in BESIDE if asked[name] and not jobs.single}
+        self._beside = {name for name in BESIDE if asked[name]}
         self._items = (each if isinstance(each, Refused) else self._item(each) for each in jobs)
         self.first = list(islice(self._items, FIRST))
         check_first(self.first)
@@ -65,17 +66,17 @@ class Plan:
 
     def _conflict(self, job: Job) -> str:
         """Why a result cannot be made where it would be; empty if it can."""
-        if self._taken:
-            if job.is_video:
-                return (
-                    f'Side by side, reports and saved faces are for images, but {job.source} is a video: leave these '
-                    'options, or the videos, out.'
-                )
-            if (name := job.target.parts[len(self._jobs.out.parts)].lower()) in self._taken:
-                return (
-                    f'{job.source} would have the result {job.target}, but what {name} asks for is in '
-                    f'{self._jobs.out / name}: rename its folder.'
-                )
+        if self._beside and job.is_video:
+            return (
+                f'Side by side, reports and saved faces are for images, but {job.source} is a video: leave these '
+                'options, or the videos, out.'
+            )
+        place = '' if self._jobs.single else job.target.parts[len(self._jobs.out.parts)].lower()
+        if place in self._beside:
+            return (
+                f'{job.source} would have the result {job.target}, but what {place} asks for is in '
+                f'{self._jobs.out / place}: rename its folder.'
+            )
         if self._asked['faces']:
             sweep(job.faces / FACE_LIST)
         if why := self._neighbours.claim(job.target, job.results(faces=False)[1:]):

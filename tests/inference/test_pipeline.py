@@ -260,6 +260,7 @@ def test_images_of_a_size_share_a_batch_though_others_are_between(
         return restoration(self, pictures, assess)
 
     monkeypatch.setattr(Restorer, 'restoration', counting)
+    monkeypatch.setattr('glean_plus.inference.restorer.ONE_BY_ONE', frozenset())  # as on a GPU
     restorer = Restorer(light_checkpoint, device='cpu', batch=4)
     records = recorded(restorer, find_jobs(str(tmp_path / 'in'), tmp_path / 'out'))
     assert groups == [[16] * 4, [20] * 4, [16], [20]]
