@@ -56,7 +56,9 @@ ELSEWHERE = {
     r'pytest .*costs': 'training/test_nonfinite.py::test_the_guard_costs_next_to_nothing',
 }
 # Commands that set up a machine or belong to other packages. What they name is checked.
-SET_UP = re.compile(r'pip |\.venv/bin/pip |python3\.11 -m venv |make |mkdir |cd |apt-get |docker |python -m pytorch_fid ')
+SET_UP = re.compile(
+    r'pip |\.venv/bin/pip |python3\.11 -m venv |make |mkdir |cd |apt-get |docker |tensorboard |python -m pytorch_fid '
+)
 
 # What makes a training small: 8 -> 32 px, two iterations of four images, no download, no processes.
 QUICK = [
