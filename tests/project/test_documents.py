@@ -405,3 +405,20 @@ def test_each_feature_beside_other_tools_has_its_test() -> None:
             continue
         (name,) = re.findall(r'`(\w+/test_\w+\.py(?:::test_\w+)?)`', row[6])
         assert is_test(name), name
+
+
+def test_the_container_copies_and_installs_what_there_is() -> None:
+    """Files, extras and the command that the Dockerfile names; what it ignores is not needed for the wheel."""
+    text = (ROOT / 'Dockerfile').read_text()
+    setup = ConfigParser()
+    setup.read(ROOT / 'setup.cfg')
+    copied = re.findall(r'^COPY (?!--from)(\S+) ', text, re.MULTILINE)
+    assert copied == ['.', 'requirements/default.txt'] and all((ROOT / name).exists() for name in copied)
+    (extras,) = re.findall(r'^ARG EXTRAS=(.*)', text, re.MULTILINE)
+    assert {*extras.split(',')} <= {*setup['options.extras_require']}
+    (command,) = re.findall(r'^ENTRYPOINT \["(.*)"\]', text, re.MULTILINE)
+    assert command in setup['options.entry_points']['console_scripts']
+    ignored = {line.rstrip('*') for line in (ROOT / '.dockerignore').read_text().split()}
+    needed = {'glean_plus', 'configs', 'tools', 'requirements', 'setup.py', 'setup.cfg', 'README.md', 'LICENSE',
+              'model-index.yml', 'MANIFEST.in'}  # fmt: skip
+    assert not ignored & needed
