@@ -72,7 +72,7 @@ def publish_any(
     shown = _restored(file, samples) if kind == 'restorer' else _synthesized(file)
     header = dump(hub_header(card, test_set), file_format='yaml', sort_keys=False, allow_unicode=True)
     save_text(f'---\n{header}---\n\n{_readme(card, repo or f"OWNER/{out.name}", shown)}', out / 'README.md')
-    print(f'{out}: ready for `huggingface-cli upload {repo or f"OWNER/{out.name}"} {out}`')
+    print(f'{out}: ready for `hf upload {repo or f"OWNER/{out.name}"} {out}`')
 
 
 def _model(source: Path) -> str | None:

@@ -14,7 +14,10 @@ from glean_plus.weights.cards import parse_card
 from glean_plus.weights.errors import WeightsError, brief, shown
 
 SCHEME = 'hf://'
-ADDRESS = re.compile(r'hf://(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@\x00-\x1f\x7f\\:]+)(?:@(?P<revision>[\w.-]+(?:/[\w.-]+)*))?')
+NAME = r'[A-Za-z0-9_]+(?:[.-][A-Za-z0-9_]+)*'  # of an owner or a repository
+ADDRESS = re.compile(
+    rf'hf://(?P<repo>{NAME}/{NAME})/(?P<file>[^@\x00-\x1f\x7f\\:]+)(?:@(?P<revision>[\w.-]+(?:/[\w.-]+)*))?'
+)
 FORM = 'hf://OWNER/REPO/FILE@REVISION, where @REVISION, a branch, tag or commit, may be left out'
 
 
@@ -60,11 +63,14 @@ class HubFile:
             cache: Folder instead of the hub's, ``$HF_HUB_CACHE``.
 
         Raises:
-            WeightsError: If the package huggingface-hub is missing.
+            WeightsError: If the package huggingface-hub is missing, or refuses the name of the repository.
         """
         hub = _hub()
         folder = str(cache or hub.constants.HF_HUB_CACHE)
-        found = hub.try_to_load_from_cache(self.repo, self.file, cache_dir=folder, revision=self.revision)
+        try:
+            found = hub.try_to_load_from_cache(self.repo, self.file, cache_dir=folder, revision=self.revision)
+        except ValueError as error:
+            raise WeightsError(f'{self.address} is no address of a file on the hub: {brief(error)}') from error
         if isinstance(found, str):
             return Path(found)
         name = f'models--{self.repo.replace("/", "--")}'

@@ -69,6 +69,7 @@ def test_addresses(address: str, repo: str, file: str, revision: str) -> None:
 @pytest.mark.parametrize('address', [
     'hf://', 'hf://a', 'hf://a/b', 'hf://a/b/', 'hf://a/b/../c', 'hf://a/b/c/', 'hf://a//c.pth', 'hf://a/b@main/c.pth',
     'hf://a/b/c@', 'hf://a/b/c@d@e', 'hf://a/b/c\\d', 'hf://a/b/c\n', 'hf://a/b/./c', 'hf://a/b/c@/d', 'hf://a/b/\ud800',
+    'hf://../b/c', 'hf://a--b/c/d', 'hf://a/b-/c', 'hf://-a/b/c', 'hf://\u00e4/b/c',
 ])  # fmt: skip
 def test_what_is_no_address_is_said(address: str, capsys: Any) -> None:
     with pytest.raises(WeightsError, match='is no address of a file on the hub: hf://OWNER/REPO/FILE@REVISION'):
@@ -112,6 +113,12 @@ def test_the_hash_of_the_card_counts(cache: Path) -> None:
     put(cache, 'y.json', b'{"sha256": "zz"}')
     with pytest.raises(WeightsError, match=r"sha256 in hf://someone/emoji/y\.json@main must be 8 to 64 digits"):
         fetch('hf://someone/emoji/y.safetensors')
+
+
+def test_a_name_that_the_hub_refuses_is_a_sentence(cache: Path) -> None:
+    for function in (fetch, cached_path):
+        with pytest.raises(WeightsError, match=r'Repo id|repo_id|Repo'):
+            function('hf://a/b.git/c.pth')
 
 
 @pytest.mark.parametrize('variable', [None, '1'])
