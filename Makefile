@@ -88,6 +88,7 @@ soak: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy glean_plus
+	$(BIN)/hadolint Dockerfile
 
 $(VENV)/.docs: requirements/docs.txt $(VENV)/.requirements
 	$(BIN)/pip install -q -r requirements/docs.txt
@@ -105,6 +106,7 @@ mutants: setup
 wheel: setup
 	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
 	rm -rf build
+	$(BIN)/twine check --strict dist/*.whl
 
 clean:
 	rm -rf build dist docs/_build *.egg-info

@@ -56,7 +56,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     'weights and data': {
         'convert': Command('convert a published generator to safetensors', 'convert_bank'),
-        'publish': Command('turn a checkpoint of training into fp16 safetensors with a card', 'export_weights'),
+        'publish': Command('turn a checkpoint of training into fp16 safetensors with a card, or a folder for the hub', 'export_weights'),
         'twemoji': Command('make the small data set of the examples', 'prepare_twemoji', resumes=True),
         'photos': Command('collect the photographs of the shipped models', 'prepare_photos'),
         'text': Command('render a data set of text, and pages to read', 'prepare_text', 2, resumes=True),

@@ -11,7 +11,7 @@ from typing import Any
 from glean_plus.inference.errors import RestoreError
 from glean_plus.registry import MODELS
 from glean_plus.weights.containers import read_torch
-from glean_plus.weights.errors import brief, shown
+from glean_plus.weights.errors import WeightsError, brief, shown
 
 # Of a model in a checkpoint, what only training needs.
 TRAINING = {'discriminator', 'pixel_loss', 'perceptual_loss', 'gan_loss', 'losses', 'train_cfg', 'init_cfg'}
@@ -23,7 +23,9 @@ OWN_CONFIG = 'If you trust it, give its config, and it second.'
 
 
 def embedded_model(file: Path) -> Mapping[str, Any] | None:
-    """``model`` of the config that MMEngine puts into a checkpoint's meta; None where there is none.
+    """``model`` of the config that MMEngine puts into a checkpoint's meta, or ``publish`` into a file's metadata.
+
+    None where there is none.
 
     Every type in it is the registered name of a class that has been imported, or one of ``NAMED``.
 
@@ -32,10 +34,11 @@ def embedded_model(file: Path) -> Mapping[str, Any] | None:
         WeightsError: If the file cannot be read.
     """
     if file.suffix == '.safetensors':
-        return None
-    content = read_torch(file)
-    meta = content.get('meta') if isinstance(content, dict) else None
-    text = meta.get('cfg') if isinstance(meta, dict) else None
+        text: Any = safetensors_metadata(file).get('model')
+    else:
+        content = read_torch(file)
+        meta = content.get('meta') if isinstance(content, dict) else None
+        text = meta.get('cfg') if isinstance(meta, dict) else None
     if not isinstance(text, str):
         return None
     model = literal(text, 'model', str(file))
@@ -44,6 +47,21 @@ def embedded_model(file: Path) -> Mapping[str, Any] | None:
     model = {key: value for key, value in model.items() if key not in TRAINING}
     MODELS.import_from_location()
     return {**_checked(model, 'model', str(file)), 'pixel_loss': dict(type='MSELoss')}  # MMagic asks for one
+
+
+def safetensors_metadata(file: Path) -> dict[str, str]:
+    """What a .safetensors file says of itself.
+
+    Raises:
+        WeightsError: If it cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, 'pt') as content:
+            return content.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f'{file} is no readable safetensors file: {brief(error)}') from error
 
 
 def _checked(value: Any, where: str, source: str) -> Any:

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
-from glean_plus.inference.embedded import embedded_model, literal
+from glean_plus.inference.embedded import embedded_model, literal, safetensors_metadata
 from glean_plus.inference.errors import RestoreError
 from glean_plus.utils.resources import data_folder
 from glean_plus.utils.tables import aligned
 from glean_plus.weights import CATALOGUE, Card, WeightsError, local_copy, read_card
 from glean_plus.weights.cards import hash_in_name, parse_card
-from glean_plus.weights.errors import brief
-from glean_plus.weights.fetch import cached_path
+from glean_plus.weights.fetch import cached_path, is_address
 from glean_plus.weights.listing import state
 from glean_plus.weights.resources import ConfigError, config_file, config_of, own_config
 
@@ -58,13 +57,14 @@ def available() -> dict[str, Card]:
 def find(model: PathLike | Mapping[str, Any], checkpoint: PathLike | None = None) -> Source:
     """The source of a name, of a config and a checkpoint, or of a checkpoint alone.
 
-    A checkpoint of training carries its config, a .safetensors file of ours the name of its config. Nothing in a
+    A checkpoint of training carries its config, a .safetensors file of ours its own or the
+    name of one here. Nothing in a
     checkpoint is run.
 
     Args:
-        model: Name (``glean-plus models`` lists them), path or URL of a checkpoint; with ``checkpoint``, a config:
-            path, name of one of ours, or its content.
-        checkpoint: Path, URL or name.
+        model: Name (``glean-plus models`` lists them), path, URL or ``hf://`` address of a checkpoint; with
+            ``checkpoint``, a config: path, name of one of ours, or its content.
+        checkpoint: Path, URL, ``hf://`` address or name.
 
     Raises:
         RestoreError: If there is no such model or config, or a checkpoint does not say what it belongs to.
@@ -85,16 +85,17 @@ def find(model: PathLike | Mapping[str, Any], checkpoint: PathLike | None = None
         return Source(text, _read_config(_config(name)), name, _weights(card), card)
     if text.endswith('.py'):
         raise RestoreError(f'{text} is a config and has no weights: give its checkpoint as well.')
-    if not text.startswith(('http://', 'https://')) and not Path(text).expanduser().is_file():
+    if not is_address(text) and not Path(text).expanduser().is_file():
         close = difflib.get_close_matches(text.lower(), available())
         hint = f'did you mean {" or ".join(close)}?' if close else f'there are {", ".join(available())}.'
         raise RestoreError(f'There is no model {text!r}, neither by name nor as a file; {hint}')
     file = local_copy(text)
     card = _card_beside(file)
     name = (card.config or card.name) if card is not None else ''
-    if NAME.fullmatch(name) and own_config(name).is_file():
+    embedded = embedded_model(file) if file.suffix == '.safetensors' else None
+    if embedded is None and NAME.fullmatch(name) and own_config(name).is_file():
         return Source(file.stem, _read_config(own_config(name)), name, file, card)
-    embedded = embedded_model(file)
+    embedded = embedded_model(file) if embedded is None else embedded
     if embedded is None:
         raise RestoreError(f'{file} does not say which config it belongs to: give the config as well, and it second. '
                            'A bank alone restores nothing.')
@@ -162,13 +163,7 @@ def _model_of(config: Mapping[str, Any], what: str) -> Mapping[str, Any]:
 def _card_beside(file: Path) -> Card | None:
     """The card in a .safetensors file or beside it; for a published file, that of the catalogue."""
     if file.suffix == '.safetensors':
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(file, 'pt') as content:
-                text = (content.metadata() or {}).get('card')
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f'{file} is no readable safetensors file: {brief(error)}') from error
+        text = safetensors_metadata(file).get('card')
         if text is not None:
             facts = parse_card(text, f'The card in {file}')
             order = str(facts.get('colour_order', 'rgb')).lower()

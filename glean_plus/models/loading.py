@@ -13,7 +13,7 @@ from glean_plus.models.banks import LatentBank
 from glean_plus.models.glean import GLEAN
 from glean_plus.registry import ARCHITECTURES, MODELS
 from glean_plus.weights import WeightsError, draws_bgr, import_weights, select_prefix
-from glean_plus.weights.fetch import cached_path
+from glean_plus.weights.fetch import cached_path, is_address
 from glean_plus.weights.files import local_copy
 from glean_plus.weights.mmagic_glean import from_mmagic, is_mmagic_glean
 from glean_plus.weights.prefixes import at_top
@@ -116,10 +116,8 @@ def load_bank(
             'the config names no file of the pre-trained bank: model.generator.bank.pretrained.checkpoint is not set'
         )
     checkpoint = str(part.pretrained['checkpoint'])
-    if not download and checkpoint.startswith(('http://', 'https://')) and not cached_path(checkpoint).is_file():
-        raise MissingBankError(
-            f'the pre-trained bank is not here: fetch {checkpoint} and put it at {cached_path(checkpoint)}'
-        )
+    if not download and is_address(checkpoint) and not cached_path(checkpoint).is_file():
+        raise MissingBankError(f'the pre-trained bank is not here: `glean-plus fetch {checkpoint}` fetches it')
     try:
         local_copy(checkpoint)
     except WeightsError as error:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from glean_plus.weights.cards import Card
-from glean_plus.weights.fetch import cached_path
+from glean_plus.weights.fetch import cached_path, is_address
 
 Weights = Union[str, 'os.PathLike[str]', Card]
 
@@ -71,7 +71,7 @@ def _file(weights: Weights | None) -> Hashable:
     """Which file that is, and in which state: one that is replaced is another network."""
     if weights is None:
         return None
-    if isinstance(weights, Card) or str(weights).startswith(('http://', 'https://')):
+    if isinstance(weights, Card) or is_address(weights):
         path = cached_path(weights if isinstance(weights, Card) else str(weights))
     else:
         path = Path(weights).expanduser().resolve()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from glean_plus.utils.text import is_unicode
 from glean_plus.version import __version__
 from glean_plus.weights.cards import Card, hash_in_name
 from glean_plus.weights.errors import WeightsError, brief
+from glean_plus.weights.hub import SCHEME, HubFile
 
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 16  # bytes
@@ -37,11 +38,18 @@ def cache_dir() -> Path:
     return Path(folder).expanduser() if folder else Path(torch.hub.get_dir()) / 'checkpoints'
 
 
+def is_address(source: object) -> bool:
+    """Whether weights are named by a URL or ``hf://`` address, not by a path."""
+    return str(source).startswith(('http://', 'https://', SCHEME))
+
+
 def cached_path(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Path:
-    """Where the download of a URL or card is, or would be.
+    """Where the download of a URL, ``hf://`` address or card is, or would be.
 
     Without a hash, files of one name, such as ``latest.pth``, cannot be distinguished: names then hold the URL too.
     """
+    if hub := _on_hub(source):
+        return hub.cached(cache)
     url, folder = _url(source), Path(cache or cache_dir()).expanduser()
     path = folder / Path(urlsplit(url).path).name
     if _digest(source, path.name):
@@ -55,31 +63,37 @@ def _digest(source: str | Card, name: str) -> str:
 
 
 def fetch(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Path:
-    """The cached download of a URL or card, fetched if it is not there yet.
+    """The cached download of a URL, ``hf://`` address or card, fetched if it is not there yet.
 
     It is checked against the card's hash, or the one in its name, each time. A download that broke off resumes where it
     stopped if there is a hash to tell that the halves belong together. Several processes may ask for the same file: one
     downloads, the others wait. ``http://`` is taken as ``https://``, but for the machine itself.
 
+    A file of the Hugging Face hub, ``hf://OWNER/REPO/FILE@REVISION``, is kept in the hub's own cache, and its hash is
+    that of the card beside it, ``FILE`` with the ending .json, where there is one.
+
     With ``GLEAN_PLUS_OFFLINE=1`` the network is left alone.
 
     Args:
-        source: URL, or a card that has one.
-        cache: Folder instead of :func:`cache_dir`.
+        source: URL or ``hf://`` address, or a card that has one.
+        cache: Folder instead of :func:`cache_dir`, or of the hub's.
 
     Raises:
         WeightsError: If the file cannot be had, or is another one; the message says what to do by hand.
     """
+    offline = os.environ.get('GLEAN_PLUS_OFFLINE', '0') not in ('', '0')
+    if hub := _on_hub(source):
+        path = hub.fetch(offline, cache)
+        digest = _digest(source, PurePosixPath(hub.file).name) or hub.sha256(offline, cache)
+        _checked(path.resolve(), hub.address, digest)
+        return path
     url, path = _url(source), cached_path(source, cache)
     digest = _digest(source, Path(urlsplit(url).path).name)
     if path.is_file():
-        found = sha256(path) if digest else ''
-        if not found.startswith(digest):
-            raise WeightsError(f'{path} is not {url}: its SHA-256 starts with {found[:8]}. Delete it.')
-        return path
+        return _checked(path, url, digest)
     start = f' (its SHA-256 starts with {digest})' if digest else ''
     by_hand = f'fetch {path.name}{start} elsewhere and put it at {path}.'
-    if os.environ.get('GLEAN_PLUS_OFFLINE', '0') not in ('', '0'):
+    if offline:
         raise WeightsError(f'{url} is not in the cache, and GLEAN_PLUS_OFFLINE forbids to download it: {by_hand}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +106,20 @@ def fetch(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Pa
     except (OSError, ValueError, HTTPException, WeightsError) as error:  # ValueError: a host that cannot be one
         raise WeightsError(f'Cannot download {url}: {error}. Without a network, {by_hand}') from error
     return path
+
+
+def _checked(path: Path, url: str, digest: str) -> Path:
+    """A cached file, whose SHA-256 must start with ``digest``; the file itself, where the cache has links."""
+    found = sha256(path) if digest else ''
+    if not found.startswith(digest):
+        raise WeightsError(f'{path} is not {url}: its SHA-256 starts with {found[:8]}, not {digest[:8]}. Delete it.')
+    return path
+
+
+def _on_hub(source: str | Card) -> HubFile | None:
+    """The file of the hub that a URL or card names, if it names one."""
+    url = (source.url or '') if isinstance(source, Card) else source
+    return HubFile.parse(url) if url.startswith(SCHEME) else None
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -114,7 +142,7 @@ def _url(source: str | Card) -> str:
     except ValueError:  # such as brackets that do not close
         known = None
     if not known or not FILE_NAME.fullmatch(Path(parts.path).name):
-        raise WeightsError(f'{brief(url)} is no URL of a file: https://HOST/.../NAME.')
+        raise WeightsError(f'{brief(url)} is no URL of a file: https://HOST/.../NAME or hf://OWNER/REPO/NAME.')
     return url if _is_loopback(url) else parts._replace(scheme='https').geturl()
 
 

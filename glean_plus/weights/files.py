@@ -17,11 +17,13 @@ from glean_plus.utils.text import is_unicode
 from glean_plus.weights.cards import Card
 from glean_plus.weights.containers import read_content
 from glean_plus.weights.errors import WeightsError, brief, shown
-from glean_plus.weights.fetch import fetch, sha256
+from glean_plus.weights.fetch import fetch, is_address, sha256
 
 
 def local_copy(source: str | os.PathLike[str] | Card) -> Path:
-    """The file itself, or the cached download of a URL or card: see :func:`glean_plus.weights.fetch.fetch`.
+    """The file itself, or the cached download of a URL, ``hf://`` address or card.
+
+    Downloads are made by :func:`glean_plus.weights.fetch.fetch`.
 
     Raises:
         WeightsError: If the file is missing, or cannot be downloaded; the message says what to do by hand.
@@ -29,7 +31,7 @@ def local_copy(source: str | os.PathLike[str] | Card) -> Path:
     if isinstance(source, Card):
         return fetch(source)
     text = str(source)
-    if text.startswith(('http://', 'https://')):
+    if is_address(text):
         return fetch(text)
     path = Path(text).expanduser()
     if not path.is_file():
@@ -98,14 +100,22 @@ def write_with_card(
     path: str | os.PathLike[str],
     card: Mapping[str, Any],
     dtype: torch.dtype | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write tensors to a .safetensors file, and what is known of them into it and beside it, as .json.
+
+    Args:
+        state: The tensors.
+        path: The .safetensors.
+        card: What is known of them.
+        dtype: Of floating tensors, if they are to be converted.
+        metadata: What the file holds beside its card.
 
     Returns:
         The card, with the file's SHA-256 and size.
     """
     path = Path(path)
-    write_safetensors(state, path, metadata={'card': json.dumps(card)}, dtype=dtype)
+    write_safetensors(state, path, metadata={'card': json.dumps(card), **(metadata or {})}, dtype=dtype)
     whole = dict(card) | dict(sha256=sha256(path), size=path.stat().st_size)
     save_json(whole, path.with_suffix('.json'))
     return whole

@@ -55,7 +55,7 @@ KINDS = {'bank': bank_state, 'restorer': restorer_state}
 
 def publish(
     kind: str,
-    checkpoint: Path,
+    checkpoint: str | Path,
     out: Path,
     command: str,
     images_per_iter: int,
@@ -64,12 +64,15 @@ def publish(
     minutes: int | None = None,
     metrics: Path | None = None,
     metrics_samples: Path | None = None,
-) -> None:
+    trained_on: str | None = None,
+    licence: str | None = None,
+    model: str | None = None,
+) -> dict[str, Any]:
     """Write the file and its card.
 
     Args:
         kind: A key of :data:`KINDS`.
-        checkpoint: Of training.
+        checkpoint: Of training: path, URL or ``hf://`` address.
         out: The .safetensors.
         command: The one that trained it.
         images_per_iter: Batch size times processes.
@@ -77,6 +80,11 @@ def publish(
         note: What a user must know.
         minutes: How long the training took.
         metrics, metrics_samples: JSON files of a test, and of the same of a few images, which a test repeats.
+        trained_on, licence: Of images that are not in :data:`DATA`.
+        model: ``model = ...`` of the config, as text, which the file then carries.
+
+    Returns:
+        The card.
 
     Raises:
         WeightsError: If it is no checkpoint of training.
@@ -89,8 +97,8 @@ def publish(
     card: dict[str, Any] = dict(
         name=out.stem,
         kind=kind,
-        data=DATA[data][0],
-        licence=DATA[data][1],
+        data=trained_on or DATA[data][0],
+        licence=licence or DATA[data][1],
         command=command,
         iterations=done,
         images_seen=None if done is None else done * images_per_iter,
@@ -106,5 +114,7 @@ def publish(
         card['metrics'] = json.loads(metrics.read_text())
     if metrics_samples:
         card['metrics_samples'] = json.loads(metrics_samples.read_text())
-    card = write_with_card(state, out, card, dtype=torch.float16)
+    metadata = {} if model is None else dict(model=model)
+    card = write_with_card(state, out, card, dtype=torch.float16, metadata=metadata)
     print(f'{out}: {len(state)} tensors, {card["size"] / 1e6:.1f} MB, SHA-256 {card["sha256"]}')
+    return card

@@ -56,7 +56,9 @@ ELSEWHERE = {
     r'pytest .*costs': 'training/test_nonfinite.py::test_the_guard_costs_next_to_nothing',
 }
 # Commands that set up a machine or belong to other packages. What they name is checked.
-SET_UP = re.compile(r'pip |\.venv/bin/pip |python3\.11 -m venv |make |mkdir |cd |apt-get |python -m pytorch_fid ')
+SET_UP = re.compile(
+    r'pip |\.venv/bin/pip |python3\.11 -m venv |make |mkdir |cd |apt-get |docker |tensorboard |python -m pytorch_fid '
+)
 
 # What makes a training small: 8 -> 32 px, two iterations of four images, no download, no processes.
 QUICK = [
@@ -403,3 +405,20 @@ def test_each_feature_beside_other_tools_has_its_test() -> None:
             continue
         (name,) = re.findall(r'`(\w+/test_\w+\.py(?:::test_\w+)?)`', row[6])
         assert is_test(name), name
+
+
+def test_the_container_copies_and_installs_what_there_is() -> None:
+    """Files, extras and the command that the Dockerfile names; what it ignores is not needed for the wheel."""
+    text = (ROOT / 'Dockerfile').read_text()
+    setup = ConfigParser()
+    setup.read(ROOT / 'setup.cfg')
+    copied = re.findall(r'^COPY (?!--from)(\S+) ', text, re.MULTILINE)
+    assert copied == ['.', 'requirements/default.txt'] and all((ROOT / name).exists() for name in copied)
+    (extras,) = re.findall(r'^ARG EXTRAS=(.*)', text, re.MULTILINE)
+    assert {*extras.split(',')} <= {*setup['options.extras_require']}
+    (command,) = re.findall(r'^ENTRYPOINT \["(.*)"\]', text, re.MULTILINE)
+    assert command in setup['options.entry_points']['console_scripts']
+    ignored = {line.rstrip('*') for line in (ROOT / '.dockerignore').read_text().split()}
+    needed = {'glean_plus', 'configs', 'tools', 'requirements', 'setup.py', 'setup.cfg', 'README.md', 'LICENSE',
+              'model-index.yml', 'MANIFEST.in'}  # fmt: skip
+    assert not ignored & needed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -11,8 +12,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mmengine.config import Config
+from PIL import Image
 
 from glean_plus.cli.commands import parser_of
 from glean_plus.training.launch import load_config
@@ -169,10 +172,11 @@ def test_visualizers_are_one_option() -> None:
     assert config.visualizer.vis_backends == [dict(type='WandbVisBackend')]
 
 
-def test_tensorboard_has_the_losses_and_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboard_has_the_losses_metrics_and_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of images for each that is compared: input, bicubic, prediction, ground truth."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    path, _ = written(tmp_path)
+    path, _ = written(tmp_path, custom_hooks=[dict(type='PictureHook', compare=[0, 2])])
     options = ['--cfg-options', 'vis_backends=[LocalVisBackend,TensorboardVisBackend]']
     run_tool('train', [str(path), *options], monkeypatch)
     (events,) = (tmp_path / 'work').rglob('events.out.tfevents.*')
@@ -181,6 +185,15 @@ def test_tensorboard_has_the_losses_and_metrics(tmp_path: Path, monkeypatch: pyt
     assert {'loss_pix', 'PSNR', 'bicubic/SSIM'} <= {*found.Tags()['scalars']}
     assert [each.step for each in found.Scalars('loss_pix')] == [1, 2] and 5 < found.Scalars('PSNR')[0].value < 60
     assert [*(tmp_path / 'work').rglob('scalars.json')]  # the local one is still written
+    (shown,) = found.Images('comparison')
+    (local,) = (tmp_path / 'work').rglob('vis_image/comparison_*.png')
+    grid = np.asarray(Image.open(io.BytesIO(shown.encoded_image_string)))
+    assert shown.step == 2 and (grid == np.asarray(Image.open(local))).all()
+    assert grid.shape == (2 * 32, 4 * 32, 3)
+    for row, name in enumerate(('0.png', '2.png')):
+        low, gt = (np.asarray(Image.open(tmp_path / 'data' / folder / name)) for folder in ('LQ', 'GT'))
+        line = grid[32 * row:32 * (row + 1)]
+        assert (line[:, 96:] == gt).all() and (line[::2, :32:2] == low).all() and line[:, 64:96].std() > 1
 
 
 def test_the_tools_take_the_option() -> None:

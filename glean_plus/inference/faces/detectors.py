@@ -16,7 +16,7 @@ from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.faces.find import Detector, Face
 from glean_plus.inference.source import PathLike
 from glean_plus.weights import Card, WeightsError, local_copy, read_state_dict
-from glean_plus.weights.fetch import cached_path, sha256
+from glean_plus.weights.fetch import cached_path, is_address, sha256
 from glean_plus.weights.strict import load_strict
 
 RETINAFACE = Card(
@@ -123,6 +123,6 @@ def choose_detector(name: PathLike, device: torch.device | str = 'cpu') -> Detec
             return RetinaFace(device=device)
         except WeightsError as error:
             raise WeightsError(f'{error} Or take the detector mtcnn ({BY_HAND}).') from error
-    if not str(name).startswith(('http://', 'https://')) and not Path(name).expanduser().is_file():
+    if not is_address(name) and not Path(name).expanduser().is_file():
         raise RestoreError(f'The detector is one of {", ".join(NAMES)}, or a file of weights, not {str(name)!r}.')
     return RetinaFace(name, device)

@@ -22,7 +22,7 @@ from glean_plus.training.distributed import unwrapped
 from glean_plus.training.errors import TrainingError
 from glean_plus.training.hooks.best import KEY, best_rules
 from glean_plus.utils.files import write_whole
-from glean_plus.weights import WeightsError, read_state_dict
+from glean_plus.weights import WeightsError, local_copy, read_state_dict
 from glean_plus.weights.errors import brief
 from glean_plus.weights.integrity import archive_damage, damage
 from glean_plus.weights.strict import check
@@ -38,6 +38,12 @@ ADVICE = 'Name another checkpoint, or delete this one.'
 def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, Any]:
     """A checkpoint dict with the file's tensors, on the CPU: MMEngine copies them to the model's device."""
     return dict(state_dict=read_state_dict(filename), meta={})
+
+
+@CheckpointLoader.register_scheme(prefixes='hf://')
+def load_from_hub(filename: str, map_location: Any = None) -> Any:
+    """A file of the Hugging Face hub, as the local one that it is then."""
+    return CheckpointLoader.load_checkpoint(str(local_copy(filename)), map_location)
 
 
 # Local files alone.

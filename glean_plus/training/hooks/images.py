@@ -1,4 +1,4 @@
-"""Saves what a test predicts, and images that compare it with its input and the ground truth."""
+"""Saves what a test predicts, and shows predictions of a test or validation beside inputs and ground truths."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ from glean_plus.utils.images.arrays import to_array
 
 @HOOKS.register_module()
 class PictureHook(Hook):
-    """Writes images during ``test``; works on data with and without ground truth, in one process or several.
+    """Writes images during ``test`` and shows some of each validation, in one process or several.
+
+    Works on data with and without ground truth.
 
     ``<work_dir>/pictures/NAME.png`` is each prediction, in the folders of the input; a name that comes again, as in a
     test of two data sets, becomes ``NAME_2.png``, whichever process comes first. ``<work_dir>/comparison.png`` has, for
     the images whose index in their data set is in ``compare``, a row: input (enlarged without smoothing) | references |
-    prediction | ground truth, if there is any.
+    prediction | ground truth, if there is any. A validation gives the same image to the visualizer, as ``comparison``:
+    TensorBoard and Weights & Biases show it, and the local backend writes it to ``vis_data/vis_image``.
 
     Args:
-        compare: Indices of test images, chosen before the results are known.
+        compare: Indices of images, chosen before the results are known.
         save_predictions: Write each prediction.
         channel_order: ``rgb`` or ``bgr``, the order of a test's images. MMagic turns them all into BGR, whatever
             order they were loaded in.
@@ -54,41 +57,66 @@ class PictureHook(Hook):
         self.references = tuple(references)
         self.step = 1 if channel_order == 'rgb' else -1
 
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._begin(runner, 'val_loop')
+
     def before_test_epoch(self, runner: Runner) -> None:
+        self._begin(runner, 'test_loop')
+
+    def _begin(self, runner: Runner, loop: str) -> None:
+        self._loop = loop
         self._places = Places()
         self._names: Counter[Path] = Counter()
         self._rows: list[tuple[tuple[int, int], dict[str, np.ndarray]]] = []
         self._folder = Path(runner.work_dir) / 'pictures'
 
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
+    ) -> None:
+        self._collect(runner, outputs, write=False)
+
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
     ) -> None:
+        self._collect(runner, outputs, write=self.save_predictions)
+
+    def _collect(self, runner: Runner, outputs: Sequence[Any] | None, write: bool) -> None:
         for sample in outputs or ():
             index = sample.metainfo.get('sample_idx', sum(self._names.values()))
             place = self._place(runner, sample.metainfo, index)
+            if not write and index not in self.compare:
+                continue
             prediction = self._array(sample.output.pred_img)
-            if self.save_predictions:
+            if write:
                 save(prediction, self._folder / place.name.with_name(f'{place.name.name}.png'))
             if index in self.compare:
                 self._rows.append((place.position, self._row(sample, prediction)))
 
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        rows = self._gathered()
+        if rows and is_main_process():
+            runner.visualizer.add_image('comparison', _grid(rows), step=runner.iter)
+
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        gathered = all_gather_object(self._rows)
+        rows = self._gathered()
         if not is_main_process():
             return
-        # A sampler may repeat images to fill up the last process: one row for each.
-        rows = {position: row for part in gathered for position, row in part}
         if rows:
             path = Path(runner.work_dir) / 'comparison.png'
-            images = [np.concatenate([*rows[position].values()], axis=1) for position in sorted(rows)]
-            save(np.concatenate(images, axis=0), path)
-            runner.logger.info(f'{" | ".join(rows[min(rows)])}: {path}')
+            save(_grid(rows), path)
+            runner.logger.info(f'{" | ".join(rows[0])}: {path}')
         if self.save_predictions:
             runner.logger.info(f'Predictions: {self._folder}')
 
+    def _gathered(self) -> list[dict[str, np.ndarray]]:
+        """The rows of all processes, in the order of their images."""
+        # A sampler may repeat images to fill up the last process: one row for each.
+        rows = {position: row for part in all_gather_object(self._rows) for position, row in part}
+        return [rows[position] for position in sorted(rows)]
+
     def _place(self, runner: Runner, metainfo: Mapping[str, Any], index: int) -> Place:
         """Where a prediction belongs; of data sets that cannot say beforehand, each process counts its own."""
-        loop = getattr(runner, 'test_loop', None)
+        loop = getattr(runner, self._loop, None)
         loader = getattr(loop, 'dataloader', None)
         number = next((i for i, each in enumerate(getattr(loop, 'dataloaders', ())) if each is loader), 0)
         loaders = [*[*getattr(loop, 'dataloaders', ())][:number], loader]
@@ -119,3 +147,8 @@ class PictureHook(Hook):
         if 'gt_img' in sample:
             row['truth'] = self._array(sample.gt_img)
         return row
+
+
+def _grid(rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    """One image of rows of images."""
+    return np.concatenate([np.concatenate([*row.values()], axis=1) for row in rows], axis=0)
