@@ -159,7 +159,7 @@ def check_divided(out: Path, whole: dict[str, bytes], count: int, broken: int) -
 
 def test_shards_at_the_same_time(restore: Callable[..., int], light_checkpoint: Path, tmp_path: Path) -> None:
     source = folder_of(tmp_path / 'in', 30, 3)
-    assert restore(source, tmp_path / 'whole', '--batch', 1) == 1
+    assert restore(source, tmp_path / 'whole', '--batch', 1, '--speed', 'exact') == 1
     moments = np.random.default_rng().uniform(0, 2, 100).tolist()
     divided(source, tmp_path / 'out', light_checkpoint, 3, moments.pop)
     check_divided(tmp_path / 'out', bytes_of(tmp_path / 'whole'), 3, 3)
@@ -169,7 +169,7 @@ def test_shards_at_the_same_time(restore: Callable[..., int], light_checkpoint: 
 def test_shards_that_are_killed(restore: Callable[..., int], light_checkpoint: Path, tmp_path: Path) -> None:
     """Four shards on 200 images of which five are broken, each killed at a random time and started again, 20 times."""
     source = folder_of(tmp_path / 'in', 200, 5)
-    assert restore(source, tmp_path / 'whole', '--batch', 1) == 1
+    assert restore(source, tmp_path / 'whole', '--batch', 1, '--speed', 'exact') == 1
     whole, seed = bytes_of(tmp_path / 'whole'), random.SystemRandom().getrandbits(32)
     assert len(whole) == 195
     moments = random.Random(seed)
