@@ -18,6 +18,7 @@ from glean_plus.analysis.benchmark import compare, contenders, run, worker
 from glean_plus.analysis.benchmark.compare import BenchmarkError, Measured, Setting, markdown
 from glean_plus.analysis.benchmark.plot import plot
 from glean_plus.analysis.benchmark.run import left_out
+from glean_plus.analysis.benchmark.throughput import measure
 
 from conftest import CONFIGS, ROOT, load_tool, run_tool
 
@@ -150,3 +151,16 @@ def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     monkeypatch.setattr(compare.sys, 'executable', shutil.which('false'))
     with pytest.raises(BenchmarkError, match=r'MMagic RRDBNet \(4x\) ended with 1'):
         compare.compare(['MMagic RRDBNet (4x)'], Setting(8, 32), 1)
+
+
+def test_throughput_of_a_folder(tmp_path: Path) -> None:
+    for i in range(3):
+        Image.new('RGB', (16, 16), (50 * i, 90, 200)).save(tmp_path / f'{i}.png')
+    table = measure(tmp_path, 'lightglean_twemoji_4x', ['exact', 'folded'], 'cpu', 'fp32', 1, 1, runs=2)
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines()[2:]]
+    assert [row[0] for row in rows] == ['lightglean_twemoji_4x, exact', 'lightglean_twemoji_4x, folded']
+    for _, images, speed, cpu, share in rows:
+        assert images == '3' and float(speed) > 0 and float(cpu) > 0 and 0 < int(share.removesuffix('%')) <= 100
+    (tmp_path / '1.png').write_bytes(b'no image')
+    with pytest.raises(BenchmarkError, match=r'1 images of .* cannot be restored'):
+        measure(tmp_path, 'lightglean_twemoji_4x', ['exact'], 'cpu', 'fp32', 1, 1, runs=1)

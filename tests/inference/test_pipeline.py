@@ -278,7 +278,7 @@ def test_scores_are_computed_where_they_are_wanted_alone(
         opacity=np.concatenate([image, image[..., :1]], axis=2),
     ).items():  # fmt: skip
         Image.fromarray(each).save(tmp_path / 'in' / f'{name}.png')
-    restorer, scored = Restorer(light_checkpoint, device='cpu'), list[str]()
+    restorer, scored = Restorer(light_checkpoint, device='cpu', batch=1), list[str]()
     monkeypatch.setattr(folder.Watch, 'of', lambda *_: None)  # it scores the first images
     score = Consistency._score
     monkeypatch.setattr(Consistency, '_score', lambda *rest: (scored.append(rest[1]), score(*rest))[1])
