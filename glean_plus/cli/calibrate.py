@@ -42,13 +42,13 @@ def run(args: argparse.Namespace) -> None:
     from glean_plus.inference.thresholds import bounds_path
 
     restorer = Restorer(args.model, args.checkpoint, device=args.device, speed='exact')
+    known = images_of(args.folder, args.names)
+    sets = others(known, restorer.network.in_size, args.count)
+    sets |= {folder.name: images_of(folder) for folder in args.others}
     own = bounds_path(restorer.source.checkpoint)
     keep = own.is_file() and not args.overwrite
     if keep:
         complain(f'The bounds of this model stay as they are, in {own}: --overwrite replaces them.')
-    known = images_of(args.folder, args.names)
-    sets = others(known, restorer.network.in_size, args.count)
-    sets |= {folder.name: images_of(folder) for folder in args.others}
     content = calibrate(restorer, known, sets, args.draws)
     print(table(content))
     if not keep:

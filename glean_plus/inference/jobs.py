@@ -22,7 +22,7 @@ from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.shards import Shard
 from glean_plus.inference.write import FORMATS, check_ending
 from glean_plus.prepare.files import Images
-from glean_plus.utils.files import read_file
+from glean_plus.utils.files import check_name, read_file
 
 # Besides what a data set may have, these can be read: animated ones are refused by name, not passed over.
 MORE_ENDINGS = ('.ppm', '.pgm', '.pnm', '.gif', '.tga', '.jp2', '.avif')
@@ -328,6 +328,10 @@ def find_jobs(
         RestoreError: If there is nothing, results cannot have this ending, or, among the first files, an input would
             be overwritten, two would have one result, or one would be outside of ``out`` or an input of the next run.
     """
+    try:
+        check_name(out)
+    except OSError as error:
+        raise RestoreError(f'Nothing can be written to {out}: {error.strerror}. Choose another place.') from error
     if ending is not None:
         check_ending(ending)
     if not isinstance(given, str):

@@ -117,7 +117,9 @@ def load_bank(
         )
     checkpoint = str(part.pretrained['checkpoint'])
     if not download and is_address(checkpoint) and not cached_path(checkpoint).is_file():
-        raise MissingBankError(f'the pre-trained bank is not here: `glean-plus fetch {checkpoint}` fetches it')
+        raise MissingBankError(
+            f'the pre-trained bank is not here: `glean-plus fetch {checkpoint}` fetches it to {cached_path(checkpoint)}'
+        )
     try:
         local_copy(checkpoint)
     except WeightsError as error:

@@ -237,10 +237,11 @@ def test_an_interruption_leaves_no_thread_and_no_part(
         return _Failing(made, KeyboardInterrupt()) if len(pictures[0].image) == 22 else made  # type: ignore[arg-type]
 
     monkeypatch.setattr(Restorer, 'restoration', interrupted)
-    jobs = find_jobs(str(tmp_path / 'in'), tmp_path / 'out')
+    jobs, before = find_jobs(str(tmp_path / 'in'), tmp_path / 'out'), {*threading.enumerate()}
     with pytest.raises(KeyboardInterrupt):
         restore_files(Restorer(light_checkpoint, device='cpu', speed='exact'), jobs)
-    assert not any('read ahead' in thread.name or 'ThreadPool' in thread.name for thread in threading.enumerate())
+    begun = {thread.name for thread in {*threading.enumerate()} - before}
+    assert not any('read ahead' in name or 'ThreadPool' in name for name in begun)
     assert {path.name for path in (tmp_path / 'out').rglob('*.p*')} <= {'0.png', '1.png'}
     monkeypatch.undo()
     records = recorded(Restorer(light_checkpoint, device='cpu', speed='exact'), jobs)
