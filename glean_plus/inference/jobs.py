@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +156,7 @@ class Jobs:
         check_first(first)
         if not self._any:
             raise RestoreError(f'There are no images and no videos in {given}.')
-        self._begun = _chained(first, jobs)
+        self._begun = chain(first, jobs)
         return self
 
     def _jobs(self) -> Iterator[Job | Refused]:
@@ -197,11 +197,6 @@ def check_first(first: Iterable[object]) -> None:
     for each in first:
         if isinstance(each, Refused) and each.conflict:
             raise RestoreError(each.why)
-
-
-def _chained(first: Sequence[Job | Refused], rest: Iterator[Job | Refused]) -> Iterator[Job | Refused]:
-    yield from first
-    yield from rest
 
 
 class KeptEndings:

@@ -57,9 +57,8 @@ def available() -> dict[str, Card]:
 def find(model: PathLike | Mapping[str, Any], checkpoint: PathLike | None = None) -> Source:
     """The source of a name, of a config and a checkpoint, or of a checkpoint alone.
 
-    A checkpoint of training carries its config, a .safetensors file of ours its own or the
-    name of one here. Nothing in a
-    checkpoint is run.
+    A checkpoint of training carries its config, a .safetensors file of ours its own or the name of one here. Nothing in
+    a checkpoint is run.
 
     Args:
         model: Name (``glean-plus models`` lists them), path, URL or ``hf://`` address of a checkpoint; with

@@ -14,6 +14,7 @@ from glean_plus.utils.files import save_text, whole_or_not_at_all
 PYPI = {'scikit_image': 'scikit-image', 'scikit_learn': 'scikit-learn'}
 ENDINGS = {b'RIFF': '.webp', b'\xff\xd8\xff\xe0': '.jpg', b'\xff\xd8\xff\xe1': '.jpg', b'\xff\xd8\xff\xdb': '.jpg'}
 
+
 def read_list() -> list[Row]:
     """Each photograph: its package, its place there, its licence and the side of the split that it is on."""
     return read_rows('photos')

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from glean_plus.analysis.ocr import tesseract
 from glean_plus.analysis.ocr.errors import OCRError
-from glean_plus.analysis.ocr.pages import Page
+from glean_plus.analysis.ocr.pages import Page, cells_of
 from glean_plus.analysis.ocr.rates import Counts, count, rate
 from glean_plus.analysis.peers.compare import Process
 from glean_plus.analysis.peers.degradations import DEGRADATIONS, degrade
@@ -98,9 +98,6 @@ def legible(
     """
     files_of(folder, pages)
     tesseract.check_languages(command, {page.language for page in pages})
-    cells: dict[tuple[str, int], list[Page]] = {}
-    for page in pages:
-        cells.setdefault((page.script, page.font_size), []).append(page)
     chosen, left_out = [], 0
 
     def good(page: Page, gt: np.ndarray) -> bool:
@@ -108,7 +105,7 @@ def legible(
         return rate([counts], 'character error rate') <= misread
 
     with ThreadPoolExecutor(threads) as pool, tqdm(total=len(pages), unit='page', desc='legible', disable=None) as bar:
-        for (script, size), cell in cells.items():
+        for (script, size), cell in cells_of(pages).items():
             found: list[Page] = []
             for start in range(0, len(cell), threads):
                 part = cell[start:start + threads]

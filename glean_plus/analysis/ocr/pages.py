@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,11 +69,19 @@ def choose_pages(
     for asked, known in ((scripts, {page.script for page in pages}), (sizes, {page.font_size for page in pages})):
         if unknown := [each for each in asked or () if each not in known]:
             raise OCRError(f'There are no pages of {unknown[0]}, only of {", ".join(map(str, sorted(known)))}.')
+    asked_for = (
+        page for page in pages
+        if page.script in (scripts or [page.script]) and page.font_size in (sizes or [page.font_size])
+    )  # fmt: skip
+    return [page for cell in cells_of(asked_for).values() for page in cell[:limit]]
+
+
+def cells_of(pages: Iterable[Page]) -> dict[tuple[str, int], list[Page]]:
+    """The pages of each script and font size, in their order."""
     cells: dict[tuple[str, int], list[Page]] = {}
     for page in pages:
-        if page.script in (scripts or [page.script]) and page.font_size in (sizes or [page.font_size]):
-            cells.setdefault((page.script, page.font_size), []).append(page)
-    return [page for cell in cells.values() for page in cell[:limit]]
+        cells.setdefault((page.script, page.font_size), []).append(page)
+    return cells
 
 
 def read_words(folder: Path, languages: Sequence[str]) -> dict[str, frozenset[str]]:
