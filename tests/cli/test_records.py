@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -93,7 +94,8 @@ def test_a_killed_run_leaves_whole_lines_and_is_continued(
     assert lines(places[0])[:len(before)] == before
     capfd.readouterr()
     assert main(['merge', *map(str, places), '--out', str(tmp_path / 'all.json')]) == 1
-    assert '38 restored, 0 there, 2 failed' in capfd.readouterr().err
+    # A kill between an image and its line leaves an image that the second run finds.
+    assert re.search('38 restored, 0 there, 2 failed|37 restored, 1 there, 2 failed', capfd.readouterr().err)
     names = [Path(each['input']).name for each in json.loads((tmp_path / 'all.json').read_text())['pictures']]
     assert names == [f'{i:02d}.png' for i in range(40)]
 
