@@ -216,7 +216,11 @@ class GLEAN(nn.Module):
             self.codes.start_from([code[given:] for code, given in codes])
 
     def forward(
-        self, lq: Tensor, label: Tensor | None = None, codes: list[Tensor | None] | None = None
+        self,
+        lq: Tensor,
+        label: Tensor | None = None,
+        codes: list[Tensor | None] | None = None,
+        any_size: bool = False,
     ) -> Tensor:
         """See the class.
 
@@ -224,10 +228,15 @@ class GLEAN(nn.Module):
             lq: (N, C, in_size, in_size).
             label: Class of each image, (N,), where the model was built with ``given_class``.
             codes: As :meth:`encode` gives them, in place of this input's own: those of the image it is a part of.
+            any_size: The same as :meth:`forward_any`, for what wraps a model and calls nothing else of it, as
+                ``DistributedDataParallel`` does.
 
         Raises:
-            ValueError: On an input of another size than ``in_size``; on a label that is missing or not wanted.
+            ValueError: On an input of another size than ``in_size``, without ``any_size``; on a label that is missing
+                or not wanted.
         """
+        if any_size:
+            return self.forward_any(lq, label)
         if codes is None:
             features, codes = self.encode(lq, label)
         else:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from glean_plus.accel.speed import arithmetic, at_speed, resolve, take_words
 from glean_plus.models.checkpointing import recompute
+from glean_plus.models.contracts import takes_any_size
 from glean_plus.models.loading import generator_states
 from glean_plus.models.task import run
 from glean_plus.registry import MODELS
@@ -266,6 +267,7 @@ class GLEANRestorer(SRGAN):
         lq = lq['img'] if isinstance(lq, dict) else lq
         lq, gt = (images.contiguous(memory_format=self.memory_format) for images in (lq, gt))
         inputs = (lq, *self.labels(data['data_samples']))
+        sized = self._sized(lq)
         critic_labels = self._critic_labels(data['data_samples'])
         wrapper: OptimWrapper = optim_wrapper['generator']
         log_vars: dict[str, Tensor] = {}
@@ -274,7 +276,7 @@ class GLEANRestorer(SRGAN):
             if self.discriminator:
                 set_requires_grad(self.discriminator, False)
             with wrapper.optim_context(self.generator):
-                pred = self.generator(*inputs)
+                pred = self.generator(*inputs, **sized)
                 losses = self.g_step(pred, gt, lq, critic_labels)
             loss, log = self.parse_losses(losses)
             wrapper.update_params(loss)
@@ -283,7 +285,7 @@ class GLEANRestorer(SRGAN):
                 self._update_ema()
         else:
             with torch.no_grad(), wrapper.optim_context(unwrapped(self.generator)):
-                pred = unwrapped(self.generator)(*inputs)
+                pred = unwrapped(self.generator)(*inputs, **sized)
 
         if self.if_run_d():
             set_requires_grad(self.discriminator, True)
@@ -294,6 +296,12 @@ class GLEANRestorer(SRGAN):
         log_vars.pop('loss', None)
         self.step_counter += 1
         return log_vars
+
+    def _sized(self, lq: Tensor) -> dict[str, bool]:
+        """What a generator is told beside inputs (N, C, H, W) of another size than its own, if it takes any."""
+        network = unwrapped(self.generator)
+        other = takes_any_size(network) and tuple(lq.shape[-2:]) != (network.in_size, network.in_size)
+        return dict(any_size=True) if other else {}
 
     def _update_ema(self) -> None:
         if self.with_ema:

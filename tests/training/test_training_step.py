@@ -15,6 +15,7 @@ from mmengine.model import BaseModule
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
+from torch.nn import functional as F
 
 from glean_plus.training import BF16OptimWrapper
 from glean_plus.training.restorer import GLEANRestorer
@@ -294,6 +295,25 @@ def test_without_a_discriminator_it_is_plain_regression() -> None:
     model = restorer(discriminator=None, gan_loss=None)
     wrapper = OptimWrapperDict(generator=OptimWrapper(torch.optim.SGD(model.generator.parameters(), 0.1)))
     assert set(model.train_step(small(), wrapper)) == {'loss_pix'}
+
+
+def test_crops_of_another_size_train_a_model_that_takes_any() -> None:
+    """Larger crops show it what lies beyond the nominal one; a model that is bound to its size refuses them."""
+    light = dict(GENERATOR, bank=dict(GENERATOR['bank'], start_res=16))
+    model = restorer(generator=light, discriminator=None, gan_loss=None)
+    shake(model.generator)
+    data = batch(2, 12, 24)
+    inputs = torch.stack(data['inputs']).float() / 127.5 - 1
+    with torch.no_grad():
+        expected = model.generator.forward_any(inputs)
+    truth = torch.stack([sample.gt_img for sample in data['data_samples']]).float() / 127.5 - 1
+    wrapper = OptimWrapperDict(generator=OptimWrapper(torch.optim.SGD(model.generator.parameters(), 0.1)))
+    log = model.train_step(data, wrapper)
+    torch.testing.assert_close(log['loss_pix'], F.mse_loss(expected, truth))
+    with torch.no_grad():
+        assert not torch.equal(model.generator.forward_any(inputs), expected)
+    with pytest.raises(ValueError, match='this model restores 8x8 to 16x16'):
+        restorer(discriminator=None, gan_loss=None).train_step(data, wrapper)
 
 
 def test_bicubic_row_is_in_the_prediction() -> None:

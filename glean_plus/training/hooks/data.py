@@ -40,8 +40,8 @@ class Fit:
         generator, critic = (unwrapped(part) if isinstance(part, nn.Module) else None for part in
                              (getattr(model, name, None) for name in ('generator', 'discriminator')))  # fmt: skip
         lq, out = getattr(generator, 'in_size', None), getattr(generator, 'out_size', None)
-        # A GLEAN is bound to its size, but for tests of one that takes any; the others are convolutions alone.
-        bound = hasattr(generator, 'forward_any') and (training or not getattr(generator, 'any_size', False))
+        # A GLEAN is bound to its size, but for one that takes any; the others are convolutions alone.
+        bound = hasattr(generator, 'forward_any') and not getattr(generator, 'any_size', False)
         return cls(
             lq if bound else None,
             getattr(critic, 'in_size', None) if training else None,
