@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from glean_plus.compat import torch_at_least
 from glean_plus.export.errors import ExportError
-from glean_plus.export.graph import Served, Shape
+from glean_plus.export.graph import Shape
 
 # Images, and where each has its own class these -> results.
 Run = Callable[[Tensor, Optional[Tensor]], Tensor]
@@ -29,7 +29,7 @@ class Graph:
     """What is written.
 
     Attributes:
-        served: Images in, images out.
+        served: Images in, images out, as :class:`Served`.
         inputs: An example: images, and their classes where these are an input.
         shape: Of the images.
         multiple: Of free heights and widths.
@@ -38,7 +38,7 @@ class Graph:
         opset: Of ONNX.
     """
 
-    served: Served
+    served: nn.Module
     inputs: tuple[Tensor, ...]
     shape: Shape
     multiple: int
@@ -73,7 +73,7 @@ def _quiet() -> Iterator[None]:
 
 def write_onnx(graph: Graph) -> bytes:
     """By the exporter that all versions of PyTorch have; the facts are metadata, each as text."""
-    onnx = _package('onnx')
+    onnx = package('onnx')
     scale, free = graph.scale, {} if graph.shape.batch else {0: 'batch'}
     image, restored = dict(free), dict(free)
     if graph.shape.dynamic:
@@ -94,7 +94,7 @@ def write_onnx(graph: Graph) -> bytes:
 
 
 def open_onnx(content: bytes) -> Run:
-    session = _package('onnxruntime').InferenceSession(content, providers=['CPUExecutionProvider'])
+    session = package('onnxruntime').InferenceSession(content, providers=['CPUExecutionProvider'])
 
     def run(image: Tensor, label: Tensor | None) -> Tensor:
         inputs = dict(image=image.numpy()) | ({} if label is None else dict(label=label.numpy()))
@@ -103,7 +103,12 @@ def open_onnx(content: bytes) -> Run:
     return run
 
 
-def _package(name: str) -> Any:
+def package(name: str) -> Any:
+    """A package of the extra ``export``.
+
+    Raises:
+        ExportError: If it is not installed.
+    """
     try:
         return __import__(name)
     except ImportError as error:

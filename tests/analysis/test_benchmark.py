@@ -19,6 +19,8 @@ from glean_plus.analysis.benchmark.compare import BenchmarkError, Measured, Sett
 from glean_plus.analysis.benchmark.plot import plot
 from glean_plus.analysis.benchmark.run import left_out
 from glean_plus.analysis.benchmark.throughput import measure
+from glean_plus.export.errors import ExportError
+from glean_plus.models import GLEAN
 
 from conftest import CONFIGS, ROOT, load_tool, run_tool
 
@@ -121,15 +123,38 @@ def test_memory_is_what_a_network_needs() -> None:
 
 
 def test_what_cannot_run_here_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    names = ['GLEAN', 'GLEAN, folded', 'GLEAN, compiled', 'GLEAN, compiled, bf16', 'GLEAN, openvino']
+    names = ['GLEAN', 'GLEAN, folded', 'GLEAN, torch.compile', 'GLEAN, compiled', 'GLEAN, compiled, bf16',
+             'GLEAN, openvino', 'GLEAN, onnxruntime']  # fmt: skip
     monkeypatch.setattr(run, 'core', lambda: None)
-    assert left_out(names, 'cuda') == names[2:]
+    monkeypatch.setattr(run, 'package', lambda name: None)
+    assert left_out(names, 'cuda') == names[3:]
     monkeypatch.setenv('CXX', str(tmp_path / 'no compiler'))
-    assert left_out(names, 'cpu') == names[2:4]
+    assert left_out(names, 'cpu') == names[3:5]
     monkeypatch.undo()
     monkeypatch.setattr(run, 'compiler', list)
     monkeypatch.setattr(run, 'core', Mock(side_effect=OpenVINOError))
-    assert left_out(names, 'cpu') == names[4:]
+    monkeypatch.setattr(run, 'package', Mock(side_effect=ExportError))
+    assert left_out(names, 'cpu') == names[5:]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('name', ['GLEAN, onnxruntime', 'LightGLEAN, onnxruntime', 'Color LightGLEAN, onnxruntime'])
+def test_another_runtime_gives_the_same_images(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shallow = contenders.color_config(32, 32, True)
+    shallow['encoder'] |= dict(num_rrdbs=1)
+    shallow['bank'] |= dict(base_channels=16)
+    monkeypatch.setattr(contenders, 'color_config', lambda *args: shallow)
+    size, out = (32, 32) if name.startswith('Color') else (8, 16)
+    x = torch.rand(3, 1 if name.startswith('Color') else 3, size, size)
+    plain, theirs = (contenders.build(contenders.CONTENDERS[each], size, out, 'cpu')(x)
+                     for each in (name.partition(',')[0], name))  # fmt: skip
+    torch.testing.assert_close(theirs, plain, rtol=0, atol=1e-4 * float(plain.max() - plain.min()))
+
+
+def test_torch_s_compiler_is_given_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, 'compile', lambda network: (network, 'compiled'))
+    network, word = contenders.build(contenders.CONTENDERS['LightGLEAN, torch.compile'], 8, 16, 'cpu')
+    assert word == 'compiled' and isinstance(network, GLEAN)
 
 
 def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

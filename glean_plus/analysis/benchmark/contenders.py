@@ -12,6 +12,7 @@ from mmagic.models.editors.glean import GLEANStyleGANv2
 from torch import Tensor, nn
 
 from glean_plus.accel.speed import at_speed
+from glean_plus.analysis.benchmark.runtimes import RUNTIMES
 from glean_plus.analysis.benchmark.training import build_step
 from glean_plus.registry import MODELS
 from glean_plus.weights.mmagic_glean import from_mmagic
@@ -27,7 +28,8 @@ class Contender:
     Attributes:
         network: ``mmagic`` (GLEANStyleGANv2), ``glean``, ``lightglean`` or ``esrgan`` (RRDBNet, 4x only); for ``color``
             ``glean`` or ``lightglean``, on a BigGAN-deep.
-        speed: As in ``test_cfg``: how the network is run; for ``train`` one of the benchmark's ways of training.
+        speed: As in ``test_cfg``, or of :data:`RUNTIMES`: how the network is run; for ``train`` one of the benchmark's
+            ways of training.
         precision: As in ``test_cfg``.
         same_as: The contender whose weights it has, so that its images can be compared.
         task: ``restore``; ``color``, from one channel and at one size (appendix A); ``train``, a step of both networks.
@@ -41,13 +43,15 @@ class Contender:
 
 
 def _at_each_speed(title: str, network: str, task: str = 'restore', same_as: str | None = None) -> dict[str, Contender]:
-    """A network exact and at each faster speed, ``TITLE, SPEED`` and ``TITLE, SPEED, PRECISION``."""
+    """A network exact, at each faster speed and by others, ``TITLE, SPEED`` and ``TITLE, SPEED, PRECISION``."""
     entries = {title: Contender(network, same_as=same_as, task=task)}
     for precision in ('fp32', 'bf16'):
         for speed in ('folded', 'compiled', 'openvino'):
             name = f'{title}, {speed}' + ('' if precision == 'fp32' else f', {precision}')
             entries[name] = Contender(network, speed, same_as or title, task, precision)
-    return entries
+    return entries | {
+        f'{title}, {runtime}': Contender(network, runtime, same_as or title, task) for runtime in RUNTIMES
+    }
 
 
 CONTENDERS: Mapping[str, Contender] = {
@@ -116,6 +120,8 @@ def build(contender: Contender, in_size: int, out_size: int, device: str) -> Cal
         if (contender.network, contender.task) == ('glean', 'restore'):
             network.load_state_dict(from_mmagic(mmagic_glean(in_size, out_size).state_dict())[0])
     network = network.eval().requires_grad_(False).to(device)
+    if contender.speed in RUNTIMES:
+        return RUNTIMES[contender.speed](network, 1 if contender.task == 'color' else 3)
     return at_speed(network, contender.speed, contender.precision)
 
 

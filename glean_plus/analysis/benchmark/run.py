@@ -12,21 +12,28 @@ from glean_plus.accel.openvino import OpenVINOError, core
 from glean_plus.analysis.benchmark.compare import BenchmarkError, Measured, Setting, compare, markdown
 from glean_plus.analysis.benchmark.contenders import CONTENDERS, TASKS
 from glean_plus.analysis.benchmark.plot import plot
+from glean_plus.export.errors import ExportError
+from glean_plus.export.formats import package
 from glean_plus.utils.devices import usable_device
 from glean_plus.utils.files import save_text
 
 
 def left_out(names: Sequence[str], device: str) -> list[str]:
-    """Those that cannot run here: on another device, without a compiler, or without OpenVINO."""
+    """Those that cannot run here: on another device, without a compiler, or without what runs them."""
     missing = set()
-    for speed, needs in (('compiled', compiler), ('openvino', core)):
+    for speed, needs in (('compiled', compiler), ('openvino', core), ('onnxruntime', _onnx)):
         try:
             needs()
-        except (CompilerError, OpenVINOError):
+        except (CompilerError, ExportError, OpenVINOError):
             missing.add(speed)
         if device != 'cpu':
             missing.add(speed)
     return [name for name in names if {*CONTENDERS[name].speed.split(', ')} & missing]
+
+
+def _onnx() -> None:
+    for name in ('onnx', 'onnxruntime'):
+        package(name)
 
 
 def benchmark(
@@ -70,7 +77,7 @@ def benchmark(
     if unknown := [name for name in only or () if name not in known]:
         raise BenchmarkError(f'there is no contender {unknown[0]!r}; known are {", ".join(map(repr, known))}.')
     if not only and (left := left_out(known, device)):
-        note(f'benchmark: left out, as they need a CPU and a C++ compiler or OpenVINO: {", ".join(left)}')
+        note(f'benchmark: left out, as they need a CPU and a C++ compiler, OpenVINO or ONNX Runtime: {", ".join(left)}')
         known = [name for name in known if name not in left]
     tables, by_size = [], dict[int, dict[str, Measured]]()
     for in_size, out_size in sizes or [TASKS[task]]:
