@@ -136,7 +136,11 @@ def test_interrupted_run_goes_on(
 ) -> None:
     """Ctrl-C while the fourth image is written; others may be on their way, too, and are given up."""
     out, begun = tmp_path / 'out', []
-    write, one_by_one = restore_folder.write, threading.Lock()
+    write, one_by_one, arrived = restore_folder.write, threading.Lock(), threading.Event()
+
+    def noticed(*arguments: Any) -> None:
+        arrived.set()
+        signal.default_int_handler(*arguments)
 
     def interrupted(path: Path, *arguments: Any) -> list[str]:
         with one_by_one:
@@ -144,14 +148,19 @@ def test_interrupted_run_goes_on(
             if len(begun) == 4:
                 os.kill(os.getpid(), signal.SIGINT)
             if len(begun) >= 4:
+                assert arrived.wait(60)
                 for _ in arguments[0]:  # the rows, until they are given up
                     pass
                 raise AssertionError('the run goes on')
             return write(path, *arguments)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(restore_folder, 'write', interrupted)
-        assert restore(f'{pictures}/?.png', out, '--batch', 1) == command.INTERRUPTED
+    before = signal.signal(signal.SIGINT, noticed)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(restore_folder, 'write', interrupted)
+            assert restore(f'{pictures}/?.png', out, '--batch', 1) == command.INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, before)
     there = results(out)
     assert len(there) == 3
     assert restore(f'{pictures}/?.png', out, '--batch', 1) == 0

@@ -125,6 +125,7 @@ def tamed(path: Path, config: dict[str, Any]) -> Path:
     weight = content['state_dict'].get('generator_ema.codes.linear.weight')
     if weight is not None and 'BigGAN' in config['bank']['type']:
         weight /= 100
+        content['state_dict']['generator_ema.decoder.last.weight'] /= 20
     torch.save(content, path)
     return path
 
