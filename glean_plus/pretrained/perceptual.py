@@ -61,6 +61,8 @@ def _vgg() -> list[list[nn.Module]]:
 _TRUNKS = {'alex': _alex, 'vgg': _vgg}
 # Pixels that a side must have for the filters of each.
 STLPIPS_SIDES = {'alex': 21, 'vgg': 18}
+# Pixels of images whose features are kept, at most about 120 MB.
+KEPT_PIXELS = 512**2
 
 
 class _Trunk(nn.Module):
@@ -140,17 +142,31 @@ class STLPIPS(nn.Module):
         path = stlpips_file(net)
         load_strict(self, read_state_dict(path), str(path.name), f'ST-LPIPS ({net})')
         self.requires_grad_(False).eval()
+        self._last: tuple[Tensor, list[Tensor]] | None = None
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Two batches (N, 3, H, W), RGB, -1 to 1 -> distances (N,), 0 for equal images."""
+        """Two batches (N, 3, H, W), RGB, -1 to 1 -> distances (N,), 0 for equal images.
+
+        In a test, several images are compared with one truth after the other: give it as ``y``, whose features are
+        kept for the next call.
+        """
         total = x.new_zeros(len(x))
-        shift, scale = self.scaling_layer.shift, self.scaling_layer.scale
-        pairs = zip(self.net((x - shift) / scale), self.net((y - shift) / scale))
-        for index, (a, b) in enumerate(pairs):
+        for index, (a, b) in enumerate(zip(self.features(x), self._features_of_truth(y))):
             difference = (_unit(a) - _unit(b)).square()
             weights = getattr(self, f'lin{index}').model[1]
             total = total + weights(difference).mean(dim=(1, 2, 3))
         return total
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """(N, 3, H, W), RGB, -1 to 1 -> the trunk's, finest first."""
+        return self.net((x - self.scaling_layer.shift) / self.scaling_layer.scale)
+
+    def _features_of_truth(self, y: Tensor) -> list[Tensor]:
+        if torch.is_grad_enabled() or y.shape[0] * y.shape[2] * y.shape[3] > KEPT_PIXELS:
+            return self.features(y)
+        if self._last is None or self._last[0].device != y.device or not torch.equal(self._last[0], y):
+            self._last = y.clone(), self.features(y)
+        return self._last[1]
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -181,8 +197,7 @@ class STLPIPSFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W), RGB, -1 to 1 -> (N, features), 0 or more; not resized."""
-        scaling = self.network.scaling_layer
-        features = _unit(self.network.net((x - scaling.shift) / scaling.scale)[-1])
+        features = _unit(self.network.features(x)[-1])
         return features.mean(dim=(2, 3)) * features.shape[1] ** 0.5
 
 

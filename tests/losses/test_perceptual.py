@@ -137,6 +137,25 @@ def test_stlpips_equals_its_package(net: str) -> None:
     assert y.grad.abs().sum() > 0
 
 
+def test_a_truth_s_features_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a test, where several images are compared with it; not in a training, nor of a large image."""
+    network, computed = STLPIPS('alex'), []
+    network.net.register_forward_hook(lambda module, given, result: computed.append(1))
+    truth, other, *images = torch.rand(4, 1, 3, 32, 32) * 2 - 1
+    pairs = [(image, each) for each in (truth, other, truth) for image in images]
+
+    def distances(grad: bool) -> tuple[list[float], int]:
+        computed.clear()
+        with torch.set_grad_enabled(grad):
+            return [float(network(image, each.clone())) for image, each in pairs], len(computed)
+
+    expected, calls = distances(True)
+    assert calls == 12 and len({*expected}) == 4
+    assert distances(False) == (expected, 9)
+    monkeypatch.setattr(perceptual, 'KEPT_PIXELS', 31 * 32)
+    assert distances(False) == (expected, 12)
+
+
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perceptual.importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(WeightsError, match='pip install --no-deps stlpips-pytorch'):
