@@ -174,16 +174,16 @@ class Bands:
             self.names[self.out_size] = 'band'
 
     def __call__(
-        self, f_0: Tensor, g: Tensor, codes: Sequence[Tensor | None], noises: Noises, lq: Tensor
+        self, f_0: Tensor, g: Tensor | None, codes: Sequence[Tensor | None], noises: Noises, lq: Tensor
     ) -> Tensor:
-        """Of one image (1, C, H, W): f_0, the bank's feature, codes, noise maps in place of the bank's own, and the
-        input -> (1, C', s H, s W), float32."""
+        """Of one image (1, C, H, W): f_0, the bank's feature, if the decoder takes any, codes, noise maps in place of
+        the bank's own, and the input -> (1, C', s H, s W), float32."""
         self.true_size = height, width = f_0.shape[2:]
         rows, columns = height + -height % 4, width + -width % 4
         self._reserve(rows, columns, f_0)
         image = f_0.new_empty(1, self.out_channels, *self._size(self.out_size, rows, columns), dtype=torch.float32)
         d = with_border(nhwc(f_0), self.workspace, 'd')
-        feature: Tensor | None = with_border(nhwc(g), self.workspace, 'g')
+        feature = None if g is None else with_border(nhwc(g), self.workspace, 'g')
         steering = {
             res: block.steering(codes, None if noises is None else noises[res], self._size(res, rows, columns))
             for res, block in self.blocks.items()

@@ -20,8 +20,9 @@ TOGETHER_UP_TO = 64
 PIXELS = 8 * TOGETHER_UP_TO**2
 
 Noises = Optional[dict[int, list[Tensor]]]
-# From f_0, the bank's feature at the input's resolution, codes, noise maps and input of one image to the result.
-Finish = Callable[[Tensor, Tensor, Sequence[Optional[Tensor]], Noises, Tensor], Tensor]
+# From f_0, the bank's feature at the input's resolution, if the decoder takes any of the bank's, codes, noise maps and
+# input of one image to the result.
+Finish = Callable[[Tensor, Optional[Tensor], Sequence[Optional[Tensor]], Noises, Tensor], Tensor]
 
 
 class FoldedGLEAN(nn.Module):

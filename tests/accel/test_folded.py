@@ -102,6 +102,15 @@ def test_sides_fit_a_bank_that_starts_below_the_input(compiled: bool) -> None:
         folded.forward_any(torch.rand(1, 3, 66, 64))
 
 
+@needs_compiler_if_compiled
+@pytest.mark.parametrize('light', [False, True])
+@torch.no_grad()
+def test_a_decoder_without_the_banks_features(light: bool, compiled: bool) -> None:
+    model = build(light, decoder=dict(type='GLEANDecoder', bank_resolutions=()))
+    lq = torch.rand(2, 3, 32, 32) * 2 - 1
+    assert largest_share(model.fold(compiled=compiled)(lq), model(lq)) < 1e-5
+
+
 class OwnEncoder(GLEANEncoder):
     """An encoder that is not what its parts say."""
 
