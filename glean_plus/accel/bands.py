@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ from glean_plus.accel.compiled import CompiledConv, CompiledThinConv, CompiledUp
 from glean_plus.accel.folded import FoldedGLEAN, Noises
 from glean_plus.accel.maps import Workspace, inside, nhwc, padded, with_border
 from glean_plus.models.decoder import GLEANDecoder, enlarged
-from glean_plus.models.folding import FoldedConv, FoldedLayer
+from glean_plus.models.folding import ConvolvingLayer, FoldedConv, FoldedLayer, needed
 from glean_plus.models.glean import GLEAN
 from glean_plus.models.ops import LRELU_SLOPE, fir_kernel
 
@@ -31,6 +31,16 @@ HIDDEN_ROWS = 64
 def has_usual_filter(conv: FoldedConv) -> bool:
     """Whether a folded convolution doubles the size with StyleGAN2's own filter, which the kernel has."""
     return conv.fir is not None and torch.allclose(conv.fir.weight[0, 0].cpu(), fir_kernel(gain=4.0))
+
+
+def convolving(layers: Iterable[FoldedLayer]) -> list[ConvolvingLayer]:
+    """Those of a folded bank's layers that :class:`Block` can be made of."""
+    return [layer for layer in layers if isinstance(layer, ConvolvingLayer)]
+
+
+def output_convs(decoder: GLEANDecoder) -> list[nn.Conv2d]:
+    """The convolution that makes the image, and before it that of the hidden layer, if there is one."""
+    return [part for part in decoder.last.modules() if isinstance(part, nn.Conv2d)]
 
 
 class Steering(NamedTuple):
@@ -53,7 +63,7 @@ class Block:
         dtype: Of the maps.
     """
 
-    def __init__(self, layers: Sequence[FoldedLayer], dtype: torch.dtype) -> None:
+    def __init__(self, layers: Sequence[ConvolvingLayer], dtype: torch.dtype) -> None:
         self.layers = [*layers]
         up, conv = (layer.conv for layer in layers)
         self.convs = (
@@ -61,7 +71,7 @@ class Block:
             CompiledConv(conv.weight, layers[1].bias, dtype),
         )
         for layer in layers:
-            layer.conv = None  # its weights are copied
+            layer.release()
         self.noises = [layer.noise[0, 0].unsqueeze(-1) for layer in layers]
         self.channels = self.convs[1].out_channels
 
@@ -75,7 +85,7 @@ class Block:
             maps = [F.pad(each[0, 0].float(), sides).unsqueeze(-1) for each, sides in zip(noises, beyond)]
         if self.layers[0].constant:
             return Steering(None, maps)
-        pairs = [layer.scales(codes[layer.index]) for layer in self.layers]
+        pairs = [layer.scales(needed(codes[layer.index])) for layer in self.layers]
         return Steering([(scale[:, None, None], out_scale[:, None, None]) for scale, out_scale in pairs], maps)
 
     def __call__(
@@ -129,16 +139,17 @@ class Bands:
         decoder = model.decoder
         if type(decoder) is not GLEANDecoder or not pays(2 * folded.in_size, 2 * folded.in_size):
             return None
-        held = [str(res) for res in decoder.stage_resolutions if str(res) in folded.bank.layers]
-        layers = [layer for res in held for layer in folded.bank.layers[res]]
-        if folded.resolutions and folded.resolutions[-1] > folded.in_size and not layers:
+        names = [str(res) for res in decoder.stage_resolutions if str(res) in folded.bank.layers]
+        held = [layer for name in names for layer in folded.bank.layers[name]]
+        if folded.resolutions and folded.resolutions[-1] > folded.in_size and not held:
             return None
-        if not all(layer.only_convolves for layer in layers):
+        layers = convolving(held)
+        if len(layers) < len(held):
             return None
         if not all(layer.conv.up is None or has_usual_filter(layer.conv) for layer in layers):
             return None
         convs = [stage.upsample_conv for stage in decoder.stages]
-        last = [decoder.last] if isinstance(decoder.last, nn.Conv2d) else [decoder.last[0], decoder.last[-1]]
+        last = output_convs(decoder)
         channels = [(layer.conv.weight.shape[0], layer.conv.weight.shape[1]) for layer in layers]
         channels += [(conv.in_channels, conv.out_channels // 4) for conv in convs]
         channels += [(conv.in_channels, conv.out_channels) for conv in last[:-1]]
@@ -152,17 +163,17 @@ class Bands:
         self.dtype, self.workspace, self.in_size, self.out_size = dtype, workspace, folded.in_size, folded.out_size
         self.joined, self.residual = set(decoder.resolutions), decoder.wants_input
         self.blocks = {
-            res: Block(folded.bank.layers[str(res)], dtype) for res in folded.resolutions if res > folded.in_size
-        }
+            res: Block(convolving(folded.bank.layers[str(res)]), dtype)
+            for res in folded.resolutions if res > folded.in_size
+        }  # fmt: skip
         self.stages = {
             res: CompiledConv(stage.upsample_conv.weight, stage.upsample_conv.bias, dtype, shuffle=True)
             for res, stage in zip(decoder.stage_resolutions, decoder.stages)
         }
-        last, self.hidden = decoder.last, None
-        if isinstance(last, nn.Sequential):
-            self.hidden = CompiledConv(last[0].weight, last[0].bias, dtype)
-            last = last[-1]
-        self.last, self.out_channels = CompiledThinConv(last.weight, last.bias, dtype), last.out_channels
+        *hidden, last = output_convs(decoder)
+        self.hidden = CompiledConv(hidden[0].weight, hidden[0].bias, dtype) if hidden else None
+        self.last = CompiledThinConv(last.weight, last.get_parameter('bias'), dtype)
+        self.out_channels = last.out_channels
         large = [res for res in self.stages if res**2 * self._width(res) * dtype.itemsize > WHOLE_BYTES]
         self.banded = {self.out_size, *(res for res in self.stages if large and res >= large[0])}
         # Of the memory of each map: what is read and what is written must not share it, but the last band may have that

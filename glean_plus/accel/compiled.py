@@ -139,7 +139,7 @@ class CompiledConv:
         bias = weight.new_zeros(len(weight)) if bias is None else bias.detach()
         if shuffle:
             weight = weight.unflatten(0, (-1, 4)).transpose(0, 1).flatten(0, 1)
-            bias = bias.unflatten(0, (-1, 4)).t().flatten()
+            bias = bias.reshape(-1, 4).t().flatten()
         self._set(weight, bias, dtype, shuffle, damped)
 
     def _set(
@@ -163,7 +163,8 @@ class CompiledConv:
         if axis is not None:
             self.matrices = [torch.einsum('fi,pij->pfj', matrix, axis.double()) for matrix in self.matrices]
         self.matrices = [matrix.float().contiguous() for matrix in self.matrices]
-        self._task, self._key = Task(), None
+        self._task = Task()
+        self._key: tuple[object, ...] | None = None  # what the task was prepared for
 
     def __call__(
         self,

@@ -44,10 +44,13 @@ class FoldedGLEAN(nn.Module):
 
     Attributes:
         finish: In place of bank and decoder above the input's resolution, if it is set.
+        classes: The embedding of each class, with ``given_class``.
 
     Raises:
         ValueError: On another type.
     """
+
+    classes: Tensor
 
     def __init__(self, model: GLEAN, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -71,7 +74,8 @@ class FoldedGLEAN(nn.Module):
                     if not (self.given_class and self.class_dims[layer]):
                         constant[layer] = code
             self.bank = bank.fold(constant, dtype)
-            self.classes = bank.class_table().detach().clone() if self.given_class else None
+            if self.given_class:
+                self.classes = bank.class_table().detach().clone()
         self.constant_codes = any(code is not None for code in constant)
         self.lowest_res, self.wanted = model.encoder.resolutions[-1], set(model.decoder.resolutions)
         self.wants_input = getattr(model.decoder, 'wants_input', False)
@@ -173,9 +177,10 @@ class FoldedGLEAN(nn.Module):
         """Eq. 3, or Eq. 10 where the bank starts above 4, over some resolutions: the last feature, and the wanted."""
         taken: dict[int, Tensor] = {}
         for res in resolutions:
-            g = self.bank.step(res, codes, g, None if noises is None else noises[res])
+            g = feature = self.bank.step(res, codes, g, None if noises is None else noises[res])
             if str(res) in self.fusions:
-                g = self.fusions[str(res)](torch.cat([g.expand_as(features[res]), features[res]], dim=1))
+                encoded = features[res]
+                g = feature = self.fusions[str(res)](torch.cat([feature.expand_as(encoded), encoded], dim=1))
             if res in self.wanted:
-                taken[res] = g
+                taken[res] = feature
         return g, taken

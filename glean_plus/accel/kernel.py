@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from glean_plus.accel.bands import Bands, has_usual_filter
+from glean_plus.accel.bands import Bands, convolving, has_usual_filter
 from glean_plus.accel.compiled import CompiledConv, CompiledUpConv, Epilogue, has_code, pays
 from glean_plus.accel.compiler import check_device, library
 from glean_plus.accel.folded import FoldedGLEAN
@@ -17,6 +17,9 @@ from glean_plus.models.encoder import RRDBTrunk
 from glean_plus.models.folding import FoldedConv
 from glean_plus.models.glean import GLEAN
 from glean_plus.models.ops import LRELU_SLOPE
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
 
 # What a dense block and an RRDB add to their input is scaled by this (ESRGAN).
 RESIDUAL_SCALE = 0.2
@@ -50,8 +53,8 @@ class CompiledGLEAN(FoldedGLEAN):
             if self.finish is not None:  # the weights of what it does are not needed elsewhere
                 self.decoder = nn.Identity()
                 for res in self.finish.blocks:
-                    for layer in self.bank.layers[str(res)]:
-                        layer.conv = None
+                    for layer in convolving(self.bank.layers[str(res)]):
+                        layer.release()
             for name in ('encoder', 'codes', 'bank', 'fusions', 'decoder'):
                 self._replace(getattr(self, name), getattr(exact, name))
 
@@ -75,16 +78,16 @@ class CompiledGLEAN(FoldedGLEAN):
         self.workspace.release()
 
 
-def fits(conv: nn.Module) -> bool:
+def fits(conv: FoldedConv) -> bool:
     """Whether the kernel has code for a convolution."""
-    if not isinstance(conv, FoldedConv) or conv.weight.shape[2:] != (3, 3) or conv.stride != 1:
+    if conv.weight.shape[2:] != (3, 3) or conv.stride != 1:
         return False
     if conv.up is None:
         return has_code(conv.weight.shape[1], conv.weight.shape[0])
     return has_usual_filter(conv) and has_code(*conv.weight.shape[:2])
 
 
-def _is_trunk(part: nn.Module) -> bool:
+def _is_trunk(part: nn.Module) -> TypeGuard[RRDBTrunk]:
     if type(part) is not RRDBTrunk:
         return False
     parts = [*part.body.modules(), part.conv_body]
@@ -115,7 +118,6 @@ class KernelConv(nn.Module):
         self.dtype, self.workspace, self.scale = dtype, workspace, 1 if plain.up is None else 2
         self.plain: FoldedConv | None = plain
         self.exact: FoldedConv | None = exact
-        self.kernel: CompiledConv | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         images, _, height, width = x.shape
@@ -123,7 +125,7 @@ class KernelConv(nn.Module):
             if pays(height, width):
                 self.kernel, self.plain = compiled(self.exact, self.dtype), None
             self.exact = None
-        if self.kernel is None:
+        if self.plain is not None:
             return self.plain(x)
         bordered = with_border(nhwc(x), self.workspace, 'bordered')
         rows, columns = (self.scale * (side - 2) for side in bordered.shape[1:3])
@@ -157,7 +159,7 @@ class CompiledTrunk(nn.Module):
                 convs = [block.conv1, block.conv2, block.conv3, block.conv4, block.conv5]
                 factors = [1.0] * 4 + [RESIDUAL_SCALE * share]
                 self.blocks.append([
-                    CompiledConv(conv.weight * factor, conv.bias * factor, self.dtype, damped=True)
+                    CompiledConv(conv.weight * factor, conv.get_parameter('bias') * factor, self.dtype, damped=True)
                     for conv, factor in zip(convs, factors)
                 ])  # fmt: skip
         self.conv_body = CompiledConv(trunk.conv_body.weight, trunk.conv_body.bias, self.dtype)

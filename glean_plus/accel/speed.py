@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,6 +14,11 @@ from torch import nn
 from glean_plus.accel import compiler, openvino
 from glean_plus.accel.compiler import CompilerError
 from glean_plus.utils.choices import SPEEDS
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
+
+    from glean_plus.models.glean import GLEAN
 
 PRECISIONS: Mapping[str, torch.dtype] = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 # Former spellings of a speed that is none of these words.
@@ -63,6 +68,11 @@ def take_words(settings: dict[str, Any]) -> tuple[str, str]:
     return check_words(str(speed), str(settings.pop('precision', 'fp32')), 'test_cfg.')
 
 
+def can_be_folded(network: nn.Module) -> TypeGuard[GLEAN]:
+    """Whether a network has a ``fold`` as GLEAN has."""
+    return hasattr(network, 'fold')
+
+
 def at_speed(network: nn.Module, speed: str, precision: str = 'fp32') -> nn.Module:
     """A network as it is to be run.
 
@@ -92,15 +102,13 @@ def at_speed(network: nn.Module, speed: str, precision: str = 'fp32') -> nn.Modu
     if speed == 'exact':
         return network
     if speed == TORCH_COMPILE:
-        optimized: nn.Module = torch.compile(network)
+        optimized: Any = torch.compile(network)  # a module, but its type is that of a function
         return optimized
-    fold = getattr(network, 'fold', None)
-    if fold is None:
+    if not can_be_folded(network):
         raise TypeError(f'speed={speed!r} needs a network that can be folded, but this is a {type(network).__name__}.')
     if speed == 'openvino':
         return openvino.OpenVINOGLEAN(network, precision)
-    folded: nn.Module = fold(dtype, speed == 'compiled')
-    return folded
+    return network.fold(dtype, speed == 'compiled')
 
 
 def resolve(network: nn.Module, precision: str = 'fp32') -> str:
@@ -110,7 +118,7 @@ def resolve(network: nn.Module, precision: str = 'fp32') -> str:
     ``folded``. Until the kernel is built, which is done in the background, it is one of the others. Networks that
     cannot be folded are run ``exact``.
     """
-    if not hasattr(network, 'fold'):
+    if not can_be_folded(network):
         return 'exact'
     if next(network.parameters()).device.type != 'cpu':
         return 'folded'

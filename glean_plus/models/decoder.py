@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from glean_plus.models.blocks import PixelShuffleUp
+from glean_plus.models.containers import ModuleList
 from glean_plus.models.contracts import Decoder
 from glean_plus.models.ops import LRELU_SLOPE
 from glean_plus.models.task import RESTORATION
@@ -64,7 +65,7 @@ class GLEANDecoder(Decoder):
             )
         self.out_channels = out_channels
         self.last: nn.Module
-        self.stages = nn.ModuleList()
+        self.stages: ModuleList[PixelShuffleUp] = ModuleList()
         self.stage_resolutions: list[int] = []
         self.resolutions = resolutions = list[int]()
         res, width = in_size, channels[in_size]

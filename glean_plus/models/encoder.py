@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from glean_plus.models.blocks import RRDB
 from glean_plus.models.checkpointing import again
+from glean_plus.models.containers import Sequential
 from glean_plus.models.contracts import Encoder
 from glean_plus.models.ops import LRELU_SLOPE
 from glean_plus.registry import MODELS
@@ -19,7 +20,7 @@ class RRDBTrunk(nn.Module):
     def __init__(self, in_channels: int, mid_channels: int, num_blocks: int, growth_channels: int) -> None:
         super().__init__()
         self.conv_first = nn.Conv2d(in_channels, mid_channels, 3, 1, 1)
-        self.body = nn.Sequential(*(RRDB(mid_channels, growth_channels) for _ in range(num_blocks)))
+        self.body = Sequential(*(RRDB(mid_channels, growth_channels) for _ in range(num_blocks)))
         self.conv_body = nn.Conv2d(mid_channels, mid_channels, 3, 1, 1)
         self.recompute = False
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glean_plus.models.containers import ModuleDict, ModuleList
 from glean_plus.models.ops import depthwise, repeating_kernel
 from glean_plus.models.spectral_norm import SpectralNorm
 
@@ -29,10 +30,9 @@ def tracing() -> bool:
     return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 
-def weight_of(layer: nn.Module) -> Tensor:
+def weight_of(layer: SpectralNorm | nn.Conv2d | nn.Linear) -> Tensor:
     """A layer's weight in evaluation mode, its spectral normalization resolved."""
-    weight: Tensor = layer.plain_weight() if isinstance(layer, SpectralNorm) else layer.weight
-    return weight
+    return layer.plain_weight() if isinstance(layer, SpectralNorm) else layer.weight
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
@@ -105,9 +105,10 @@ class FoldedConv(nn.Module):
         """(N, C, H, W) -> (N, K, H', W')."""
         if self.up is None:
             return convolve(x, self.weight, self.bias, self.stride)
-        if self.up == 'repeat':
+        fir = self.fir
+        if fir is None:
             return F.conv_transpose2d(x, self.weight, self.bias, stride=2, padding=1)
-        x = self.fir(F.conv_transpose2d(x, self.weight, stride=2))
+        x = fir(F.conv_transpose2d(x, self.weight, stride=2))
         return x if self.bias is None else x.add_(self.bias.view(1, -1, 1, 1))
 
 
@@ -123,6 +124,8 @@ class FoldedLinear(nn.Module):
         constant: The result (1, K) where there is one code; otherwise None.
     """
 
+    weight: Tensor  # this and the bias are not there where the result is constant
+    bias: Tensor
     constant: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor, code: Tensor | None) -> None:
@@ -130,10 +133,10 @@ class FoldedLinear(nn.Module):
         own = code is None
         self.register_buffer('weight', weight.detach().clone() if own else None)
         self.register_buffer('bias', bias.detach().clone() if own else None)
-        self.register_buffer('constant', None if own else F.linear(code.float(), weight, bias).detach())
+        self.register_buffer('constant', None if code is None else F.linear(code.float(), weight, bias).detach())
 
     def forward(self, code: Tensor | None) -> Tensor:
-        return F.linear(code.float(), self.weight, self.bias) if self.constant is None else self.constant
+        return F.linear(needed(code).float(), self.weight, self.bias) if self.constant is None else self.constant
 
 
 def fold_convolutions(part: nn.Module, dtype: torch.dtype, shared: bool) -> nn.Module:
@@ -168,6 +171,17 @@ def missing_feature(resolution: int) -> ValueError:
     return ValueError(f'The block at {resolution} needs a feature of the resolution below; only 4 needs none.')
 
 
+def needed(code: Tensor | None) -> Tensor:
+    """The code of a layer that takes one, which banks and folded models keep among the codes of all layers.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if code is None:
+        raise ValueError('A layer of the bank needs a code, but is given None.')
+    return code
+
+
 def tile_noises(
     maps: Mapping[int, Sequence[Tensor]], size: tuple[int, int], corner: tuple[int, int]
 ) -> dict[int, list[Tensor]]:
@@ -198,12 +212,10 @@ class FoldedLayer(nn.Module):
 
     Attributes:
         index: Of its code; None if it takes none.
-        only_convolves: It is a convolution ``conv`` between the ``scales`` of its code (none if it is ``constant``),
-            then ``bias``, noise and leaky ReLU, and nothing more: see ``FoldedStyleConv``.
     """
 
     index: int | None = None
-    only_convolves = False
+    noise: Tensor | None
 
     def __init__(self, noise: Tensor | None = None) -> None:
         super().__init__()
@@ -212,6 +224,30 @@ class FoldedLayer(nn.Module):
     def forward(self, x: Tensor, code: Tensor | None, noise: Tensor | None) -> Tensor:
         """x (N, C, H, W), code (N or 1, dim) and the noise map in place of its own -> (N, K, H', W')."""
         raise NotImplementedError
+
+
+class ConvolvingLayer(FoldedLayer):
+    """A layer that is a convolution between scales, then bias, noise and leaky ReLU, and nothing more.
+
+    Attributes:
+        constant: It has the same code for all images, whose scales are in its weights.
+        conv: The convolution, with the bias if the code is constant.
+        bias: (K,), float32.
+    """
+
+    index: int
+    constant: bool
+    conv: FoldedConv
+    bias: Tensor
+    noise: Tensor
+
+    def scales(self, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes (N, style_channels) -> scales of the inputs (N, C) and of the results (N, K), float32."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Free the weights of the convolution, once something else has them; the layer cannot be called any more."""
+        self.add_module('conv', None)
 
 
 class FoldedBank(nn.Module):
@@ -223,13 +259,16 @@ class FoldedBank(nn.Module):
         constant: The feature at 4 is the same for all images, as the code of its layers is.
     """
 
+    start: Tensor | None
+    constant: Tensor | None
+
     def __init__(
         self, layers: Mapping[int, Sequence[FoldedLayer]], start: Tensor | None = None, constant: bool = False
     ) -> None:
         super().__init__()
         self.resolutions = tuple(layers)
         self.start_res = self.resolutions[0]
-        self.layers = nn.ModuleDict({str(res): nn.ModuleList(each) for res, each in layers.items()})
+        self.layers = ModuleDict({str(res): ModuleList(each) for res, each in layers.items()})
         self.register_buffer('start', start)
         self.register_buffer('constant', None)
         if constant:

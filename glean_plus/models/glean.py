@@ -12,6 +12,7 @@ from glean_plus.models.banks import LatentBank
 from glean_plus.models.blocks import init_parts
 from glean_plus.models.checkpointing import again, repeatable
 from glean_plus.models.codes import LearnedCodes
+from glean_plus.models.containers import ModuleDict
 from glean_plus.models.contracts import Codes, Decoder, Encoder
 from glean_plus.models.task import RESTORATION, TaskSpec
 from glean_plus.registry import FOLDED, MODELS
@@ -146,7 +147,7 @@ class GLEAN(nn.Module):
             layers=built.layers,
         )
         self.recompute = False
-        self.fusions = nn.ModuleDict()
+        self.fusions: ModuleDict[nn.Conv2d] = ModuleDict()
         fuse = whole if fuse is None else fuse
         if whole and not fuse and isinstance(self.codes, LearnedCodes):
             raise ValueError(

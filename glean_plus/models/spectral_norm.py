@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,13 @@ NAMES: dict[str, tuple[str, str, str | None]] = {
     'ajbrock': ('weight', 'u0', None),
     'torch': ('weight_orig', 'weight_u', 'weight_v'),
 }
+
+
+class SpectralOptions(TypedDict):
+    """Of the layers below: one of :data:`NAMES`, and the least norm of the singular vectors."""
+
+    sn_style: str
+    sn_eps: float
 
 
 def stored_style(state: Mapping[str, Tensor], layer: str) -> tuple[str, str]:
@@ -50,7 +58,6 @@ class SpectralNorm(nn.Module):
 
     sn_style: str
     sn_eps: float
-    bias: nn.Parameter | None
     sv0: Tensor
 
     def _add_spectral_norm(self, style: str, eps: float) -> None:
@@ -83,7 +90,6 @@ class SpectralNorm(nn.Module):
 
     def _fill(self, layer: nn.Conv2d | nn.Linear) -> None:
         layer.weight = nn.Parameter(self.plain_weight().detach())
-        layer.bias = self.bias
         layer.train(self.training)
 
     def normalised_weight(self) -> Tensor:
@@ -122,6 +128,7 @@ class SpectralConv2d(SpectralNorm, nn.Conv2d):
         with torch.device('meta'):
             side = self.kernel_size[0]
             layer = nn.Conv2d(self.in_channels, self.out_channels, side, padding=side // 2)
+        layer.bias = self.bias
         self._fill(layer)
         return layer
 
@@ -140,6 +147,7 @@ class SpectralLinear(SpectralNorm, nn.Linear):
         """The same layer of evaluation mode, without spectral normalisation."""
         with torch.device('meta'):
             layer = nn.Linear(self.in_features, self.out_features)
+        layer.bias = self.bias
         self._fill(layer)
         return layer
 

@@ -191,6 +191,8 @@ def test_part_of_a_bank_says_what_it_cannot_do() -> None:
         bank.mean_code()
     with pytest.raises(ValueError, match='block at 8'):
         bank.step(8, [torch.randn(1, 8)] * 6)
+    with pytest.raises(ValueError, match='needs a code'):
+        bank.step(8, [None] * 6, torch.randn(1, 8, 4, 4))
 
 
 @pytest.mark.skipif(torch.__version__ < '2.4', reason='PyTorch has no convolutions in float16 on CPUs')

@@ -134,7 +134,7 @@ class ToyBank(LatentBank):
     def step(
         self,
         resolution: int,
-        codes: Sequence[Tensor],
+        codes: Sequence[Tensor | None],
         feature: Tensor | None = None,
         noises: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
@@ -143,7 +143,7 @@ class ToyBank(LatentBank):
             return self.start(code).unflatten(1, (-1, 4, 4))
         return self.blocks[str(resolution)](feature, code)
 
-    def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
+    def picture(self, codes: Sequence[Tensor | None], features: Mapping[int, Tensor]) -> Tensor:
         return torch.tanh(self.to_image(features[self.out_size]))
 
     def mean_codes(self, num_samples: int = 4096, seed: int = 0) -> list[Tensor]:

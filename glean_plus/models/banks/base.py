@@ -69,6 +69,7 @@ class LatentBank(PublishedNetwork, ABC):
         class_dims: How much of each layer's code, from its start, is the embedding of a class; zeros for a bank
             without classes.
         num_classes: How many classes there are; 0 for a bank without.
+        noise_size: Length of the noise that it makes images from.
         layers: Indices of the layers that this instance holds.
         attention: The resolutions whose block ends with self-attention.
         pretrained: Where its weights come from, ``dict(checkpoint=path or URL, prefix=...)``, or None. Without
@@ -82,6 +83,7 @@ class LatentBank(PublishedNetwork, ABC):
     code_dims: Sequence[int]
     class_dims: Sequence[int]
     num_classes: int = 0
+    noise_size: int
     layers: Sequence[int]
     attention: Sequence[int] = ()
     pretrained: Mapping[str, Any] | None = None
@@ -107,7 +109,7 @@ class LatentBank(PublishedNetwork, ABC):
         super().__init_subclass__(**options)
         banks = [base for base in cls.__bases__ if issubclass(base, LatentBank) and not inspect.isabstract(base)]
         if banks and 'fold' not in vars(cls):  # it may compute something else than the bank that it is derived from
-            cls.fold = LatentBank.fold
+            cls.fold = LatentBank.fold  # type: ignore[method-assign]  # a method is given, not replaced
 
     @abstractmethod
     def layers_of(self, resolution: int) -> tuple[int, ...]:
@@ -117,7 +119,7 @@ class LatentBank(PublishedNetwork, ABC):
     def step(
         self,
         resolution: int,
-        codes: Sequence[Tensor],
+        codes: Sequence[Tensor | None],
         feature: Tensor | None = None,
         noises: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
@@ -125,7 +127,8 @@ class LatentBank(PublishedNetwork, ABC):
 
         Args:
             resolution: One of :attr:`resolutions`.
-            codes: One code (N, code_dims[k]) per style layer of the whole bank, in order; the block picks its own.
+            codes: One code (N, code_dims[k]) per style layer of the whole bank, in order; the block picks its own. None
+                where this instance has no such layer.
             feature: (N, channels[resolution / 2], H / 2, W / 2), already fused with the encoder's feature; None at the
                 very first resolution of a whole bank, which starts from its constant.
             noises: In place of the bank's fixed noise, one map (N or 1, 1, H, W) for each layer of the block; None in
@@ -136,7 +139,7 @@ class LatentBank(PublishedNetwork, ABC):
         """
 
     @abstractmethod
-    def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
+    def picture(self, codes: Sequence[Tensor | None], features: Mapping[int, Tensor]) -> Tensor:
         """The bank's own image, which GLEAN's decoder is otherwise there for; needs ``rgb=True``.
 
         Args:

@@ -26,8 +26,15 @@ from glean_plus.models.banks.biggan_layers import (
 )
 from glean_plus.models.banks.mmagic import BIGGAN, MMagicArguments, accepts_mmagic
 from glean_plus.models.banks.space import Space
-from glean_plus.models.folding import FoldedBank, FoldedLayer, missing_feature, weight_of
-from glean_plus.models.spectral_norm import NAMES, SpectralLinear, plain_weight, resolve_spectral_norm, stored_style
+from glean_plus.models.folding import FoldedBank, FoldedLayer, missing_feature, needed, weight_of
+from glean_plus.models.spectral_norm import (
+    NAMES,
+    SpectralLinear,
+    SpectralOptions,
+    plain_weight,
+    resolve_spectral_norm,
+    stored_style,
+)
 from glean_plus.registry import MODELS
 from glean_plus.weights import WeightsError
 from glean_plus.weights.formats.layout import count, side
@@ -195,7 +202,7 @@ class BigGANBase(LatentBank):
         self.class_dims = (0 if self.splits_noise else shared_dim, *[shared_dim] * (num_layers - 1))
         self.code_dims = tuple(class_dim + noise_dim for class_dim in self.class_dims)
 
-        sn = dict(sn_style=self.sn_style, sn_eps=sn_eps)
+        sn = SpectralOptions(sn_style=self.sn_style, sn_eps=sn_eps)
         if start_res == 4:
             self.noise2feat = SpectralLinear(self.code_dims[0], table[4] * 16, True, **sn)
         if embedding:
@@ -207,7 +214,7 @@ class BigGANBase(LatentBank):
             if res > 4:
                 blocks = self._blocks(table[res // 2], table[res], self.code_dims[-1], sn)
                 blocks += [SelfAttention(table[res], sn)] if res in self.attention else []
-                self.conv_blocks.update(zip(self.names_of(res), blocks))
+                self.conv_blocks.update(dict(zip(self.names_of(res), blocks)))
         if rgb:
             self.output_layer = OutputLayer(table[out_size], out_channels, sn)
 
@@ -240,7 +247,7 @@ class BigGANBase(LatentBank):
         )
 
     @abstractmethod
-    def _blocks(self, below: int, width: int, code_dim: int, sn: Mapping[str, Any]) -> list[nn.Module]:
+    def _blocks(self, below: int, width: int, code_dim: int, sn: SpectralOptions) -> list[nn.Module]:
         """The blocks of a resolution, each with call (feature, code); together they double the size and go from the
         width below to its own."""
 
@@ -267,18 +274,18 @@ class BigGANBase(LatentBank):
     def step(
         self,
         resolution: int,
-        codes: Sequence[Tensor],
+        codes: Sequence[Tensor | None],
         feature: Tensor | None = None,
         noises: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
         if resolution == 4:
-            return self._start(codes[0])
+            return self._start(needed(codes[0]))
         if feature is None:
             raise missing_feature(resolution)
         g: Tensor = feature
         names = self.names_of(resolution)
         for name, layer in zip(names, self.layers_of(resolution)):
-            g = self.conv_blocks[name](g, self.conditioned(codes[layer]))
+            g = self.conv_blocks[name](g, self.conditioned(needed(codes[layer])))
         return self.conv_blocks[names[-1]](g) if resolution in self.attention else g
 
     def fold(self, codes: Sequence[Tensor | None], dtype: torch.dtype) -> FoldedBank:
@@ -295,8 +302,9 @@ class BigGANBase(LatentBank):
                     self.folded_block(self.conv_blocks[name], index, codes[index], roll, dtype)
                     for name, index in zip(names, self.layers_of(res))
                 ]
-                if res in self.attention:
-                    layers[res].append(FoldedAttention(self.conv_blocks[names[-1]], dtype))
+                last = self.conv_blocks[names[-1]]
+                if isinstance(last, SelfAttention):
+                    layers[res].append(FoldedAttention(last, dtype))
         return FoldedBank(layers, constant=self.start_res == 4 and codes[0] is not None)
 
     def _channels_last(self, rows: Tensor) -> Tensor:
@@ -308,7 +316,7 @@ class BigGANBase(LatentBank):
             raise RuntimeError('This bank was built without the embedding of classes; build it with embedding=True.')
         return self.shared_embedding.weight
 
-    def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
+    def picture(self, codes: Sequence[Tensor | None], features: Mapping[int, Tensor]) -> Tensor:
         self._need_output_layer()
         image = self.output_layer(features[self.out_size])
         # Half precision has fewer levels than an image.
@@ -438,7 +446,7 @@ class BigGANBase(LatentBank):
 class ResBlock(nn.Module):
     """BigGAN's block, which doubles the size."""
 
-    def __init__(self, in_channels: int, out_channels: int, code_dim: int, sn: Mapping[str, Any]) -> None:
+    def __init__(self, in_channels: int, out_channels: int, code_dim: int, sn: SpectralOptions) -> None:
         super().__init__()
         self.bn1 = ConditionalBatchNorm(in_channels, code_dim, sn)
         self.conv1 = Conv(in_channels, out_channels, 3, sn)
@@ -492,5 +500,5 @@ class BigGANBank(BigGANBase):
     folded_block = FoldedResBlock
     splits_noise = True
 
-    def _blocks(self, below: int, width: int, code_dim: int, sn: Mapping[str, Any]) -> list[nn.Module]:
+    def _blocks(self, below: int, width: int, code_dim: int, sn: SpectralOptions) -> list[nn.Module]:
         return [ResBlock(below, width, code_dim, sn)]

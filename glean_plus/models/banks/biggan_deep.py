@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +16,7 @@ from glean_plus.models.banks.biggan_layers import (
 )
 from glean_plus.models.banks.mmagic import BIGGAN_DEEP
 from glean_plus.models.folding import FoldedLayer
+from glean_plus.models.spectral_norm import SpectralOptions
 from glean_plus.registry import MODELS
 
 # A block works on this share of the channels that come in.
@@ -32,7 +30,7 @@ class DeepResBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, code_dim: int, sn: Mapping[str, Any], up: bool
+        self, in_channels: int, out_channels: int, code_dim: int, sn: SpectralOptions, up: bool
     ) -> None:
         super().__init__()
         if out_channels > in_channels or in_channels < BOTTLENECK:
@@ -108,7 +106,7 @@ class BigGANDeepBank(BigGANBase):
     folded_block = FoldedDeepResBlock
     splits_noise = False
 
-    def _blocks(self, below: int, width: int, code_dim: int, sn: Mapping[str, Any]) -> list[nn.Module]:
+    def _blocks(self, below: int, width: int, code_dim: int, sn: SpectralOptions) -> list[nn.Module]:
         return [DeepResBlock(below, below, code_dim, sn, up=False), DeepResBlock(below, width, code_dim, sn, up=True)]
 
     def _start(self, code: Tensor) -> Tensor:

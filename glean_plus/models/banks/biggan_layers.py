@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glean_plus.models.folding import FoldedConv, FoldedLayer, FoldedLinear, tracing, weight_of
-from glean_plus.models.spectral_norm import SpectralConv2d, SpectralLinear
+from glean_plus.models.spectral_norm import SpectralConv2d, SpectralLinear, SpectralOptions
 
 
 class Conv(nn.Module):
     """Holds a spectrally normalised convolution where MMagic's keys have it."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, sn: Mapping[str, Any], bias: bool = True
+        self, in_channels: int, out_channels: int, kernel_size: int, sn: SpectralOptions, bias: bool = True
     ) -> None:
         super().__init__()
         self.conv = SpectralConv2d(in_channels, out_channels, kernel_size, bias, **sn)
@@ -29,7 +26,7 @@ class Conv(nn.Module):
 class ConditionalBatchNorm(nn.Module):
     """Batch normalisation whose gain and bias are linear in the code, followed by a ReLU."""
 
-    def __init__(self, channels: int, code_dim: int, sn: Mapping[str, Any]) -> None:
+    def __init__(self, channels: int, code_dim: int, sn: SpectralOptions) -> None:
         super().__init__()
         self.gain = SpectralLinear(code_dim, channels, False, **sn)
         self.bias = SpectralLinear(code_dim, channels, False, **sn)
@@ -45,7 +42,7 @@ class ConditionalBatchNorm(nn.Module):
 class SelfAttention(nn.Module):
     """Every position attends to the positions of the feature at half the size (Zhang et al., ICML 2019)."""
 
-    def __init__(self, channels: int, sn: Mapping[str, Any]) -> None:
+    def __init__(self, channels: int, sn: SpectralOptions) -> None:
         super().__init__()
         if channels < 8:
             raise ValueError(f'Self-attention needs 8 channels or more, but its resolution has {channels}.')
@@ -82,8 +79,8 @@ class FoldedNorm(nn.Module):
         super().__init__()
         gain, bias = (weight_of(part).detach().roll(roll, 1) for part in (layer.gain, layer.bias))
         # (x - mean) / std * (1 + gain c) + bias c
-        factor = (layer.bn.running_var + layer.bn.eps).rsqrt()
-        mean = layer.bn.running_mean * factor
+        factor = (layer.bn.get_buffer('running_var') + layer.bn.eps).rsqrt()
+        mean = layer.bn.get_buffer('running_mean') * factor
         weight = torch.cat([factor[:, None] * gain, bias - mean[:, None] * gain])
         self.affine = FoldedLinear(weight, torch.cat([factor, -mean]), code)
 
@@ -158,7 +155,7 @@ class FoldedAttention(FoldedLayer):
 class OutputLayer(nn.Module):
     """Feature to image, before the tanh."""
 
-    def __init__(self, in_channels: int, out_channels: int, sn: Mapping[str, Any]) -> None:
+    def __init__(self, in_channels: int, out_channels: int, sn: SpectralOptions) -> None:
         super().__init__()
         self.bn = nn.BatchNorm2d(in_channels)
         self.conv = SpectralConv2d(in_channels, out_channels, 3, True, **sn)

@@ -161,8 +161,6 @@ def accepts_mmagic(init: Callable[..., None]) -> Callable[..., None]:
 class StyleSampling(LatentBank):
     """A bank with the methods of MMagic's style-based generators. They sample as PyTorch's seed says."""
 
-    noise_size: int
-
     @abstractmethod
     def _any_mapping(self) -> nn.Module:
         """The mapping network, of the bank or of the checkpoint that it was loaded from."""

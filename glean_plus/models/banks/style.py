@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from glean_plus.models.banks.base import check_channels, whole_resolutions
 from glean_plus.models.banks.mmagic import STYLE_MODES, StyleSampling
 from glean_plus.models.banks.space import Space, geodesic
-from glean_plus.models.folding import FoldedBank, FoldedLayer, missing_feature, tile_noises
+from glean_plus.models.folding import FoldedBank, FoldedLayer, missing_feature, needed, tile_noises
 from glean_plus.models.ops import LRELU_SLOPE, SQRT2, EqualizedLinear
 from glean_plus.weights import select_prefix
 from glean_plus.weights.formats.layout import count
@@ -124,6 +124,8 @@ class StyleBank(StyleSampling):
     mapping_gain: ClassVar[float] = SQRT2
     # Arguments that only a subclass has, and that a whole bank of its kind must share.
     variant: Mapping[str, Any] = {}
+    # That of an instance without any, for the mean code; not part of the model.
+    _loaded_mapping: nn.Module | None
 
     def __init__(
         self,
@@ -212,18 +214,19 @@ class StyleBank(StyleSampling):
     def step(
         self,
         resolution: int,
-        codes: Sequence[Tensor],
+        codes: Sequence[Tensor | None],
         feature: Tensor | None = None,
         noises: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
         layers = self.layers_of(resolution)
         if noises is None:
             noises = [getattr(self, f'injected_noise_{layer}') for layer in layers]
+        own = [needed(codes[layer]) for layer in layers]
         if feature is None:
             if resolution != 4:
                 raise missing_feature(resolution)
-            feature = self._constant().expand(codes[0].shape[0], -1, -1, -1)
-        return self._block(resolution, feature, [codes[layer] for layer in layers], noises)
+            feature = self._constant().expand(own[0].shape[0], -1, -1, -1)
+        return self._block(resolution, feature, own, noises)
 
     def _fixed_noises(self) -> dict[int, list[Tensor]]:
         """The fixed noise maps of each block."""
@@ -298,7 +301,7 @@ class StyleBank(StyleSampling):
         if not hasattr(self, 'style_mapping'):
             mapping = self._mapping_network()
             mapping.load_state_dict(select_prefix(state, 'style_mapping', source))
-            self.__dict__['_loaded_mapping'] = mapping.requires_grad_(False)  # for the mean code; not part of the model
+            self.__dict__['_loaded_mapping'] = mapping.requires_grad_(False)
 
     def _draw(
         self,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from glean_plus.models.banks.mmagic import STYLEGAN1, accepts_mmagic
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
 from glean_plus.models.banks.stylegan2 import channel_table
+from glean_plus.models.containers import ModuleDict
 from glean_plus.models.folding import FoldedConv, FoldedFIR, FoldedLayer, FoldedLinear, tracing
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedParameter, fir_filter, repeating_kernel
 from glean_plus.registry import MODELS
@@ -97,8 +98,13 @@ class UpConv(nn.Sequential):
         super().__init__(Conv(in_channels, out_channels, 3, upsample=True), FIR(taps=(1, 2, 1)))
         self.official = official
 
-    def forward(self, x: Tensor) -> Tensor:
+    def parts(self) -> tuple[Conv, FIR]:
+        """Convolution and blur."""
         conv, blur = self
+        return conv, blur  # type: ignore[return-value]  # a Sequential is of modules of any class
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, blur = self.parts()
         x = conv(x)
         if not self.official:
             return fir_filter(F.leaky_relu(x, LRELU_SLOPE, inplace=True), blur.kernel, (1, 1))
@@ -150,9 +156,11 @@ class StyleBlock(nn.Module):
 class FoldedUpConv(nn.Module):
     """A folded :class:`UpConv`."""
 
+    bias: Tensor | None
+
     def __init__(self, layer: UpConv, dtype: torch.dtype) -> None:
         super().__init__()
-        conv, blur = layer
+        conv, blur = layer.parts()
         bias = conv.conv.bias.detach()
         self.conv = FoldedConv.of(conv.conv.weight, None if layer.official else bias, dtype, 'repeat')
         self.register_buffer('bias', bias.to(dtype, copy=True).view(1, -1, 1, 1) if layer.official else None)
@@ -177,6 +185,8 @@ class FoldedStyle(FoldedLayer):
         code: The code (1, style_channels) of all images, or None if each has its own.
         dtype: Of the maps.
     """
+
+    strength: Tensor | None
 
     def __init__(
         self,
@@ -207,7 +217,7 @@ class FoldedStyle(FoldedLayer):
         images = max(len(x), len(scale))
         # One image after the other: channels of several cannot be merged where they are next to each other in memory.
         parts = (part.expand(images, *part.shape[1:]).split(1) for part in (x, scale, shift))
-        normed = [adaptive_instance_norm(*each, eps=self.eps) for each in zip(*parts)]
+        normed = [adaptive_instance_norm(one, scale, shift, self.eps) for one, scale, shift in zip(*parts)]
         return normed[0] if images == 1 else torch.cat(normed)
 
 
@@ -266,9 +276,9 @@ class StyleGAN1Bank(StyleBank):
         )  # fmt: skip
         self.official = official
         self.variant = dict(official=official)
-        self.convs = nn.ModuleDict()
+        self.convs: ModuleDict[StyleBlock] = ModuleDict()
         if rgb:
-            self.to_rgbs = nn.ModuleDict()
+            self.to_rgbs: ModuleDict[Conv] = ModuleDict()
         for res in self.resolutions:
             width, index = self.channels[res], str(self._index(res))
             self.convs[index] = StyleBlock(self.channels.get(res // 2), width, style_channels, official)
@@ -293,8 +303,9 @@ class StyleGAN1Bank(StyleBank):
         return 2 * index, 2 * index + 1
 
     def _constant(self) -> Tensor:
-        constant: ConstantInput = self.convs['0'].conv1
-        return constant.input
+        first = self.convs['0'].conv1
+        assert isinstance(first, ConstantInput)  # as it is in a whole bank
+        return first.input
 
     def _block(
         self, resolution: int, feature: Tensor, codes: Sequence[Tensor], noises: Sequence[Tensor | None]
@@ -306,7 +317,7 @@ class StyleGAN1Bank(StyleBank):
     ) -> list[FoldedStyle]:
         block = self.convs[str(self._index(resolution))]
         convs = (
-            nn.Identity() if block.first else FoldedUpConv(block.conv1, dtype),
+            FoldedUpConv(block.conv1, dtype) if isinstance(block.conv1, UpConv) else nn.Identity(),
             FoldedConv.of(block.conv2.conv.weight, block.conv2.conv.bias, dtype),
         )
         parts = zip(convs, (block.noise_injector1, block.noise_injector2), (block.adain1, block.adain2))
@@ -321,7 +332,7 @@ class StyleGAN1Bank(StyleBank):
         """Image (N, out_channels, H, W) of ``resolution`` from its feature."""
         return at_least_float32(self.to_rgbs[str(self._index(resolution))](feature))
 
-    def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
+    def picture(self, codes: Sequence[Tensor | None], features: Mapping[int, Tensor]) -> Tensor:
         self._need('to_rgbs', 'pictures', 'rgb=True')
         return self.to_rgb(self.out_size, features[self.out_size])
 
@@ -374,7 +385,7 @@ class StyleGAN1Bank(StyleBank):
             noises = self._noises(res, drawn.latent, injected_noise, add_noise, randomize_noise)
             below, feature = feature, self.step(res, codes, feature, noises)
             features.append(feature)
-        image = self.to_rgb(side, feature)
+        image = self.to_rgb(side, features[-1])
         if below is not None and transition_weight < 1:
             skip = F.interpolate(self.to_rgb(side // 2, below), scale_factor=2)
             image = skip + transition_weight * (image - skip)

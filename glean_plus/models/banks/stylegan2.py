@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from glean_plus.models.banks.mmagic import STYLEGAN2, accepts_mmagic
 from glean_plus.models.banks.style import ConstantInput, NoiseInjection, StyleBank
-from glean_plus.models.folding import FoldedConv, FoldedLayer
+from glean_plus.models.containers import ModuleDict
+from glean_plus.models.folding import ConvolvingLayer, FoldedConv, needed
 from glean_plus.models.ops import FIR, LRELU_SLOPE, SQRT2, EqualizedLinear, modulated_conv2d, upsample_fir
 from glean_plus.registry import MODELS
 from glean_plus.utils.precision import at_least_float32
@@ -83,7 +84,7 @@ class StyleConv(nn.Module):
         return F.leaky_relu(x, LRELU_SLOPE, inplace=True)
 
 
-class FoldedStyleConv(FoldedLayer):
+class FoldedStyleConv(ConvolvingLayer):
     """A style layer. With a constant code it is a convolution; with one for each image, a convolution between scales.
 
     Args:
@@ -92,14 +93,11 @@ class FoldedStyleConv(FoldedLayer):
         noise: Its fixed noise map (1, 1, H, W).
         code: The code (1, style_channels) of all images, or None if each has its own.
         dtype: Of the maps.
-
-    Attributes:
-        constant: It has the same code for all images, whose scales are in its weights.
-        conv: The convolution, with the bias if the code is constant.
-        bias: (K,), float32.
     """
 
-    only_convolves = True
+    affine: Tensor  # these three are not there where the code is constant
+    shift: Tensor
+    energy: Tensor
 
     def __init__(
         self, layer: StyleConv, index: int, noise: Tensor, code: Tensor | None, dtype: torch.dtype
@@ -121,7 +119,6 @@ class FoldedStyleConv(FoldedLayer):
         self.conv = FoldedConv.of(weight, bias, dtype, None if fir is None else 'fir', fir)
 
     def scales(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes (N, style_channels) -> scales of the inputs (N, C) and of the results (N, K), float32."""
         scale = F.linear(code.float(), self.affine, self.shift)
         return scale, SQRT2 * (scale.square() @ self.energy.t() + 1e-8).rsqrt()
 
@@ -130,7 +127,7 @@ class FoldedStyleConv(FoldedLayer):
             x = self.conv(x)
         else:
             shift = self.bias.to(x.dtype).view(1, -1, 1, 1)
-            scale, out_scale = (each.to(x.dtype)[:, :, None, None] for each in self.scales(code))
+            scale, out_scale = (each.to(x.dtype)[:, :, None, None] for each in self.scales(needed(code)))
             x = torch.addcmul(shift, self.conv(x * scale), out_scale)
         return F.leaky_relu_(x if noise is None else x.add_(noise.to(x.dtype)), LRELU_SLOPE)
 
@@ -218,9 +215,9 @@ class StyleGAN2Bank(StyleBank):
             num_mlps, lr_mlp, mapping, mix_prob, pretrained, default_style_mode, eval_style_mode, flip_channels,
         )  # fmt: skip
         # The keys are MMagic's: block 4 is conv1, then two convs and one ToRGB a resolution, numbered from 8 on.
-        self.convs = nn.ModuleDict()
+        self.convs: ModuleDict[StyleConv] = ModuleDict()
         if rgb:
-            self.to_rgbs = nn.ModuleDict()
+            self.to_rgbs: ModuleDict[ToRGB] = ModuleDict()
         for res in self.resolutions:
             width, index = self.channels[res], self._index(res)
             if res == 4:
@@ -264,8 +261,7 @@ class StyleGAN2Bank(StyleBank):
         return feature
 
     def _layer(self, index: int) -> StyleConv:
-        layer: StyleConv = self.conv1 if index == 0 else self.convs[str(index - 1)]
-        return layer
+        return self.conv1 if index == 0 else self.convs[str(index - 1)]
 
     def _folded_block(
         self, resolution: int, codes: Sequence[Tensor | None], dtype: torch.dtype
@@ -275,13 +271,15 @@ class StyleGAN2Bank(StyleBank):
             for index in self.layers_of(resolution)
         ]
 
-    def to_rgb(self, resolution: int, codes: Sequence[Tensor], feature: Tensor, skip: Tensor | None = None) -> Tensor:
+    def to_rgb(
+        self, resolution: int, codes: Sequence[Tensor | None], feature: Tensor, skip: Tensor | None = None
+    ) -> Tensor:
         """Image (N, out_channels, H, W) of ``resolution`` from its feature and the image of half the size."""
         index = self._index(resolution)
         layer = self.to_rgb1 if index == 0 else self.to_rgbs[str(index - 1)]
         return layer(feature, codes[self.layers_of(resolution)[-1] + 1], skip)
 
-    def picture(self, codes: Sequence[Tensor], features: Mapping[int, Tensor]) -> Tensor:
+    def picture(self, codes: Sequence[Tensor | None], features: Mapping[int, Tensor]) -> Tensor:
         self._need('to_rgbs', 'pictures', 'rgb=True')
         first, *others = self.resolutions
         image = self.to_rgb(first, codes, features[first])

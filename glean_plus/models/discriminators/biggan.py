@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glean_plus.models.banks.biggan_layers import Conv, SelfAttention
-from glean_plus.models.spectral_norm import SpectralEmbedding, SpectralLinear, stored_style
+from glean_plus.models.spectral_norm import SpectralEmbedding, SpectralLinear, SpectralOptions, stored_style
 from glean_plus.registry import MODELS
 from glean_plus.utils.precision import full_precision
 from glean_plus.weights import WeightsError, load_strict, read_pretrained
@@ -28,7 +28,7 @@ class DiscResBlock(nn.Module):
     """Residual block. ``down`` halves the size; ``first`` takes an image, which no ReLU comes before."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, sn: Mapping[str, Any], down: bool = True, first: bool = False
+        self, in_channels: int, out_channels: int, sn: SpectralOptions, down: bool = True, first: bool = False
     ) -> None:
         super().__init__()
         self.conv1 = Conv(in_channels, out_channels, 3, sn)
@@ -98,7 +98,7 @@ class BigGANBankDiscriminator(PublishedNetwork):
         attended = tuple(res for res in (in_size >> (i + 1) for i in range(len(widths) - 1)) if res in attention)
         self.config = dict(in_size=in_size, num_classes=num_classes, img_channels=img_channels, widths=[*widths],
                            attention=attended, sn_style=sn_style)  # fmt: skip
-        sn = dict(sn_style=sn_style, sn_eps=sn_eps)
+        sn = SpectralOptions(sn_style=sn_style, sn_eps=sn_eps)
         blocks: list[nn.Module] = []
         for index, (below, width) in enumerate(zip([img_channels, *widths], widths)):
             last = index == len(widths) - 1
