@@ -64,7 +64,7 @@ def compare(network: Network, run: Run, shape: Shape, each_label: bool) -> list[
             for kind, images in samples(batch, height, width):
                 labels = None
                 if each_label:
-                    labels = torch.arange(batch) % network.network.bank.num_classes
+                    labels = torch.arange(batch) % network.spec.classes
                 wanted, given = expected(network, images, labels), run(images, labels)
                 if given.shape != wanted.shape:
                     shapes = f'{tuple(given.shape)} where the model gives {tuple(wanted.shape)}'
@@ -83,8 +83,8 @@ def compare(network: Network, run: Run, shape: Shape, each_label: bool) -> list[
 
 def sizes(network: Network, shape: Shape) -> list[tuple[int, int]]:
     """The size of the inputs; three where any is taken: the model's own, and two of other aspects beside it."""
-    if shape.height is not None and shape.width is not None:
-        return [(shape.height, shape.width)]
+    if shape.size is not None:
+        return [shape.size]
     side, multiple = int(network.in_size), network.multiple
     near = [max(multiple, round(side * share / multiple) * multiple) for share in (0.5, 1.25, 1.75)]
     return [(side, side), (near[0], near[2]), (near[1], near[0])]

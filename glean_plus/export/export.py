@@ -122,7 +122,7 @@ def export(
 def _shape(network: Network, dynamic: bool, size: tuple[int, int] | None, batch: int | None) -> Shape:
     own = (int(network.in_size), int(network.in_size))
     if not dynamic and size in (None, own):
-        return Shape(batch, *own)
+        return Shape(batch, own)
     if dynamic and size is not None:
         raise ExportError('dynamic takes any size: leave size out.')
     if not network.any_size:
@@ -132,23 +132,22 @@ def _shape(network: Network, dynamic: bool, size: tuple[int, int] | None, batch:
             'through it in tiles.'
         )
     if dynamic:
-        return Shape(batch, None, None)
+        return Shape(batch, None)
     height, width = size or own
     if min(height, width) < 1 or height % network.multiple or width % network.multiple:
         raise ExportError(f'Sides must be multiples of {network.multiple}, but size is {height}x{width}.')
-    return Shape(batch, height, width)
+    return Shape(batch, (height, width))
 
 
 def _example(network: Network, shape: Shape, each_label: bool) -> tuple[torch.Tensor, ...]:
     """Inputs to trace with. Free sides differ from each other and from 1, which would be taken for constants."""
-    height, width = (shape.height, shape.width) if not shape.dynamic else (
-        network.in_size, network.in_size + 2 * network.multiple)  # fmt: skip
+    height, width = shape.size or (network.in_size, network.in_size + 2 * network.multiple)
     image = torch.rand(shape.batch or 2, 3, height, width)
     return (image, torch.zeros(len(image), dtype=torch.long)) if each_label else (image,)
 
 
 def _facts(source: Source, network: Network, shape: Shape, label: int | None, each_label: bool) -> dict[str, Any]:
-    size = 'any' if shape.dynamic else f'{shape.height}x{shape.width}'
+    size = 'any' if shape.size is None else 'x'.join(map(str, shape.size))
     facts: dict[str, Any] = dict(
         model=source.name, task=network.spec.task, scale=network.scale,
         size=size, multiple=network.multiple if shape.dynamic else 1, in_size=network.in_size,

@@ -79,10 +79,11 @@ def write_onnx(graph: Graph) -> bytes:
     if graph.shape.dynamic:
         image |= {2: 'height', 3: 'width'}
         restored |= {2: f'{scale}*height', 3: f'{scale}*width'}
-    older = dict(dynamo=False) if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
+    write: Callable[..., Any] = torch.onnx.export  # its arguments, and their types, depend on the version
+    older = dict(dynamo=False) if 'dynamo' in inspect.signature(write).parameters else {}
     content = io.BytesIO()
     with _quiet():
-        torch.onnx.export(
+        write(
             graph.served, graph.inputs, content, input_names=graph.names, output_names=['restored'],
             dynamic_axes=dict(image=image, label=free, restored=restored), opset_version=graph.opset, **older,
         )  # fmt: skip

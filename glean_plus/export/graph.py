@@ -21,17 +21,16 @@ class Shape:
 
     Attributes:
         batch: Images at a time, None for any number.
-        height, width: Of the input, None for any multiple of the network's ``multiple``.
+        size: Height and width of the input, None for any multiples of the network's ``multiple``.
     """
 
     batch: int | None
-    height: int | None
-    width: int | None
+    size: tuple[int, int] | None
 
     @property
     def dynamic(self) -> bool:
         """Any height and width."""
-        return self.height is None
+        return self.size is None
 
 
 class PlainGLEAN(nn.Module):
@@ -45,7 +44,8 @@ class PlainGLEAN(nn.Module):
         label: Class of all images; None if each has its own, or there are none.
     """
 
-    classes: Tensor | None  # the embedding of each class, where each image has its own
+    classes: Tensor  # the embedding of each, where each image has its own
+    embedding: Tensor | None  # that of the class of all images
 
     def __init__(self, model: GLEAN, shape: Shape, label: int | None) -> None:
         super().__init__()
@@ -54,24 +54,24 @@ class PlainGLEAN(nn.Module):
         bank = model.bank
         self.scale, self.dynamic = model.out_size // model.in_size, shape.dynamic
         self.class_dims = tuple(bank.class_dims)
-        self.register_buffer('classes', bank.class_table().detach().clone() if model.given_class else None)
-        if label is not None:
-            self.classes = None
-            self.register_buffer('embedding', bank.class_embedding(torch.tensor([label])))
+        each_label = model.given_class and label is None
+        if each_label:
+            self.register_buffer('classes', bank.class_table().detach().clone())
+        self.register_buffer('embedding', None if label is None else bank.class_embedding(torch.tensor([label])))
         constant: list[Tensor | None] = [None] * len(bank.code_dims)
-        if isinstance(model.codes, LearnedCodes) and self.classes is None:
+        if isinstance(model.codes, LearnedCodes) and not each_label:
             constant = self._codes(model, torch.empty(0), None)
-        if not shape.dynamic and (shape.height, shape.width) != (model.in_size, model.in_size):
-            size = (self.scale * shape.height, self.scale * shape.width)
-            bank.set_noises(bank.tiled_noises(size))
-        model.bank = bank.fold(constant, torch.float32)
+        if shape.size is not None and shape.size != (model.in_size, model.in_size):
+            height, width = shape.size
+            bank.set_noises(bank.tiled_noises((self.scale * height, self.scale * width)))
+        model.add_module('bank', bank.fold(constant, torch.float32))
         self.model = model
 
     def _codes(self, model: GLEAN, coarsest: Tensor, label: Tensor | None) -> list[Tensor | None]:
         codes: list[Tensor | None] = model.codes(coarsest)
-        if self.classes is not None:
+        if label is not None:
             return with_class(codes, F.embedding(label, self.classes), self.class_dims)
-        if not hasattr(self, 'embedding'):
+        if self.embedding is None:
             return codes
         images = 1 if isinstance(model.codes, LearnedCodes) else coarsest.shape[0]
         return with_class(codes, self.embedding.expand(images, -1), self.class_dims)

@@ -20,7 +20,7 @@ def onnxruntime(network: GLEAN, channels: int) -> Callable[[Tensor], Tensor]:
         ExportError: If one of its packages is not installed.
     """
     runtime = package('onnxruntime')
-    shape = Shape(None, network.in_size, network.in_size)
+    shape = Shape(None, (network.in_size, network.in_size))
     example = torch.zeros(2, channels, network.in_size, network.in_size)
     plain = PlainGLEAN(network, shape, None)
     content = write_onnx(Graph(plain, (example,), shape, 1, 1, dict(version='benchmark'), OPSET))
