@@ -104,7 +104,10 @@ class Inspector:
         if walk.codes not in (NEXT, MEAN, BANK):
             return view.codes
         others = view.next_codes if walk.codes == NEXT else self._codes[walk.codes]
-        return [None if own is None else other.to(own).expand_as(own) for own, other in zip(view.codes, others)]
+        return [
+            None if own is None or other is None else other.to(own).expand_as(own)
+            for own, other in zip(view.codes, others)
+        ]
 
     def _walk(self, view: View, walk: Walk, codes: Codes) -> dict[int, Tensor]:
         """g_i of every resolution of the bank."""
@@ -128,5 +131,6 @@ class Inspector:
         # The last ToRGB of a StyleGAN2 has a code of its own, which reaches no feature, so that GLEAN never trains it.
         last = max(self.model.bank.layers)
         trained = [code if layer <= last else codes[last] for layer, code in enumerate(codes)]
+        assert not isinstance(self.own_image, str)  # without the bank, no such switch applies
         image = self.own_image.picture(trained, bank_features)
         return image.flip(1) if self.bgr else image

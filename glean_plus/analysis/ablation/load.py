@@ -41,8 +41,9 @@ def load_glean(model: Mapping[str, Any], checkpoint: str, device: str | torch.de
                 f'A GLEAN in a GLEANRestorer can be inspected, but the model of the config is {model.get("type")} with '
                 f'{generator.get("type")}.'
             )
-    network: GLEAN = load_generator(find(dict(model=model), checkpoint)).to(device)
-    return network
+    network = load_generator(find(dict(model=model), checkpoint))
+    assert isinstance(network, GLEAN)  # of the type that is checked above
+    return network.to(device)
 
 
 def own_image_bank(generator: Mapping[str, Any], device: str | torch.device = 'cpu') -> LatentBank | str:
