@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
-from glean_plus.prepare.files import walk
+from glean_plus.prepare.files import files_below
 from glean_plus.prepare.items import DataError, Problem
 from glean_plus.prepare.text.languages import language_of
 from glean_plus.prepare.text.licences import licence_of_package
@@ -153,10 +153,7 @@ def read_documents(folders: Sequence[Path]) -> tuple[list[Document], list[Proble
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f'{folder} is not a folder of texts.')
-        for entry in walk(folder):
-            path = Path(entry.path)
-            if not wanted(path):
-                continue
+        for path in filter(wanted, files_below(folder)):
             name = f'{folder.name}/{path.relative_to(folder).as_posix()}'
             try:
                 text = text_of(path)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFont
 
-from glean_plus.prepare.files import walk
+from glean_plus.prepare.files import files_below
 from glean_plus.prepare.items import DataError, Problem
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.text.licences import known_licence, licence_of_package, non_commercial
@@ -73,9 +73,8 @@ def font_files(folders: Sequence[Path]) -> list[tuple[Path, Path]]:
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f'{folder} is not a folder of fonts.')
-        for entry in walk(folder):
-            if entry.name.lower().endswith(ENDINGS) and not entry.is_symlink():
-                found.append((Path(entry.path), folder))
+        found += [(path, folder) for path in files_below(folder)
+                  if path.name.lower().endswith(ENDINGS) and not path.is_symlink()]  # fmt: skip
     if not found:
         raise DataError(f'No {" or ".join(ENDINGS)} below {", ".join(map(str, folders))}.')
     return found
