@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from glean_plus.prepare.items import Listing
-from glean_plus.prepare.readers import cars, cat, celeba, celeba_hq, ffhq, folder, imagenet, lfw, lsun
+from glean_plus.prepare.readers import folder, imagenet, lsun, published
 
 
 @dataclass(frozen=True)
@@ -76,22 +76,24 @@ PHOTOS = partial(DataSet, size=None, scales=(), gt='', enlarge=8)
 
 SETS = {
     'ffhq': FACES(
-        ffhq.read, 'images1024x1024/00000/00000.png', 'data/ffhq', 'meta_info_FFHQ_GT.txt', gt='images'),
+        published.ffhq, 'images1024x1024/00000/00000.png', 'data/ffhq', 'meta_info_FFHQ_GT.txt', gt='images'),
     'celeba-hq': FACES(
-        celeba_hq.read, 'CelebA-HQ-img/0.jpg', 'data/CelebA-HQ', 'meta_info_CelebAHQ_val100_GT.txt',
+        published.celeba_hq, 'CelebA-HQ-img/0.jpg', 'data/CelebA-HQ', 'meta_info_CelebAHQ_val100_GT.txt',
         limit=100, numbered=True),
     'lfw': PHOTOS(
-        lfw.read, 'lfw/Name_Surname/Name_Surname_0001.jpg', 'data/LFW_a', 'meta_info_LFW_a.txt'),
+        published.lfw, 'lfw/Name_Surname/Name_Surname_0001.jpg', 'data/LFW_a', 'meta_info_LFW_a.txt'),
     'celeba': PHOTOS(
-        celeba.read, 'img_align_celeba/000001.jpg', 'data/CelebA_500', 'meta_info_CelebA_500.txt',
+        published.celeba, 'img_align_celeba/000001.jpg', 'data/CelebA_500', 'meta_info_CelebA_500.txt',
         limit=500, numbered=True),
     'lsun-cat': _lsun('cat', 'train', 'cat/data.mdb', scales=(8, 16)),
     'cat': DataSet(
-        cat.read, 'CAT_00/00000001_000.jpg', 'data/cat_test', 'meta_info_Cat100_GT.txt', scales=(8, 16), limit=100),
+        published.cat, 'CAT_00/00000001_000.jpg', 'data/cat_test', 'meta_info_Cat100_GT.txt',
+        scales=(8, 16), limit=100),
     'lsun-car': _lsun('car', 'train', 'car/data.mdb', size=512),
     # Most of them are smaller than the car bank's 512 px: enlarged up to twofold (ours).
     'cars': DataSet(
-        cars.read, 'cars_test/00001.jpg', 'data/car_test', 'meta_info_Cars100_GT.txt', size=512, limit=100, enlarge=2),
+        published.cars, 'cars_test/00001.jpg', 'data/car_test', 'meta_info_Cars100_GT.txt',
+        size=512, limit=100, enlarge=2),
     'lsun-bedroom': _lsun('bedroom', 'train', 'bedroom_train_lmdb/data.mdb'),
     'lsun-bedroom-val': _lsun('bedroom', 'val', 'bedroom_val_lmdb/data.mdb', limit=100),
     'lsun-tower': _lsun('tower', 'train', 'tower_train_lmdb/data.mdb'),

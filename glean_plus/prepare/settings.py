@@ -31,7 +31,7 @@ class Settings:
         keep_gray: Whether gray images are taken.
         limit: Only the first so many; None is all.
         names: Only the images of this list, whose lines start with a name in the prepared set; in its order.
-        subset: Of LFW: whose faces (:func:`glean_plus.prepare.readers.lfw.read`).
+        subset: Of LFW: whose faces (:func:`glean_plus.prepare.readers.published.lfw`).
     """
 
     set: str
