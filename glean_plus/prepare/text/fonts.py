@@ -12,8 +12,9 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
+from glean_plus.prepare.crops import miniature
 from glean_plus.prepare.files import files_below
 from glean_plus.prepare.items import DataError, Problem
 from glean_plus.prepare.pool import run_all
@@ -94,8 +95,6 @@ def clean_family(name: str) -> str:
 def glyph(font: ImageFont.FreeTypeFont, character: str) -> np.ndarray | None:
     """The ink of a character, cut to its bounds, uint8; None where there is none."""
     image = Image.new('L', (PROBE_SIZE * 2, PROBE_SIZE * 2))
-    from PIL import ImageDraw
-
     ImageDraw.Draw(image).text((PROBE_SIZE / 2, PROBE_SIZE * 1.5), character, 255, font, anchor='ls')
     bounds = image.getbbox()
     return np.asarray(image.crop(bounds)) if bounds else None
@@ -152,15 +151,8 @@ def same_ink(font: ImageFont.FreeTypeFont, one: str, other: str) -> bool:
 def signature(font: Font) -> np.ndarray:
     """The look of a font: its probe glyphs in cells of one size, zero mean and unit norm; with their aspect ratios."""
     loaded = load(font.path, PROBE_SIZE)
-    parts = []
-    for character in PROBE if 'latin' in font.scripts else GREEK_PROBE:
-        ink = glyph(loaded, character)
-        if ink is None:
-            ink = np.zeros((CELL, CELL), np.uint8)
-        cell = np.asarray(Image.fromarray(ink).resize((CELL, CELL), Image.Resampling.BOX), np.float32).ravel()
-        cell -= cell.mean()
-        parts.append(cell / max(float(np.linalg.norm(cell)), 1e-6))
-    return np.stack(parts)
+    glyphs = (glyph(loaded, character) for character in (PROBE if 'latin' in font.scripts else GREEK_PROBE))
+    return np.stack([np.zeros(CELL**2, np.float32) if ink is None else miniature(ink, CELL) for ink in glyphs])
 
 
 def join_designs(fonts: Sequence[Font]) -> list[Font]:

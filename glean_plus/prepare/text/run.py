@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections import Counter
@@ -18,13 +16,13 @@ from PIL import features
 
 from glean_plus.prepare.archives import unpack
 from glean_plus.prepare.crops import SOURCES, read_sources
-from glean_plus.prepare.images import bad_scales, save, shrink, whole_files
+from glean_plus.prepare.images import missing_files, save_scaled, whole_files
 from glean_plus.prepare.items import DataError, Problem
 from glean_plus.prepare.meta import meta_line
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.readers import folder as folder_reader
-from glean_plus.prepare.run import PROBLEMS, opened, problem_table
-from glean_plus.prepare.settings import SettingsError
+from glean_plus.prepare.run import PROBLEMS, opened, save_problems
+from glean_plus.prepare.settings import SettingsError, check_positive, check_scales
 from glean_plus.prepare.text.corpus import Document, read_documents
 from glean_plus.prepare.text.draw import layout_engine, render
 from glean_plus.prepare.text.fonts import Font, read_fonts
@@ -33,6 +31,7 @@ from glean_plus.prepare.text.plan import PAGE_TEXT, Sample, Side, plan_crop, pla
 from glean_plus.prepare.text.scripts import SCRIPTS
 from glean_plus.prepare.text.split import check_sides, common_root, held_out_designs, held_out_documents
 from glean_plus.utils.files import save_json, save_text
+from glean_plus.utils.tables import csv_text
 
 META = 'meta_info_GT.txt'
 LISTED = (
@@ -70,21 +69,15 @@ class TextSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        positive = {'size': self.size, 'crops': self.crops, 'test-size': self.test_size}
-        positive |= {'page-sizes': min(self.page_sizes, default=1), 'page-extent': min(self.page_extent)}
-        for option, value in positive.items():
-            if value < 1:
-                raise SettingsError(f'--{option} is {value}, but must be positive')
+        extents = [('page-extent', extent) for extent in self.page_extent]
+        check_positive(('size', self.size), ('crops', self.crops), ('test-size', self.test_size),
+                       *(('page-sizes', size) for size in self.page_sizes), *extents)  # fmt: skip
         for option, value in (('pages', self.pages), ('test-crops', self.test_crops)):
             if value < 0:
                 raise SettingsError(f'--{option} is {value}, but must not be negative')
         if not 0 < self.test_share < 1:
             raise SettingsError(f'--test-share is {self.test_share}, but must be above 0 and below 1')
-        extents = (('size', self.size), ('test-size', self.test_size),
-                   *(('page-extent', extent) for extent in self.page_extent))  # fmt: skip
-        for option, extent in extents:
-            if bad := bad_scales(extent, self.scales):
-                raise SettingsError(f'--scales {bad} do not divide --{option} {extent}')
+        check_scales(self.scales, ('size', self.size), ('test-size', self.test_size), *extents)
 
 
 @dataclass
@@ -148,7 +141,7 @@ def prepare_text(
         }  # fmt: skip
         save_text(font_table(all_fonts, designs, root), out / 'fonts.csv')
         save_text(document_table(documents, names), out / 'documents.csv')
-        save_text(problem_table(report.problems), out / PROBLEMS)
+        save_problems(report.problems, out)
         whole_files(out)  # removes partial files of a killed run
         work = partial(draw_one, out=out, scales=settings.scales, font_root=root, photos=photos)
         rows: list[dict[str, Any]] = []
@@ -194,27 +187,19 @@ def draw_one(
 ) -> dict[str, Any]:
     """Write an image and its low-resolution counterparts where they are missing; what the lists say of it."""
     folder, sample = task
-    places = {out / folder / ('GT' if scale == 1 else f'BIx{scale}_down') / f'{sample.name}.png': scale
-              for scale in (*scales, 1)}  # fmt: skip
-    missing = [path for path in places if not (path.is_file() and path.stat().st_size)]
+    missing = missing_files(out / folder, sample.name, scales)
     facts = {'name': sample.name, 'split': folder, **{key: getattr(sample, key) for key in LISTED}}
     if folder != 'pages' and not missing:
         return facts
     image, lines = render(sample, font_root, photos)
-    for path in missing:
-        save(image if places[path] == 1 else shrink(image, places[path]), path)
+    save_scaled(image, missing)
     return {**facts, 'language': PAGE_LANGUAGES[sample.script], 'lines': lines} if folder == 'pages' else facts
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as CSV, with the keys of the first as its head; colours as `#RRGGBB`."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator='\n')
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: '#' + bytes(value).hex() if isinstance(value, tuple) else value
-                         for key, value in row.items()})  # fmt: skip
-    return text.getvalue()
+    cells = [['#' + bytes(each).hex() if isinstance(each, tuple) else each for each in row.values()] for row in rows]
+    return csv_text([list(rows[0]) if rows else [], *cells])
 
 
 def font_table(fonts: Sequence[Font], held_out: set[str], root: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +26,7 @@ def held_out_designs(fonts: Sequence[Font], share: float, seed: int) -> set[str]
     for designs in groups.values():
         if len(designs) > 1:
             ordered = sorted(designs, key=lambda design: rank(design, seed))
-            chosen.update(ordered[:-int(-share * len(designs) // 1)])
+            chosen.update(ordered[:math.ceil(share * len(designs))])
     return chosen
 
 
@@ -64,6 +66,4 @@ def check_sides(fonts: Sequence[Font], documents: Sequence[Document], designs: s
 
 def common_root(folders: Sequence[Path]) -> Path:
     """The deepest folder that holds all of ``folders``."""
-    import os
-
     return Path(os.path.commonpath([folder.resolve() for folder in folders]))
