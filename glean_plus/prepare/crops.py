@@ -17,8 +17,7 @@ from PIL import Image
 from glean_plus.prepare.decode import PictureError, is_gray, read
 from glean_plus.prepare.fit import fit_to
 from glean_plus.prepare.images import missing_files, save_scaled, whole_files
-from glean_plus.prepare.items import DataError, Item, Problem
-from glean_plus.prepare.meta import meta_line
+from glean_plus.prepare.items import DataError, Item, Problem, meta_line
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.readers import folder
 from glean_plus.prepare.run import opened, save_problems

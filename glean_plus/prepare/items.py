@@ -62,6 +62,16 @@ def safe_name(path: str) -> str:
     )
 
 
+def meta_line(name: str, size: tuple[int, int], label: int | None = None) -> str:
+    """`NAME.png (H,W,3)` for MMagic's BasicImageDataset, which reads the first word; a class follows."""
+    return f'{name}.png ({size[0]},{size[1]},3)' + ('' if label is None else f' {label}') + '\n'
+
+
+def label_line(name: str, label: int) -> str:
+    """`NAME.png CLASS` for MMagic's BasicConditionalDataset."""
+    return f'{name}.png {label}\n'
+
+
 def refuse_outside(items: Iterable[Item]) -> None:
     """Raise a DataError where an image would be written elsewhere than in its set: names can come from a file."""
     for item in items:

@@ -17,8 +17,16 @@ from PIL import Image
 from glean_plus.prepare.decode import PictureError, is_gray, read
 from glean_plus.prepare.fit import extent, fit_to
 from glean_plus.prepare.images import folders_of, missing_files, save_scaled, whole_files
-from glean_plus.prepare.items import DataError, Item, Listing, Problem, refuse_doubles, refuse_outside
-from glean_plus.prepare.meta import label_line, meta_line
+from glean_plus.prepare.items import (
+    DataError,
+    Item,
+    Listing,
+    Problem,
+    label_line,
+    meta_line,
+    refuse_doubles,
+    refuse_outside,
+)
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.sets import SETS
 from glean_plus.prepare.settings import Settings

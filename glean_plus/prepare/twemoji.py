@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from glean_plus.prepare import meta
 from glean_plus.prepare.images import missing_files, save_scaled
-from glean_plus.prepare.items import DataError
+from glean_plus.prepare.items import DataError, meta_line
+from glean_plus.prepare.items import label_line as class_line
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.splits import read_rows
 from glean_plus.utils.files import save_text
@@ -133,7 +133,7 @@ def prepare_one(name: str, root: Path, size: int, scales: tuple[int, ...]) -> No
 
 
 def label_line(name: str, group: str) -> str:
-    return meta.label_line(name, GROUPS.index(group))
+    return class_line(name, GROUPS.index(group))
 
 
 def require_packages() -> None:
@@ -162,8 +162,8 @@ def prepare(root: Path, size: int, scales: tuple[int, ...], workers: int) -> Non
 
     for side in ('train', 'test'):
         chosen = [(name, group) for name, _, group, row_side in rows if row_side == side]
-        people = [meta.meta_line(name, (size, size)) for name, group in chosen if group in PEOPLE]
-        everything = [meta.meta_line(name, (size, size), GROUPS.index(group)) for name, group in chosen]
+        people = [meta_line(name, (size, size)) for name, group in chosen if group in PEOPLE]
+        everything = [meta_line(name, (size, size), GROUPS.index(group)) for name, group in chosen]
         save_text(''.join(people), root / f'meta_info_Twemoji_people_{side}.txt')
         save_text(''.join(everything), root / f'meta_info_Twemoji_all_{side}.txt')
         save_text(''.join(label_line(*image) for image in chosen), root / f'labels_Twemoji_all_{side}.txt')

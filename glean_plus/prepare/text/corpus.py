@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -165,7 +165,8 @@ def read_documents(folders: Sequence[Path]) -> tuple[list[Document], list[Proble
             found = paragraphs_of(text)
             if not found:
                 continue
-            script = most_of(script for script, _ in found)
+            scripts = [script for script, _ in found]
+            script = max(sorted({*scripts}), key=scripts.count)
             own = tuple(dict.fromkeys(part for kind, part in found if kind == script and part not in seen))
             seen.update(own)
             if own:
@@ -181,8 +182,3 @@ def wanted(path: Path) -> bool:
     if name.startswith(('copyright', 'changelog', 'NEWS', 'README', 'TODO')) or path.is_symlink() or not path.is_file():
         return False
     return Path(name).suffix.lower() in ENDINGS or MANUAL.search(name) is not None
-
-
-def most_of(names: Iterable[str]) -> str:
-    listed = list(names)
-    return max(sorted({*listed}), key=listed.count)

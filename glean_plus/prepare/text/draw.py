@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,8 +27,6 @@ def layout_engine() -> str:
 
 def clusters(text: str) -> list[str]:
     """Characters with the combining marks behind them."""
-    import unicodedata
-
     found: list[str] = []
     for character in text:
         if found and unicodedata.combining(character):

@@ -112,16 +112,12 @@ class Side:
         """(text, document): whole paragraphs from a random one on; words that the font cannot draw are left out."""
         ends = self.ends[script]
         document = self.documents[script][np.searchsorted(ends, generator.integers(ends[-1]), side='right')]
-        start, words, total = int(generator.integers(len(document.paragraphs))), [], 0
-        for index in range(len(document.paragraphs)):
-            paragraph = document.paragraphs[(start + index) % len(document.paragraphs)]
-            for word in paragraph.split(' '):
-                if font.coverage.issuperset(word):
-                    words.append(word)
-                    total += len(word) + 1
-            if total >= length:
+        start, text = int(generator.integers(len(document.paragraphs))), ''
+        for paragraph in (*document.paragraphs[start:], *document.paragraphs[:start]):
+            text = f'{text} {kept(paragraph, font)}'.strip()
+            if len(text) + 1 >= length:
                 break
-        return ' '.join(words), document.name
+        return text, document.name
 
 
 def generator_of(name: str, seed: int) -> np.random.Generator:

@@ -17,8 +17,7 @@ from PIL import features
 from glean_plus.prepare.archives import unpack
 from glean_plus.prepare.crops import SOURCES, read_sources
 from glean_plus.prepare.images import missing_files, save_scaled, whole_files
-from glean_plus.prepare.items import DataError, Problem
-from glean_plus.prepare.meta import meta_line
+from glean_plus.prepare.items import DataError, Problem, meta_line
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.readers import folder as folder_reader
 from glean_plus.prepare.run import PROBLEMS, opened, save_problems
@@ -133,11 +132,12 @@ def prepare_text(
         names = held_out_documents(documents, settings.test_share, settings.seed)
         report.scripts = check_sides(all_fonts, documents, designs, names)
         root = common_root(fonts)
+        test_fonts = [font for font in all_fonts if font.design in designs]
+        held_out = [document for document in documents if document.name in names]
         sides = {
             'train': Side(report.scripts, [font for font in all_fonts if font.design not in designs],
                           [document for document in documents if document.name not in names], behind),
-            'test': Side(report.scripts, [font for font in all_fonts if font.design in designs],
-                         [document for document in documents if document.name in names]),
+            'test': Side(report.scripts, test_fonts, held_out),
         }  # fmt: skip
         save_text(font_table(all_fonts, designs, root), out / 'fonts.csv')
         save_text(document_table(documents, names), out / 'documents.csv')
@@ -154,25 +154,8 @@ def prepare_text(
             save_text(''.join(meta_line(line['name'], (size, size)) for line in lines), out / split / META)
             report.counts[split] = len(lines)
         save_text(table(rows), out / 'crops.csv')
-        pages = []
-        prose = [
-            replace(document, paragraphs=tuple(readable(document.script, document.paragraphs)))
-            for document in documents
-            if document.name in names and document.language == PAGE_LANGUAGES[document.script]
-        ]
-        to_read = Side(report.scripts, [font for font in all_fonts if font.design in designs],
-                       [document for document in prose if document.size >= PAGE_TEXT])  # fmt: skip
-        for script in report.scripts:
-            if script not in to_read.documents:
-                wanted = f'{PAGE_TEXT} characters in {PAGE_LANGUAGES[script]}'
-                report.notes.append(f'No held-out document has {wanted}: no pages in {script}.')
-                continue
-            for font_size in settings.page_sizes:
-                for number in range(settings.pages):
-                    name = f'{script}_{font_size}_{number:03d}'
-                    page = plan_page(name, to_read, script, font_size, settings.page_extent, settings.seed, root)
-                    pages.append(('pages', page))
-        drawn = run_all(work, pages, workers, 'pages')
+        pages = plan_pages(test_fonts, held_out, settings, root, report)
+        drawn = run_all(work, [('pages', page) for page in pages], workers, 'pages')
         for language in {line['language'] for line in drawn}:
             save_text(words_of(documents, language), out / 'pages' / f'words_{language}.txt')
         width, height = settings.page_extent
@@ -180,6 +163,27 @@ def prepare_text(
         save_json(drawn, out / 'pages' / 'pages.json')
         report.counts['pages'] = len(drawn)
     return report
+
+
+def plan_pages(
+    fonts: Sequence[Font], documents: Sequence[Document], settings: TextSettings, font_root: Path, report: TextReport
+) -> list[Sample]:
+    """The pages of held-out fonts and documents; a script without prose to read has none, and is noted."""
+    prose = [
+        replace(document, paragraphs=tuple(readable(document.script, document.paragraphs)))
+        for document in documents if document.language == PAGE_LANGUAGES[document.script]
+    ]  # fmt: skip
+    side = Side(report.scripts, fonts, [document for document in prose if document.size >= PAGE_TEXT])
+    report.notes += [
+        f'No held-out document has {PAGE_TEXT} characters in {PAGE_LANGUAGES[script]}: no pages in {script}.'
+        for script in report.scripts if script not in side.documents
+    ]  # fmt: skip
+    return [
+        plan_page(f'{script}_{font_size}_{number:03d}', side, script, font_size, settings.page_extent, settings.seed,
+                  font_root)
+        for script in report.scripts if script in side.documents
+        for font_size in settings.page_sizes for number in range(settings.pages)
+    ]  # fmt: skip
 
 
 def draw_one(
