@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import pseudo_collate
 
-from glean_plus.analysis.ablation.errors import InspectionError
+from glean_plus.analysis.errors import InspectionError
 from glean_plus.prepare.decode import PictureError, read_image
 from glean_plus.prepare.files import images_below
 from glean_plus.prepare.fit import fit_to

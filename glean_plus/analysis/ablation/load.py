@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from glean_plus.analysis.ablation.errors import InspectionError
+from glean_plus.analysis.errors import InspectionError
 from glean_plus.inference.build import load_generator
 from glean_plus.inference.source import find
 from glean_plus.models.banks import LatentBank

@@ -13,13 +13,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from glean_plus.analysis.ablation.data import Source
-from glean_plus.analysis.ablation.errors import InspectionError
 from glean_plus.analysis.ablation.evaluator import Codes, Inspector
 from glean_plus.analysis.ablation.grid import Group, Tile, draw_grid
 from glean_plus.analysis.ablation.load import load_glean, own_image_bank
 from glean_plus.analysis.ablation.page import image_section, page
 from glean_plus.analysis.ablation.switches import GROUPS, MEAN, MODEL, NEXT, switches_of
 from glean_plus.analysis.ablation.table import CHANGE, PSNR, Scores, Table
+from glean_plus.analysis.errors import InspectionError
 from glean_plus.models.loading import bank_draws_bgr
 from glean_plus.prepare.images import save
 from glean_plus.registry import MODELS

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.analysis.errors import InversionError
 from glean_plus.analysis.inversion.restorer import Inverter
 from glean_plus.analysis.inversion.scores import Scores
 from glean_plus.inference.write import fitting

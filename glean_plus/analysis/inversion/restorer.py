@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.analysis.errors import InversionError
 from glean_plus.analysis.inversion.search import Found, search
 from glean_plus.analysis.inversion.settings import Settings
 from glean_plus.analysis.inversion.spaces import space_of

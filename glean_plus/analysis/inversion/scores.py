@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.analysis.errors import InversionError
 from glean_plus.registry import METRICS
 
 

@@ -11,7 +11,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.analysis.errors import InversionError
 from glean_plus.analysis.inversion.settings import Settings
 from glean_plus.analysis.inversion.tasks import Task
 from glean_plus.models.banks.space import Space

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.analysis.errors import InversionError
 from glean_plus.models.banks import LatentBank
 from glean_plus.models.banks.space import Space
 

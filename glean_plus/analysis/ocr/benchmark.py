@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from glean_plus.analysis.errors import OCRError
 from glean_plus.analysis.ocr import tesseract
-from glean_plus.analysis.ocr.errors import OCRError
 from glean_plus.analysis.ocr.pages import Page, cells_of
 from glean_plus.analysis.ocr.rates import Counts, count, rate
-from glean_plus.analysis.peers.compare import Process
-from glean_plus.analysis.peers.degradations import DEGRADATIONS, degrade
+from glean_plus.analysis.peers.compare import inputs, running, titles
 from glean_plus.analysis.peers.entries import Entry
 from glean_plus.analysis.peers.images import ground_truths
 
@@ -152,45 +151,33 @@ def read_all(
     names = files_of(setting.folder, setting.pages)
     tesseract.check_languages(command, {page.language for page in setting.pages})
     reading = Reading(setting, entries, tesseract.version(command))
-    processes: dict[str, Process] = {}
+    for degradation in setting.degradations:
+        reading.counts[degradation] = {title: [] for title in (TRUTH, *titles(entries, degradation))}
+    keys = [page.name for page in setting.pages]
+    samples = inputs(setting.folder, names, setting.degradations, setting.scale, setting.seed, keys=keys)
     total = len(setting.degradations) * len(names)
-    try:
-        for entry in entries:
-            processes[entry.title] = Process(entry, setting.scale, setting.threads, peers)
-        for process in processes.values():
-            process.answer()
-        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(setting.threads) as pool, \
-                tqdm(total=total, unit='page', disable=None) as progress:  # fmt: skip
-            source = Path(folder) / 'image.npy'
 
-            def read(page: Page, image: np.ndarray) -> tuple[Counts, str]:
-                text = tesseract.recognize(command, image, page.language)
-                return count(text, page.text, setting.words[page.language]), text
+    def read(page: Page, image: np.ndarray) -> tuple[Counts, str]:
+        text = tesseract.recognize(command, image, page.language)
+        return count(text, page.text, setting.words[page.language]), text
 
-            of_truth: dict[int, tuple[Counts, str]] = {}
-            for degradation in setting.degradations:
-                what = DEGRADATIONS[degradation]
-                active = [entry.title for entry in entries if what.degrades or not entry.degraded_only]
-                found = reading.counts[degradation] = {title: [] for title in (TRUTH, *active)}
-                truths = ground_truths(setting.folder, names, setting.scale, None)
-                for index, (page, gt) in enumerate(zip(setting.pages, truths)):
-                    lq = degrade(gt, setting.scale, what, page.name, setting.seed)
-                    np.save(source, lq)
-                    images = {title: processes[title].restore(source, lq)[0] for title in active}
-                    waiting = {title: pool.submit(read, page, image) for title, image in images.items()}
-                    if index not in of_truth:
-                        of_truth[index] = read(page, gt)
-                    results = {TRUTH: of_truth[index], **{title: each.result() for title, each in waiting.items()}}
-                    for title, (counts, _) in results.items():
-                        found[title].append(counts)
-                    if index in shown:
-                        images = {'input': lq, **images, TRUTH: gt}
-                        reading.shown[degradation, index] = {
-                            title: (image, results[title][1] if title in results else '')
-                            for title, image in images.items()
-                        }
-                    progress.update()
-    finally:
-        for process in processes.values():
-            process.close()
+    of_truth: dict[int, tuple[Counts, str]] = {}
+    with running(entries, setting.scale, setting.threads, peers) as (processes, _), \
+            tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(setting.threads) as pool:  # fmt: skip
+        source = Path(folder) / 'image.npy'
+        for degradation, index, gt, lq in tqdm(samples, total=total, unit='page', disable=None):
+            page, found = setting.pages[index], reading.counts[degradation]
+            np.save(source, lq)
+            images = {title: processes[title].restore(source, lq)[0] for title in found if title != TRUTH}
+            waiting = {title: pool.submit(read, page, image) for title, image in images.items()}
+            if index not in of_truth:
+                of_truth[index] = read(page, gt)
+            results = {TRUTH: of_truth[index], **{title: each.result() for title, each in waiting.items()}}
+            for title, (counts, _) in results.items():
+                found[title].append(counts)
+            if index in shown:
+                images = {'input': lq, **images, TRUTH: gt}
+                reading.shown[degradation, index] = {
+                    title: (image, results[title][1] if title in results else '') for title, image in images.items()
+                }
     return reading

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glean_plus.analysis.ocr.errors import OCRError
+from glean_plus.analysis.errors import OCRError
 
 LIST, WORDS = 'pages.json', 'words_{language}.txt'
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glean_plus.analysis.peers.errors import PeersError
+from glean_plus.analysis.errors import PeersError
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.read import read
 from glean_plus.prepare.files import images_below

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from glean_plus.analysis.errors import PeersError
 from glean_plus.analysis.peers.compare import Comparison
 from glean_plus.analysis.peers.degradations import DEGRADATIONS
 from glean_plus.analysis.peers.entries import BASELINE, ENTRIES
-from glean_plus.analysis.peers.errors import PeersError
 from glean_plus.analysis.peers.scores import MOST_DB, SCORES
 from glean_plus.analysis.study.statistics import RESAMPLES
 from glean_plus.utils import tables
@@ -72,9 +72,7 @@ def _table(comparison: Comparison, degradation: str) -> str:
                              'small or too flat.')  # fmt: skip
             if score.compared:
                 test = comparison.difference(degradation, title, name)
-                digits = score.digits
-                cells.append('' if test is None else f'{test.difference:+.{digits}f} '
-                             f'[{test.low:+.{digits}f}, {test.high:+.{digits}f}]')  # fmt: skip
+                cells.append('' if test is None else test.text(score.digits))
         rows.append(cells)
     title = f'### {degradation}: {DEGRADATIONS[degradation].about}'
     return '\n'.join([title, '', *tables.markdown(rows), *(['', *notes] if notes else [])])

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from glean_plus.analysis.peers.errors import PeersError
+from glean_plus.analysis.errors import PeersError
 from glean_plus.utils.images.arrays import from_unit, quantize
 
 # Diameter in pixels of the input, standard deviations of pixel values (0 to 255) and of distances in pixels.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +21,7 @@ from glean_plus.analysis.study.statistics import (
     spread,
 )
 from glean_plus.utils.files import save_json, save_text
-from glean_plus.utils.tables import markdown
+from glean_plus.utils.tables import csv_text, markdown
 
 # Column -> key of what a run left, and its unit.
 COSTS = {
@@ -203,10 +201,8 @@ def _comparison_table(
             cells = [label, key]
             for kind in kinds:
                 test: PairedTest | None = getattr(each, kind)
-                places = digits[key]
                 cells += ['', '', ''] if test is None else [
-                    f'{test.difference:+.{places}f} [{test.low:+.{places}f}, {test.high:+.{places}f}]',
-                    f'{test.p:.1e}' if test.p < 0.001 else f'{test.p:.3f}', str(test.units),
+                    test.text(digits[key]), f'{test.p:.1e}' if test.p < 0.001 else f'{test.p:.3f}', str(test.units)
                 ]  # fmt: skip
             table.append([*cells, f'{each.better_seeds}/{each.seed_pairs}'])
             label = ''
@@ -242,9 +238,4 @@ def _csv(
                 line |= {f'{key} {name} ({kind})': number for name, number in numbers.items()}
             line |= {f'{key} better seeds': f'{each.better_seeds} of {each.seed_pairs}' if each else None}
         lines.append(line)
-    text = io.StringIO()
-    if lines:
-        writer = csv.DictWriter(text, list(lines[0]), lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(lines)
-    return text.getvalue()
+    return csv_text([[*lines[0]], *(line.values() for line in lines)]) if lines else ''
