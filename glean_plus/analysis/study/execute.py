@@ -7,9 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from glean_plus.analysis.study.definition import StudyError
 from glean_plus.analysis.study.runs import Run
@@ -23,20 +22,10 @@ LOG_TAIL = 15  # lines of a failed run's log
 Say = Callable[[str], None]
 
 
-class Job(Protocol):
-    """A run that is going on; as much of ``subprocess.Popen`` as is needed."""
-
-    def poll(self) -> int | None: ...
-
-    def terminate(self) -> None: ...
-
-    def wait(self) -> int: ...
+Launch = Callable[[Run, int], 'subprocess.Popen[bytes]']
 
 
-Launch = Callable[[Run, int], Job]
-
-
-def launch_process(run: Run, threads: int) -> Job:
+def launch_process(run: Run, threads: int) -> subprocess.Popen[bytes]:
     """Start a run's process, which ends when this one does; what it prints goes to ``log.txt`` in its folder.
 
     Args:
@@ -119,7 +108,7 @@ def carry_out(
     """
     threads = threads or max(1, (os.cpu_count() or 1) // progress.jobs)
     waiting = [run for run in runs if run.missing]
-    working: list[tuple[Run, Job]] = []
+    working: list[tuple[Run, subprocess.Popen[bytes]]] = []
     failed, told = [], time.monotonic()
     try:
         while waiting or working:
@@ -161,13 +150,12 @@ def only_one(out: Path) -> Iterator[None]:
         StudyError: If another one holds it.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(hold(out / 'study.lock'))
-        except Locked as error:
-            text = f'Another study is at work in {out} ({error}): wait for it, or give another --out.'
-            raise StudyError(text) from None
-        yield
+    try:
+        with hold(out / 'study.lock'):
+            yield
+    except Locked as error:
+        text = f'Another study is at work in {out} ({error}): wait for it, or give another --out.'
+        raise StudyError(text) from None
 
 
 def duration(seconds: float | None) -> str:

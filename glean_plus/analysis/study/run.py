@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from glean_plus.analysis.study.definition import Study
 from glean_plus.analysis.study.execute import Progress, carry_out, duration, launch_process, only_one
 from glean_plus.analysis.study.report import write_report
 from glean_plus.analysis.study.runs import Run, measurements, plan, speeds
+
+say = partial(print, flush=True)
 
 
 def outlook(runs: Sequence[Run], study: Study, jobs: int, speed: dict[str, float]) -> str:
@@ -33,10 +36,6 @@ def outlook(runs: Sequence[Run], study: Study, jobs: int, speed: dict[str, float
     if any(run.row.trained and run.row.label not in speed for run in todo) or len(planned) < len(study.rows):
         lines.append('Rows that are not measured are taken as the mean of the others; --measure measures them.')
     return '\n'.join(lines)
-
-
-def say(line: object) -> None:
-    print(line, flush=True)
 
 
 def conduct(
