@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.dataset import pseudo_collate
+from torch.utils.data import ConcatDataset
 
 from glean_plus.analysis.errors import InspectionError
 from glean_plus.prepare.decode import PictureError, read_image
@@ -42,15 +43,10 @@ class Source:
         Raises:
             InspectionError: If it cannot be loaded.
         """
-        place = index
-        for dataset in self.sets:
-            if place < len(dataset):
-                try:
-                    return pseudo_collate([dataset[place]])
-                except (OSError, AttributeError, DataError) as error:  # MMagic's readers fail a step later, on None
-                    raise InspectionError(f'{self.names[index]} cannot be loaded: {error}') from error
-            place -= len(dataset)
-        raise IndexError(index)
+        try:
+            return pseudo_collate([ConcatDataset(self.sets)[index]])
+        except (OSError, AttributeError, DataError) as error:  # MMagic's readers fail a step later, on None
+            raise InspectionError(f'{self.names[index]} cannot be loaded: {error}') from error
 
     def choose(self, indices: Sequence[int] | None, number: int) -> list[int]:
         """The given indices, or ``number`` of all, evenly spread; 0 means all.

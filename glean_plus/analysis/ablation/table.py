@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from glean_plus.analysis.ablation.switches import MODEL, Switch
 from glean_plus.registry import METRICS
+from glean_plus.utils.tables import csv_text
 
 PSNR, CHANGE = 'PSNR', 'change'
 # --distance -> config of the metric.
@@ -87,12 +86,9 @@ class Table:
         self.rows[name] = row
         return row
 
-    def values(self, key: str, metric: str) -> list[float]:
-        """Of each image that has this number."""
-        return [row[key][metric] for row in self.rows.values() if metric in row.get(key, {})]
-
     def mean(self, key: str, metric: str) -> Mean | None:
-        values = self.values(key, metric)
+        """Over the images that have this number."""
+        values = [row[key][metric] for row in self.rows.values() if metric in row.get(key, {})]
         return mean_of(values) if values else None
 
     def delta(self, key: str, metric: str) -> Mean | None:
@@ -139,14 +135,12 @@ class Table:
 
     def csv(self) -> str:
         """A line for each image and switch."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator='\n')
-        writer.writerow(['picture', 'switch', *self.metrics, CHANGE])
-        for name, row in self.rows.items():
-            for key, numbers in row.items():
-                values = [numbers.get(metric) for metric in (*self.metrics, CHANGE)]
-                writer.writerow([name, key, *('' if value is None else f'{value:.6g}' for value in values)])
-        return text.getvalue()
+        columns = (*self.metrics, CHANGE)
+        lines = [
+            [name, key, *(f'{numbers[each]:.6g}' if each in numbers else None for each in columns)]
+            for name, row in self.rows.items() for key, numbers in row.items()
+        ]  # fmt: skip
+        return csv_text([['picture', 'switch', *columns], *lines])
 
 
 def _signed(delta: Mean, digits: int) -> str:
