@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from glean_plus.prepare.images import save
 from glean_plus.utils.files import read_names, save_text
 from glean_plus.utils.images.arrays import to_array
 from glean_plus.utils.images.metadata import Meta
+from glean_plus.utils.tables import csv_text
 
 REPORT = 'report.csv'
 
@@ -127,20 +126,6 @@ def _check_out(out: Path, names: Mapping[str, Path], overwrite: bool) -> dict[st
     return targets
 
 
-def _write_report(rows: list[Report], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Report)], lineterminator='\n')
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f'{v:.6g}' if isinstance(v, float) else v for k, v in asdict(row).items()})
-    save_text(text.getvalue(), path)
-
-
-def _profile(path: Path) -> bytes | None:
-    """Colour profile of an input, which its result gets, if a PNG has room for it."""
-    return fitting('.png', Meta(icc=read_profile(path)))[0].icc
-
-
 def invert_folder(
     inverter: Inverter,
     source: Path,
@@ -191,20 +176,25 @@ def invert_folder(
                 bar.update(before * steps + step * count - bar.n)
 
             images = {name: read_image(names[name]) for name in part}
-            found = inverter(torch.stack([inverter.input_of(image) for image in images.values()]), show)
+            found = inverter(torch.stack([inverter.task.input_of(image) for image in images.values()]), show)
             bar.update((start + len(part)) * steps - bar.n)
             for index, name in enumerate(part):
                 result = to_array(255 * found.pictures[index])
                 targets[name].parent.mkdir(parents=True, exist_ok=True)
-                save(result, targets[name], _profile(names[name]))
+                # The input's colour profile, if a PNG has room for it.
+                save(result, targets[name], fitting('.png', Meta(icc=read_profile(names[name])))[0].icc)
                 rows.append(Report(
                     str(names[name]), found.steps, found.seconds, float(found.objective[index]),
                     float(found.psnr[index]), float(found.start_psnr[index]), found.limited,
                 ))  # fmt: skip
                 if scores is not None and truths:
                     scores.add(result, read_image(truths[name]), images[name])
-            _write_report(rows, out / REPORT)
+            save_text(csv_text([Report.__dataclass_fields__, *map(_cells, rows)]), out / REPORT)
     return rows
+
+
+def _cells(row: Report) -> list[object]:
+    return [f'{value:.6g}' if isinstance(value, float) else value for value in astuple(row)]
 
 
 def summary(rows: Sequence[Report], inverter: Inverter, scores: Scores | None) -> str:
