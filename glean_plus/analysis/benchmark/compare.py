@@ -131,10 +131,9 @@ def _macs(name: str, setting: Setting) -> float | None:
     if config is None:
         return None
     try:
-        macs = complexity(config).macs
+        return complexity(config).macs * setting.batch
     except ValueError as error:
         raise BenchmarkError(f'{name} cannot restore {setting.in_size} to {setting.out_size}: {error}') from error
-    return None if macs is None else macs * setting.batch
 
 
 def _compare_images(found: Mapping[str, Measured], images: Mapping[str, Tensor]) -> None:

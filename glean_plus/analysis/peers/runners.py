@@ -16,7 +16,7 @@ from glean_plus.analysis.errors import PeersError
 from glean_plus.utils.images.arrays import from_unit, quantize
 
 # Diameter in pixels of the input, standard deviations of pixel values (0 to 255) and of distances in pixels.
-BILATERAL = 5, 25, 2  # diameter, and deviations of colour and of place
+BILATERAL = 5, 25, 2
 
 
 class Runner(NamedTuple):
