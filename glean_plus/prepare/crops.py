@@ -38,23 +38,14 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True)
 class CropSettings:
-    """What decides which crops are made.
+    """What decides which crops are made."""
 
-    Attributes:
-        size: Side of the crops in pixels.
-        per_image: Crops of each training photograph.
-        scales: Factors of the low-resolution counterparts.
-        test_share: Share of the photographs held out where the source does not say which are.
-        test_size: Side of the one crop of each test photograph.
-        seed: Of positions and scales. The crops of a photograph follow from the seed and its name alone.
-    """
-
-    size: int = 128
-    per_image: int = 100
-    scales: tuple[int, ...] = (4,)
-    test_share: float = 0.1
-    test_size: int = 256
-    seed: int = 0
+    size: int = 128  # side of the crops in pixels
+    per_image: int = 100  # crops of each training photograph
+    scales: tuple[int, ...] = (4,)  # factors of the low-resolution counterparts
+    test_share: float = 0.1  # share of the photographs held out where the source does not say which are
+    test_size: int = 256  # side of the one crop of each test photograph
+    seed: int = 0  # of positions and scales. The crops of a photograph follow from the seed and its name alone
 
     def __post_init__(self) -> None:
         check_positive(('size', self.size), ('per-image', self.per_image), ('test-size', self.test_size))
@@ -65,17 +56,11 @@ class CropSettings:
 
 @dataclass
 class Photo:
-    """One photograph of the source.
+    """One photograph of the source."""
 
-    Attributes:
-        item: Where it is.
-        split: ``train`` or ``test``.
-        source, licence: What ``sources.csv`` says of it; empty where it says nothing.
-    """
-
-    item: Item
-    split: str = ''
-    source: str = ''
+    item: Item  # where it is
+    split: str = ''  # `train` or `test`
+    source: str = ''  # what `sources.csv` says of it; empty where it says nothing
     licence: str = ''
 
 

@@ -15,21 +15,13 @@ class DataError(GleanError, RuntimeError):
 
 
 class Item(NamedTuple):
-    """One image of a set.
+    """One image of a set."""
 
-    Attributes:
-        name: Its name in the prepared set, without ending; `/` separates folders.
-        source: Path below the source folder, or the key in a database: how a problem is reported.
-        path: File, or folder of an lmdb database.
-        key: Key in the database; None for a file.
-        label: Class index, for sets that have classes.
-    """
-
-    name: str
-    source: str
-    path: str
-    key: bytes | None = None
-    label: int | None = None
+    name: str  # its name in the prepared set, without ending; `/` separates folders
+    source: str  # path below the source folder, or the key in a database: how a problem is reported
+    path: str  # file, or folder of an lmdb database
+    key: bytes | None = None  # key in the database; None for a file
+    label: int | None = None  # class index, for sets that have classes
 
 
 class Problem(NamedTuple):

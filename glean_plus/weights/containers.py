@@ -28,15 +28,11 @@ SKIPPED = ('optimizer', 'optimizers', 'g_optim', 'd_optim', 'optim', 'message_hu
 
 @dataclass
 class Content:
-    """What a weight file holds.
+    """What a weight file holds."""
 
-    Attributes:
-        tensors: Every tensor by its dotted name, such as ``g_ema.input.input``.
-        settings: Numbers, strings, booleans and sequences of them, likewise.
-    """
-
+    # Every tensor by its dotted name, such as `g_ema.input.input`.
     tensors: dict[str, Tensor] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)  # numbers, strings, booleans and sequences of them, likewise
 
     def below(self, prefix: str) -> Content:
         """The part whose names start with ``prefix`` and a dot, without it; everything for an empty prefix."""

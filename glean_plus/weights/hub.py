@@ -23,19 +23,12 @@ FORM = 'hf://OWNER/REPO/FILE@REVISION, where @REVISION, a branch, tag or commit,
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a model's repository.
+    """A file of a model's repository."""
 
-    Attributes:
-        address: As it was given.
-        repo: ``OWNER/REPO``.
-        file: Its path there.
-        revision: Branch, tag or commit.
-    """
-
-    address: str
-    repo: str
-    file: str
-    revision: str = 'main'
+    address: str  # as it was given
+    repo: str  # `OWNER/REPO`
+    file: str  # its path there
+    revision: str = 'main'  # branch, tag or commit
 
     @classmethod
     def parse(cls, address: str) -> HubFile:

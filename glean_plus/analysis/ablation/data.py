@@ -24,15 +24,10 @@ SETS = ('test', 'val')
 
 @dataclass(frozen=True)
 class Source:
-    """Data sets one after the other, as one.
+    """Data sets one after the other, as one."""
 
-    Attributes:
-        sets: MMagic's data sets.
-        names: Of each image, unique.
-    """
-
-    sets: Sequence[Any]
-    names: Sequence[str]
+    sets: Sequence[Any]  # MMagic's data sets
+    names: Sequence[str]  # of each image, unique
 
     def __len__(self) -> int:
         return len(self.names)

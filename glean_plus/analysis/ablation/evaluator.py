@@ -25,21 +25,13 @@ FUSION_OFF = ('bypass', 'zeros')
 
 @dataclass(frozen=True)
 class View:
-    """A batch of images, encoded once for all switches.
+    """A batch of images, encoded once for all switches."""
 
-    Attributes:
-        lq: (N, C, in_size, in_size).
-        features: The encoder's.
-        codes: Of these images.
-        next_codes: Of others, for the switch that exchanges them.
-        seed: Of the noise maps.
-    """
-
-    lq: Tensor
-    features: Mapping[int, Tensor]
-    codes: Codes
-    next_codes: Codes
-    seed: int = 0
+    lq: Tensor  # (N, C, in_size, in_size)
+    features: Mapping[int, Tensor]  # the encoder's
+    codes: Codes  # of these images
+    next_codes: Codes  # of others, for the switch that exchanges them
+    seed: int = 0  # of the noise maps
 
 
 class Inspector:

@@ -37,38 +37,23 @@ NOT_FUSED = dict(
 
 @dataclass(frozen=True)
 class Settings:
-    """How to inspect.
+    """How to inspect."""
 
-    Attributes:
-        fusion_off: What stands where an encoder feature is not fused, see :class:`Inspector`.
-        distance: A key of ``DISTANCES``.
-        seed: Of the noise maps; each picture's follow from it and from its index.
-        shown: How many images are shown, the first of those that are measured.
-        bgr: The bank draws BGR, the model RGB; None asks the catalogue.
-        device: Where to run.
-    """
-
-    fusion_off: str = 'bypass'
-    distance: str = 'st-lpips-vgg'
-    seed: int = 0
-    shown: int = 8
-    bgr: bool | None = None
-    device: str = 'cpu'
+    fusion_off: str = 'bypass'  # what stands where an encoder feature is not fused, see Inspector
+    distance: str = 'st-lpips-vgg'  # a key of `DISTANCES`
+    seed: int = 0  # of the noise maps; each picture's follow from it and from its index
+    shown: int = 8  # how many images are shown, the first of those that are measured
+    bgr: bool | None = None  # the bank draws BGR, the model RGB; None asks the catalogue
+    device: str = 'cpu'  # where to run
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image as the restorer takes it.
+    """An image as the restorer takes it."""
 
-    Attributes:
-        lq: (1, C, in_size, in_size).
-        label: Its class (1,), where the model is given classes.
-        data_samples: What the preprocessor knows of it.
-    """
-
-    lq: Tensor
-    label: Tensor | None
-    data_samples: Any
+    lq: Tensor  # (1, C, in_size, in_size)
+    label: Tensor | None  # its class (1,), where the model is given classes
+    data_samples: Any  # what the preprocessor knows of it
 
     @property
     def truth(self) -> Tensor | None:

@@ -28,17 +28,11 @@ OWN, NEXT, MEAN, BANK = 'own', 'of the next image', 'mean of the images', 'mean 
 
 
 class Walk(NamedTuple):
-    """How the bank is walked through; the default is the model's own way.
+    """How the bank is walked through; the default is the model's own way."""
 
-    Attributes:
-        encoder_to: Highest resolution whose encoder feature enters the bank, 0 for none; None for all.
-        codes: ``OWN``, or what takes their place.
-        new_noise: Draw the noise maps again.
-    """
-
-    encoder_to: int | None = None
-    codes: str = OWN
-    new_noise: bool = False
+    encoder_to: int | None = None  # highest resolution whose encoder feature enters the bank, 0 for none; None for all
+    codes: str = OWN  # `OWN`, or what takes their place
+    new_noise: bool = False  # draw the noise maps again
 
 
 AS_IT_IS = Walk()
@@ -46,28 +40,17 @@ AS_IT_IS = Walk()
 
 @dataclass(frozen=True)
 class Switch:
-    """One way to run the model.
+    """One way to run the model."""
 
-    Attributes:
-        key: Short name, such as ``encoder_to_8``.
-        group: A key of ``GROUPS``.
-        label: What a reader sees.
-        walk: How the bank is walked through.
-        bank_to: Highest resolution whose bank feature reaches the decoder, 0 for none; None for all. The others are
-            zeros.
-        decoder: The image is the decoder's; otherwise the bank's own.
-        note: What must be known to read its result.
-        reason: Why it does not apply to this model; empty if it does.
-    """
-
-    key: str
-    group: str
-    label: str
-    walk: Walk = AS_IT_IS
+    key: str  # short name, such as `encoder_to_8`
+    group: str  # a key of `GROUPS`
+    label: str  # what a reader sees
+    walk: Walk = AS_IT_IS  # how the bank is walked through
+    # Highest resolution whose bank feature reaches the decoder, 0 for none; None for all. The others are zeros.
     bank_to: int | None = None
-    decoder: bool = True
-    note: str = ''
-    reason: str = ''
+    decoder: bool = True  # the image is the decoder's; otherwise the bank's own
+    note: str = ''  # what must be known to read its result
+    reason: str = ''  # why it does not apply to this model; empty if it does
 
     @property
     def applies(self) -> bool:

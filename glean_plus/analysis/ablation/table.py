@@ -63,15 +63,11 @@ class Table:
     """All numbers.
 
     ``change`` is the mean absolute difference from the model's own output, in levels of 255, and needs no ground truth.
-
-    Attributes:
-        switches: All, also those that do not apply.
-        metrics: Names of the metrics that need the ground truth.
-        rows: Image -> key of a switch -> metric -> number.
     """
 
-    switches: Sequence[Switch]
-    metrics: Sequence[str]
+    switches: Sequence[Switch]  # all, also those that do not apply
+    metrics: Sequence[str]  # names of the metrics that need the ground truth
+    # Image -> key of a switch -> metric -> number.
     rows: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     def add(

@@ -41,23 +41,17 @@ class Setting:
 
 @dataclass
 class Measured:
-    """What one contender took.
+    """What one contender took."""
 
-    Attributes:
-        seconds: Of each pass of a batch.
-        peak, held: Bytes beyond the process without it: at most while it runs, and at rest.
-        difference: Largest difference to the images of the contender with its weights, as a share of their range, or
-            to a loss of the first step, as a share of it; None where there is none.
-        psnr: The same as a PSNR in dB, with that range as the peak.
-        macs: Multiply-adds of the batch; None if they are not known.
-    """
-
-    seconds: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)  # of each pass of a batch
+    # Bytes beyond the process without it: at most while it runs, and at rest.
     peak: int = 0
     held: int = 0
+    # Largest difference to the images of the contender with its weights, as a share of their range, or to a loss of
+    # the first step, as a share of it; None where there is none.
     difference: float | None = None
-    psnr: float | None = None
-    macs: float | None = None
+    psnr: float | None = None  # the same as a PSNR in dB, with that range as the peak
+    macs: float | None = None  # multiply-adds of the batch; None if they are not known
 
     @property
     def median(self) -> float:

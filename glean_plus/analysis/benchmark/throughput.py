@@ -23,18 +23,12 @@ COLUMNS = ('', 'images', 'images/s', 'CPU s an image', 'share of the network')
 
 @dataclass
 class Throughput:
-    """What a folder took, in each run.
+    """What a folder took, in each run."""
 
-    Attributes:
-        images: Restored in a run.
-        seconds, cpu: Of a run, by the clock and of all threads.
-        network: Of these seconds, those in which the network computed.
-    """
-
-    images: int = 0
-    seconds: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    network: list[float] = field(default_factory=list)
+    images: int = 0  # restored in a run
+    seconds: list[float] = field(default_factory=list)  # of a run, by the clock
+    cpu: list[float] = field(default_factory=list)  # of a run, of all threads
+    network: list[float] = field(default_factory=list)  # of these seconds, those in which the network computed
 
 
 class Stopwatch:

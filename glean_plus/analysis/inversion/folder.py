@@ -27,25 +27,15 @@ REPORT = 'report.csv'
 
 @dataclass
 class Report:
-    """How the search of one image went; a line of ``report.csv``.
+    """How the search of one image went; a line of ``report.csv``."""
 
-    Attributes:
-        file: The input.
-        steps: Steps that were done.
-        seconds: How long it took.
-        objective: What was minimised, at the end.
-        lr_psnr: How well the image that was found gives the input, in dB; in colorization, its lightness.
-        start_lr_psnr: The same of the best random start.
-        stopped_by_limit: Whether the time limit ended it.
-    """
-
-    file: str
-    steps: int
-    seconds: float
-    objective: float
-    lr_psnr: float
-    start_lr_psnr: float
-    stopped_by_limit: bool
+    file: str  # the input
+    steps: int  # steps that were done
+    seconds: float  # how long it took
+    objective: float  # what was minimised, at the end
+    lr_psnr: float  # how well the image that was found gives the input, in dB; in colorization, its lightness
+    start_lr_psnr: float  # the same of the best random start
+    stopped_by_limit: bool  # whether the time limit ended it
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -24,47 +24,29 @@ TRUTH = 'ground truth'  # its row: what Tesseract misreads at full resolution
 
 @dataclass(frozen=True)
 class Setting:
-    """What is read.
+    """What is read."""
 
-    Attributes:
-        folder: Of the pages.
-        pages: Those of it that are read.
-        words: Language -> its dictionary.
-        degradations: Names of :data:`~glean_plus.analysis.peers.degradations.DEGRADATIONS`.
-        scale: How many times larger results are.
-        seed: Of the degradations.
-        threads: Of each entry, and how many pages are read at a time.
-        misread: The pages are those whose ground truth has at most this character error rate.
-        left_out: How many were left out for that.
-    """
-
-    folder: Path
-    pages: Sequence[Page]
-    words: Mapping[str, Collection[str]]
-    degradations: Sequence[str] = ('clean',)
-    scale: int = 4
-    seed: int = 0
-    threads: int = 2
-    misread: float = 1.0
-    left_out: int = 0
+    folder: Path  # of the pages
+    pages: Sequence[Page]  # those of it that are read
+    words: Mapping[str, Collection[str]]  # language -> its dictionary
+    degradations: Sequence[str] = ('clean',)  # names of DEGRADATIONS
+    scale: int = 4  # how many times larger results are
+    seed: int = 0  # of the degradations
+    threads: int = 2  # of each entry, and how many pages are read at a time
+    misread: float = 1.0  # the pages are those whose ground truth has at most this character error rate
+    left_out: int = 0  # how many were left out for that
 
 
 @dataclass
 class Reading:
-    """All results.
+    """All results."""
 
-    Attributes:
-        setting: What was asked for.
-        entries: What restored.
-        reader: Tesseract's version.
-        counts: Degradation -> title -> counts of each page, in their order; the ground truth has a row of its own.
-        shown: (degradation, index) -> title -> (image, text that was read).
-    """
-
-    setting: Setting
-    entries: Sequence[Entry]
-    reader: str
+    setting: Setting  # what was asked for
+    entries: Sequence[Entry]  # what restored
+    reader: str  # Tesseract's version
+    # Degradation -> title -> counts of each page, in their order; the ground truth has a row of its own.
     counts: dict[str, dict[str, list[Counts]]] = field(default_factory=dict)
+    # (degradation, index) -> title -> (image, text that was read).
     shown: dict[tuple[str, int], dict[str, tuple[np.ndarray, str]]] = field(default_factory=dict)
 
     def cell(self, degradation: str, title: str, script: str, font_size: int | None = None) -> list[Counts]:

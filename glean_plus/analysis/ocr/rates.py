@@ -18,20 +18,13 @@ SAME = str.maketrans({
 
 @dataclass(frozen=True)
 class Counts:
-    """What one page adds to the rates.
+    """What one page adds to the rates."""
 
-    Attributes:
-        character_errors: Insertions, deletions and substitutions of characters, at the least.
-        characters: Of the ground truth.
-        word_errors, words: The same of words.
-        wrong_words: Words of the ground truth that were read as another word of the dictionary.
-    """
-
-    character_errors: int
-    characters: int
-    word_errors: int
+    character_errors: int  # insertions, deletions and substitutions of characters, at the least
+    characters: int  # of the ground truth
+    word_errors: int  # the same of words
     words: int
-    wrong_words: int
+    wrong_words: int  # words of the ground truth that were read as another word of the dictionary
 
 
 RATES = {

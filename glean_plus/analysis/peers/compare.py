@@ -26,40 +26,24 @@ from glean_plus.analysis.study.statistics import PairedTest, paired_test
 
 @dataclass(frozen=True)
 class Setting:
-    """What is compared on.
+    """What is compared on."""
 
-    Attributes:
-        folder: Of the ground truths.
-        names: Of the images in it.
-        degradations: Of :data:`DEGRADATIONS`.
-        scale: How many times larger results are.
-        crop: Side of the centre that is taken; None for whole images.
-        seed: Of the degradations.
-        threads: Of each entry.
-        scores: Of :data:`SCORES`.
-    """
-
-    folder: Path
-    names: Sequence[str]
-    degradations: Sequence[str] = ('clean',)
-    scale: int = 4
-    crop: int | None = None
-    seed: int = 0
-    threads: int = 2
-    scores: Sequence[str] = tuple(SCORES)
+    folder: Path  # of the ground truths
+    names: Sequence[str]  # of the images in it
+    degradations: Sequence[str] = ('clean',)  # of DEGRADATIONS
+    scale: int = 4  # how many times larger results are
+    crop: int | None = None  # side of the centre that is taken; None for whole images
+    seed: int = 0  # of the degradations
+    threads: int = 2  # of each entry
+    scores: Sequence[str] = tuple(SCORES)  # of SCORES
 
 
 @dataclass
 class Measured:
-    """What an entry has reached under one degradation.
+    """What an entry has reached under one degradation."""
 
-    Attributes:
-        scores: Score -> number of each image, in their order.
-        seconds: Of each image.
-    """
-
-    scores: dict[str, list[float | None]]
-    seconds: list[float] = field(default_factory=list)
+    scores: dict[str, list[float | None]]  # score -> number of each image, in their order
+    seconds: list[float] = field(default_factory=list)  # of each image
 
     def mean(self, score: str) -> float | None:
         """Over the images that have one."""
@@ -73,22 +57,16 @@ class Measured:
 
 @dataclass
 class Comparison:
-    """All results.
+    """All results."""
 
-    Attributes:
-        setting: What was asked for.
-        entries: What was compared.
-        parameters: Title of an entry -> its parameters.
-        measured: Degradation -> title -> what it has reached.
-        load: Mean number of processes that wanted to run in the minute before; None where the system does not say.
-        shown: (degradation, index) -> name of a column -> (H, W, 3) uint8; see :func:`compare`.
-    """
-
-    setting: Setting
-    entries: Sequence[Entry]
-    parameters: dict[str, int] = field(default_factory=dict)
+    setting: Setting  # what was asked for
+    entries: Sequence[Entry]  # what was compared
+    parameters: dict[str, int] = field(default_factory=dict)  # title of an entry -> its parameters
+    # Degradation -> title -> what it has reached.
     measured: dict[str, dict[str, Measured]] = field(default_factory=dict)
+    # Mean number of processes that wanted to run in the minute before; None where the system does not say.
     load: float | None = None
+    # (degradation, index) -> name of a column -> (H, W, 3) uint8; see compare.
     shown: dict[tuple[str, int], dict[str, np.ndarray]] = field(default_factory=dict)
 
     def difference(self, degradation: str, title: str, score: str) -> PairedTest | None:

@@ -15,14 +15,10 @@ Steps = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Degradation:
-    """Steps on the ground truth, MATLAB's bicubic to the low resolution, and steps on the result of that.
+    """Steps on the ground truth, MATLAB's bicubic to the low resolution, and steps on the result of that."""
 
-    Attributes:
-        about: In a few words.
-        before, after: Configs of transforms, of :mod:`glean_plus.datasets.transforms.degradation`.
-    """
-
-    about: str
+    about: str  # in a few words
+    # Configs of the transforms in glean_plus.datasets.transforms.degradation.
     before: Steps = ()
     after: Steps = ()
 

@@ -15,17 +15,11 @@ MOST_DB = 100.0  # equal images would have infinitely many
 
 @dataclass(frozen=True)
 class Score:
-    """How a number is shown.
+    """How a number is shown."""
 
-    Attributes:
-        metric: Class that measures it in a test, by whose name its direction is known.
-        digits: Behind the point.
-        compared: It has a confidence interval of its difference to the baseline.
-    """
-
-    metric: str
-    digits: int
-    compared: bool = False
+    metric: str  # class that measures it in a test, by whose name its direction is known
+    digits: int  # behind the point
+    compared: bool = False  # it has a confidence interval of its difference to the baseline
 
     @property
     def lower_is_better(self) -> bool:

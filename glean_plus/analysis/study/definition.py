@@ -28,24 +28,16 @@ class StudyError(GleanError, ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table.
+    """A line of the table."""
 
-    Attributes:
-        label: Its name in the table.
-        config: Config file of the model.
-        cfg_options: What differs from the config; keys as for ``--cfg-options``.
-        checkpoint: Test this file, and train nothing.
-        picture: Test what the model's ``test_cfg`` adds to its predictions under this key, such as ``bicubic_img``, and
-            train nothing.
-        seeds: In place of the study's.
-    """
-
-    label: str
-    config: Path
+    label: str  # its name in the table
+    config: Path  # config file of the model
+    # What differs from the config; keys as for `--cfg-options`.
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
-    checkpoint: str | None = None
+    checkpoint: str | None = None  # test this file, and train nothing
+    # Test what `test_cfg` adds to the predictions under this key, such as `bicubic_img`, and train nothing.
     picture: str | None = None
-    seeds: tuple[int, ...] | None = None
+    seeds: tuple[int, ...] | None = None  # in place of the study's
 
     @property
     def trained(self) -> bool:

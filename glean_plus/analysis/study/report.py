@@ -36,36 +36,24 @@ COSTS = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row against the reference, in one metric.
+    """A row against the reference, in one metric."""
 
-    Attributes:
-        pictures, groups: The tests by image and by group; None for a metric of the whole set, and where a number is
-            not finite.
-        better_seeds: In how many of ``seed_pairs`` pairs of seeds the row is better.
-    """
-
-    better_seeds: int
+    better_seeds: int  # in how many of `seed_pairs` pairs of seeds the row is better
     seed_pairs: int
+    # The tests by image and by group; None for a metric of the whole set, and where a number is not finite.
     pictures: PairedTest | None = None
     groups: PairedTest | None = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """What is known of a row.
-
-    Attributes:
-        seeds: Of the runs that are done.
-        metrics: Key -> one number a seed.
-        per_picture: Key -> one mapping (image -> number) a seed.
-        costs: Column -> the mean over the seeds.
-    """
+    """What is known of a row."""
 
     row: Row
-    seeds: Sequence[int]
-    metrics: Mapping[str, Sequence[float]]
-    per_picture: Mapping[str, Sequence[Mapping[str, float]]]
-    costs: Mapping[str, float | None]
+    seeds: Sequence[int]  # of the runs that are done
+    metrics: Mapping[str, Sequence[float]]  # key -> one number a seed
+    per_picture: Mapping[str, Sequence[Mapping[str, float]]]  # key -> one mapping (image -> number) a seed
+    costs: Mapping[str, float | None]  # column -> the mean over the seeds
 
     def mean(self, key: str) -> float:
         return sum(self.metrics[key]) / len(self.metrics[key])

@@ -28,20 +28,13 @@ STATEMENT = (
 
 @dataclass(frozen=True)
 class PairedTest:
-    """The mean difference, row minus reference.
+    """The mean difference, row minus reference."""
 
-    Attributes:
-        units: How many pairs.
-        difference: Their mean difference.
-        low, high: Its bootstrap confidence interval.
-        p: Of the Wilcoxon signed-rank test; 1 if no pair differs.
-    """
-
-    units: int
-    difference: float
-    low: float
+    units: int  # how many pairs
+    difference: float  # their mean difference
+    low: float  # the bootstrap confidence interval of it
     high: float
-    p: float
+    p: float  # of the Wilcoxon signed-rank test; 1 if no pair differs
 
     def text(self, digits: int) -> str:
         """The difference and its interval."""

@@ -26,21 +26,13 @@ UNSEEN_TAGS = {'script', 'style', 'title', 'pre'}
 
 @dataclass(frozen=True)
 class Document:
-    """A file of text.
+    """A file of text."""
 
-    Attributes:
-        name: Path below the folder that it was found in, with `/`.
-        script: Of all its paragraphs; paragraphs in other scripts are left out.
-        paragraphs: Each of at least :data:`SHORTEST` characters, on one line, of drawable characters alone.
-        licence: What the copyright file of its package names.
-        language: As :func:`~glean_plus.prepare.text.languages.language_of`.
-    """
-
-    name: str
-    script: str
-    paragraphs: tuple[str, ...]
-    licence: str = ''
-    language: str = ''
+    name: str  # path below the folder that it was found in, with `/`
+    script: str  # of all its paragraphs; paragraphs in other scripts are left out
+    paragraphs: tuple[str, ...]  # each of at least SHORTEST characters, on one line, of drawable characters alone
+    licence: str = ''  # what the copyright file of its package names
+    language: str = ''  # as language_of
 
     @property
     def size(self) -> int:

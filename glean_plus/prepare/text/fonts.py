@@ -40,28 +40,18 @@ OFTEN = 0.98            # share of a script's basic letters that a font must hav
 
 @dataclass(frozen=True)
 class Font:
-    """A font file.
+    """A font file."""
 
-    Attributes:
-        path: The file.
-        family: Typographic family from the name table, without words for weight, width and size.
-        style: Subfamily from the name table.
-        bold, italic: From the OS/2 table.
-        coverage: The characters of the corpus that it draws: in its character map, with ink unless they are spaces.
-        scripts: Those whose basic letters it has.
-        licence: From the name table; else, or beside it, what the copyright file of its Debian package names.
-        design: Families of one design share it; the split holds out designs.
-    """
-
-    path: Path
-    family: str
-    style: str
-    bold: bool
+    path: Path  # the file
+    family: str  # typographic family from the name table, without words for weight, width and size
+    style: str  # subfamily from the name table
+    bold: bool  # from the OS/2 table
     italic: bool
+    # The characters of the corpus that it draws: in its character map, with ink unless they are spaces.
     coverage: frozenset[str] = field(repr=False)
-    scripts: tuple[str, ...]
-    licence: str
-    design: str = ''
+    scripts: tuple[str, ...]  # those whose basic letters it has
+    licence: str  # from the name table; else, or beside it, what the copyright file of its Debian package names
+    design: str = ''  # families of one design share it; the split holds out designs
 
 
 def font_files(folders: Sequence[Path]) -> list[tuple[Path, Path]]:

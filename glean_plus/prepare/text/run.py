@@ -41,31 +41,18 @@ LISTED = (
 
 @dataclass(frozen=True)
 class TextSettings:
-    """What decides which images are made.
+    """What decides which images are made."""
 
-    Attributes:
-        size: Side of the training crops in pixels.
-        crops: How many of them.
-        scales: Factors of the low-resolution counterparts.
-        test_crops: Images of the test side in the manner of the crops, to validate on.
-        test_size: Their side.
-        pages: Pages of each script and font size.
-        page_sizes: Font sizes of the pages, pixels per em.
-        page_extent: Width and height of the pages.
-        test_share: Share of the designs, and of each script's text, that is held out.
-        seed: Of all choices. An image follows from the seed, its name, the fonts and the texts.
-    """
-
-    size: int = 128
-    crops: int = 16_000
-    scales: tuple[int, ...] = (4,)
-    test_crops: int = 60
-    test_size: int = 256
-    pages: int = 40
-    page_sizes: tuple[int, ...] = (20, 24, 28, 32)
-    page_extent: tuple[int, int] = (512, 256)
-    test_share: float = 0.2
-    seed: int = 0
+    size: int = 128  # side of the training crops in pixels
+    crops: int = 16_000  # how many of them
+    scales: tuple[int, ...] = (4,)  # factors of the low-resolution counterparts
+    test_crops: int = 60  # images of the test side in the manner of the crops, to validate on
+    test_size: int = 256  # their side
+    pages: int = 40  # pages of each script and font size
+    page_sizes: tuple[int, ...] = (20, 24, 28, 32)  # font sizes of the pages, pixels per em
+    page_extent: tuple[int, int] = (512, 256)  # width and height of the pages
+    test_share: float = 0.2  # share of the designs, and of each script's text, that is held out
+    seed: int = 0  # of all choices. An image follows from the seed, its name, the fonts and the texts
 
     def __post_init__(self) -> None:
         extents = [('page-extent', extent) for extent in self.page_extent]

@@ -23,21 +23,14 @@ def as_it_is(tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a format's table.
+    """One line of a format's table."""
 
-    Attributes:
-        pattern: Regular expression of the whole key.
-        target: The canonical key, or a function of the pattern's groups (numbers as integers); None leaves it out.
-        change: What is done to the tensor; for a key that is left out, a check of it.
-        reason: Why it is left out.
-        refused: Whether such a key means that the network cannot be represented, ``reason`` saying why.
-    """
-
-    pattern: str
+    pattern: str  # regular expression of the whole key
+    # The canonical key, or a function of the pattern's groups (numbers as integers); None leaves it out.
     target: Target | None
-    change: Change = as_it_is
-    reason: str = ''
-    refused: bool = False
+    change: Change = as_it_is  # what is done to the tensor; for a key that is left out, a check of it
+    reason: str = ''  # why it is left out
+    refused: bool = False  # whether such a key means that the network cannot be represented, `reason` saying why
 
     def key(self, groups: Sequence[str]) -> str:
         if callable(self.target):
@@ -67,27 +60,20 @@ def nothing_to_tell(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Format:
-    """A published layout of weights.
+    """A published layout of weights."""
 
-    Attributes:
-        name: As it appears in messages.
-        architecture: One of :data:`glean_plus.registry.ARCHITECTURES`.
-        anchors: Keys that every such file has and no other format's has together.
-        rules: The table, the first matching line of which counts; or a function of the tensors and the truncation that
-            makes it, where keys depend on the layout or the file holds statistics for several truncations.
-        finish: Completes the converted state in place: what the file does not hold, or what several tensors make
-            together. Returns {key: why it was filled in}.
-        settings: The file's own settings -> constructor arguments that no shape tells.
-        foreign: False for MMagic's own keys, which need no conversion.
-    """
-
-    name: str
-    architecture: str
-    anchors: Sequence[str]
+    name: str  # as it appears in messages
+    architecture: str  # one of ARCHITECTURES
+    anchors: Sequence[str]  # keys that every such file has and no other format's has together
+    # The table, the first matching line of which counts; or a function of the tensors and the truncation that makes
+    # it, where keys depend on the layout or the file holds statistics for several truncations.
     rules: Sequence[Rule] | Callable[[Mapping[str, Tensor], float], Sequence[Rule]]
+    # Completes the converted state in place: what the file does not hold, or what several tensors make together.
+    # Returns {key: why it was filled in}.
     finish: Callable[[dict[str, Tensor]], dict[str, str]] = nothing_to_add
+    # The file's own settings -> constructor arguments that no shape tells.
     settings: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing_to_tell
-    foreign: bool = True
+    foreign: bool = True  # False for MMagic's own keys, which need no conversion
 
 
 @dataclass
