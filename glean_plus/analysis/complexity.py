@@ -64,11 +64,7 @@ PUBLISHED = {
 
 
 def published_column(generator: Mapping[str, Any]) -> Published | None:
-    """The paper's numbers of a generator, None where it has none.
-
-    Args:
-        generator: The generator of a config.
-    """
+    """The paper's numbers of a config's generator, None where it has none."""
     kind, bank = generator['type'], generator.get('bank', {})
     if (generator['in_size'], bank.get('out_size', generator.get('out_size'))) != (64, 1024):
         return None

@@ -52,12 +52,7 @@ def refusal(status: int, why: str | None = None) -> JSONResponse:
 
 
 class Gate:
-    """ASGI middleware around the whole application.
-
-    Args:
-        app: The application.
-        settings: Of the server.
-    """
+    """ASGI middleware around the whole application."""
 
     def __init__(self, app: Application, settings: Settings) -> None:
         self.app, self.settings = app, settings

@@ -68,11 +68,6 @@ class Jobs:
     """Runs at most ``concurrency`` jobs at a time, and lets at most ``queue`` wait.
 
     A running job is checked before each layer of a network, and stops there if it is not wanted any more.
-
-    Args:
-        store: Has the uploads and takes the results.
-        restorers: Restorers of the models.
-        concurrency, queue: Of :class:`glean_plus.web.settings.Settings`.
     """
 
     def __init__(self, store: Store, restorers: Restorers, concurrency: int, queue: int) -> None:

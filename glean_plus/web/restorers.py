@@ -63,9 +63,6 @@ def offers(models: tuple[str, ...]) -> dict[str, Offer]:
 class Restorers:
     """Restorers of the models that are offered; some of those that were used last are kept.
 
-    Args:
-        settings: Of the server.
-
     Attributes:
         offers: Name -> model.
 

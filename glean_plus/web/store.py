@@ -37,10 +37,6 @@ class Store:
     """A folder that only this user can read. It goes with the server, and its entries ``keep`` seconds after use.
 
     Room is reserved before anything is written, so the files never have more than ``limit`` bytes.
-
-    Args:
-        keep: Seconds.
-        limit: Bytes of all files.
     """
 
     def __init__(self, keep: float, limit: int) -> None:

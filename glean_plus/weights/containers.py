@@ -63,7 +63,6 @@ def read_content(path: Path, beside: bool = False) -> Content:
     A checkpoint's ``state_dict``, if it has one, is what is read, without that name.
 
     Args:
-        path: The file.
         beside: Read what lies beside a ``state_dict``, too, such as averaged weights.
 
     Raises:

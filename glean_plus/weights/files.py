@@ -102,14 +102,9 @@ def write_with_card(
     dtype: torch.dtype | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Write tensors to a .safetensors file, and what is known of them into it and beside it, as .json.
+    """Write tensors to a .safetensors file, floating ones as ``dtype`` if given, and their card into it and beside it.
 
-    Args:
-        state: The tensors.
-        path: The .safetensors.
-        card: What is known of them.
-        dtype: Of floating tensors, if they are to be converted.
-        metadata: What the file holds beside its card.
+    The card beside it is a .json. ``metadata`` is what the file holds beside its card.
 
     Returns:
         The card, with the file's SHA-256 and size.

@@ -73,11 +73,9 @@ def publish(
     Args:
         kind: A key of :data:`KINDS`.
         checkpoint: Of training: path, URL or ``hf://`` address.
-        out: The .safetensors.
         command: The one that trained it.
         images_per_iter: Batch size times processes.
         data: A key of :data:`DATA`.
-        note: What a user must know.
         minutes: How long the training took.
         metrics, metrics_samples: JSON files of a test, and of the same of a few images, which a test repeats.
         trained_on, licence: Of images that are not in :data:`DATA`.

@@ -120,10 +120,8 @@ def folder_source(
     among those that are taken.
 
     Args:
-        config: The config.
         folder: Images, in folders of any depth.
         scratch: Folder for files, which the data set reads later.
-        which: Whose pipeline.
         indices, number: Which of the images to take, as for :meth:`Source.choose`.
 
     Raises:

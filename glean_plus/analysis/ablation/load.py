@@ -21,11 +21,6 @@ from glean_plus.utils.devices import usable_device
 def load_glean(model: Mapping[str, Any], checkpoint: str, device: str | torch.device = 'cpu') -> GLEAN:
     """The GLEAN of a config with the weights of a checkpoint that a test would take.
 
-    Args:
-        model: ``model`` of the config.
-        checkpoint: Path or URL.
-        device: Where to run it.
-
     Raises:
         InspectionError: If the config has no GLEAN.
         DeviceError: If there is no such device.

@@ -73,11 +73,6 @@ def check_out(out: Path, overwrite: bool) -> None:
 class Inspection:
     """A model of a config and a checkpoint, ready to be inspected.
 
-    Args:
-        model: ``model`` of the config.
-        checkpoint: Path or URL.
-        settings: How to inspect.
-
     Raises:
         InspectionError, RestoreError, WeightsError: If there is no such model; see :func:`load_glean`.
     """
@@ -116,8 +111,6 @@ class Inspection:
         """Inspect the images and write everything below ``out``, with progress bars.
 
         Args:
-            source: The images.
-            indices: Which of them.
             out: Folder; what an earlier run has written there is replaced.
             about: What the page says of config, checkpoint and images.
         """

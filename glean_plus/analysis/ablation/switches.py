@@ -67,9 +67,7 @@ def switches_of(model: GLEAN, own_image: LatentBank | str, count: int) -> list[S
     """Every switch, in the order of the paper's figures; the first is the model as it is.
 
     Args:
-        model: The model.
         own_image: What draws the bank's own image, or why there is nothing.
-        count: How many images there are.
     """
     return [
         Switch(MODEL, MODEL, 'output: all on'),

@@ -24,12 +24,7 @@ DISTANCES = {
 
 
 class Scores:
-    """What a test's metrics say of one image: PSNR in dB and a learned perceptual distance (lower is better).
-
-    Args:
-        distance: A key of ``DISTANCES``.
-        device: Where the network of the distance runs.
-    """
+    """What a test's metrics say of one image: PSNR in dB, and one of ``DISTANCES`` (lower is better)."""
 
     def __init__(self, distance: str = 'st-lpips-vgg', device: str = 'cpu') -> None:
         self._metrics = [METRICS.build(dict(type='PSNR')), METRICS.build(DISTANCES[distance] | dict(device=device))]

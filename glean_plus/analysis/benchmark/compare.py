@@ -81,9 +81,7 @@ def compare(
 
     Args:
         names: Of :data:`CONTENDERS`.
-        setting: The size.
         runs: Passes of each that count; one before them does not.
-        say: Called with lines about the progress.
 
     Returns:
         What each took, and the multiply-adds a second of the machine's limit by type.

@@ -17,7 +17,6 @@ def plot(found: Mapping[int, Mapping[str, Measured]], path: Path) -> None:
 
     Args:
         found: Side of the output -> what each contender took.
-        path: Of the PNG.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter

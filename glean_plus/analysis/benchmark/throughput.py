@@ -70,11 +70,6 @@ def measure(
     """Restore a folder as ``glean-plus restore`` does, with each speed in turn.
 
     Args:
-        folder: Of images.
-        model: Name, or checkpoint.
-        speeds: Those to measure, as :class:`Restorer` takes them.
-        device, precision, batch: As :class:`Restorer` takes them.
-        threads: On a CPU.
         runs: Passes over the folder with each speed; medians are told.
 
     Returns:

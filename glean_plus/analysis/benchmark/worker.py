@@ -54,8 +54,6 @@ class Timed:
     """A contender that is run and watched.
 
     Args:
-        run: The network.
-        x: Its input.
         before: Bytes in use before the network was built.
     """
 

@@ -132,14 +132,8 @@ def invert_folder(
     ``OUT/report.csv`` how it went; both are whole or not there, and the report always has the images that are.
 
     Args:
-        inverter: Of the config.
-        source: Image or folder.
-        out: Folder of the results.
-        batch: Images that are searched together.
-        ann_file: List of the images to take.
         gt: Folder of the ground truths, of the same names with any ending.
         scores: Filled with results and ground truths; needs ``gt``.
-        overwrite: Replace results that are there.
 
     Raises:
         InversionError: On images that are not there, cannot be read or have another size, or results that are.

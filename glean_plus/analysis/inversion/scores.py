@@ -17,9 +17,6 @@ class Scores:
 
     Its other metrics, of bicubic or gray images, are what `mim test` prints.
 
-    Args:
-        config: The config; ``val_evaluator`` is read.
-
     Raises:
         InversionError: If there is no such metric.
     """

@@ -59,9 +59,7 @@ def search(
 
     Args:
         space: Where to search; its bank has the device.
-        task: What makes inputs of images.
         inputs: (N, C, in_size, in_size), 0 to 1, on that device.
-        settings: See there.
         bgr: The bank draws BGR.
         progress: Called at each step, before it is done, with its number and the mean objective of the best so far.
 

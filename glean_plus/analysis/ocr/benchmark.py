@@ -64,12 +64,9 @@ def legible(
     """The pages that Tesseract can read at full resolution: some fonts are hard to read at any size.
 
     Args:
-        folder: Of the pages.
         pages: In the order in which they are tried.
-        command: Tesseract's path.
         misread: The highest character error rate of a page's ground truth.
         limit: So many of each script and font size; the pages behind them are not read.
-        threads: How many are read at a time.
 
     Returns:
         The pages, and how many of those that were read are left out.
@@ -120,10 +117,8 @@ def read_all(
     """Restore the pages and read the results.
 
     Args:
-        setting: The pages.
         entries: With the baseline.
         peers: Folder of the entries' packages.
-        command: Tesseract's path.
         shown: Indices of pages whose results are kept.
 
     Raises:

@@ -82,12 +82,6 @@ class Comparison:
 class Process(JSONProcess):
     """The process of an entry.
 
-    Args:
-        entry: What it runs.
-        scale: How many times larger results are.
-        threads: It may use.
-        peers: Folder of the entries' packages.
-
     Raises:
         PeersError: If its packages cannot be installed.
     """
@@ -170,7 +164,6 @@ def compare(setting: Setting, entries: Sequence[Entry], peers: Path, shown: Coll
     with another one.
 
     Args:
-        setting: The images.
         entries: With the baseline.
         peers: Folder of the entries' packages.
         shown: Indices of images whose results are kept.

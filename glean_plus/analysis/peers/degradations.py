@@ -69,8 +69,6 @@ def degrade(gt: np.ndarray, scale: int, degradation: Degradation, name: str, see
 
     Args:
         gt: (H, W, 3) uint8 RGB, sides multiples of ``scale``.
-        scale: How many times it is shrunk.
-        degradation: What else is done.
         name: Of the image: with the seed it decides what is sampled, whatever other images there are.
         seed: Not negative.
 

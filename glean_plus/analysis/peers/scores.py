@@ -38,11 +38,7 @@ SCORES: Mapping[str, Score] = {
 
 
 class Scorer:
-    """Measures results; networks are read once.
-
-    Args:
-        names: Of :data:`SCORES`.
-    """
+    """Measures results; networks are read once."""
 
     def __init__(self, names: Sequence[str] = tuple(SCORES)) -> None:
         from glean_plus.metrics import LRConsistency, NIQEMetric, PSNRMetric, SSIMMetric, STLPIPSMetric

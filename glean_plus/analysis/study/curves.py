@@ -27,7 +27,6 @@ def read_curves(folder: Path, metrics: Sequence[str]) -> Mapping[str, Curve]:
 
     Args:
         folder: Of the run, which has a log for each time that it was begun.
-        metrics: Keys of the metrics.
     """
     curves: dict[str, dict[int, float]] = {}
     for path in sorted(folder.glob('*/vis_data/scalars.json')):

@@ -26,12 +26,7 @@ Launch = Callable[[Run, int], 'subprocess.Popen[bytes]']
 
 
 def launch_process(run: Run, threads: int) -> subprocess.Popen[bytes]:
-    """Start a run's process, which ends when this one does; what it prints goes to ``log.txt`` in its folder.
-
-    Args:
-        run: The run.
-        threads: Of its computation, on a CPU.
-    """
+    """Start a run's process, which ends when this one does; what it prints goes to ``log.txt`` in its folder."""
     package = str(Path(__file__).resolve().parents[2])
     environment = {
         **os.environ,
@@ -49,10 +44,7 @@ class Progress:
     """Prints a line for each thing that happens, and the time that the rest will take.
 
     Args:
-        total: Runs to do.
         speed: Seconds an iteration by label, as far as they are known.
-        jobs: Runs at a time.
-        say: Takes a line.
     """
 
     def __init__(self, total: int, speed: Mapping[str, float], jobs: int, say: Say = print) -> None:
@@ -98,10 +90,7 @@ def carry_out(
     """Do the runs that are not done, ``progress.jobs`` at a time, in their order.
 
     Args:
-        runs: Runs of one study.
-        progress: Shows how far it is.
         threads: Of each run; default: the processors, shared out.
-        launch: Starts a run.
 
     Returns:
         The runs that failed.

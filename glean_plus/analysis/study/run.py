@@ -54,10 +54,7 @@ def conduct(
     Args:
         whole: The study, which the tables are of.
         study: The rows of it to run.
-        out: Folder of everything that it writes.
-        jobs: Runs at a time.
         threads: Of each run; None shares out the processors.
-        measure: Measure the seconds an iteration of each row first.
         dry_run: Only say what would be done and how long it would take.
         report: Only write the tables and curves of what is done.
 

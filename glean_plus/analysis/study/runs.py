@@ -115,8 +115,6 @@ def plan(study: Study, out: Path, speed: Mapping[str, float] | None = None) -> l
     """The runs of a study, done or not, seed by seed, so that every row is there early.
 
     Args:
-        study: The study.
-        out: Folder of its results.
         speed: Seconds an iteration by label, which a budget in seconds needs; a row without one has no runs yet.
 
     Raises:

@@ -73,7 +73,6 @@ def import_weights(
         source: Path or URL of a .pth, .pt, .bin, .safetensors or NVlabs .pkl.
         prefix: Where in the file the network is, such as ``g_ema``; if None, it is looked for in the whole file, and of
             several the averaged one is taken.
-        discriminator: Look for the discriminator.
         truncation: Which of the batch statistics to take where a file has several: huggingface's BigGAN-deep.
 
     Raises:
@@ -175,9 +174,7 @@ def read_pretrained(
 
     Args:
         pretrained: May also have ``truncation``, see :func:`import_weights`.
-        network: The model's class.
         config: The model's sizes, by the names of its constructor's arguments.
-        keys: The model's keys.
 
     Raises:
         WeightsError: As :func:`import_weights`; on a file of another architecture, naming both; on sizes that differ
