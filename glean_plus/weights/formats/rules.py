@@ -26,16 +26,18 @@ class Rule:
     """One line of a format's table."""
 
     pattern: str  # regular expression of the whole key
-    # The canonical key, or a function of the pattern's groups (numbers as integers); None leaves it out.
+    # The canonical key, with \1 for a group of the pattern, or a function of the groups (numbers as integers); None
+    # leaves it out.
     target: Target | None
     change: Change = as_it_is  # what is done to the tensor; for a key that is left out, a check of it
     reason: str = ''  # why it is left out
     refused: bool = False  # whether such a key means that the network cannot be represented, `reason` saying why
 
-    def key(self, groups: Sequence[str]) -> str:
+    def key(self, match: re.Match[str]) -> str | None:
+        """What a key that the pattern matches becomes."""
         if callable(self.target):
-            return self.target(*(int(group) if group.isdigit() else group for group in groups))
-        return str(self.target)
+            return self.target(*(int(group) if group.isdigit() else group for group in match.groups()))
+        return None if self.target is None else match.expand(self.target)
 
 
 def to(pattern: str, target: Target, change: Change = as_it_is) -> Rule:
@@ -103,7 +105,7 @@ def convert(format: Format, state: Mapping[str, Tensor], source: str, truncation
             raise WeightsError(f'{source} is {format.name}, but cannot become a bank: {rule.reason} ({key}).')
         try:
             changed = rule.change(tensor)
-            target = None if rule.target is None else rule.key(match.groups())
+            target = rule.key(match)
         except (WeightsError, RuntimeError, LookupError, ValueError) as error:
             raise WeightsError(
                 f'{source} is {format.name}, but {brief(key)} {tuple(tensor.shape)} is not: {error}'
