@@ -7,7 +7,7 @@ Files, licences and evidence are as in MMagic 1.2.0 (github.com/open-mmlab/mmagi
 from __future__ import annotations
 
 from functools import partial
-from typing import TypedDict
+from typing import Any
 
 from glean_plus.weights.cards import Card, hash_in_name
 
@@ -49,13 +49,8 @@ _GLEAN = partial(
 )  # fmt: skip
 
 
-class _Published(TypedDict):
-    url: str
-    sha256: str
-
-
-def _at(path: str) -> _Published:
-    return _Published(url=OPENMMLAB + path, sha256=hash_in_name(path))
+def _at(path: str) -> dict[str, Any]:
+    return dict(url=OPENMMLAB + path, sha256=hash_in_name(path))
 
 
 CATALOGUE: dict[str, Card] = {card.name: card for card in (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +22,7 @@ from glean_plus.weights.formats.nvlabs_tf import NVLABS_TF
 from glean_plus.weights.formats.nvlabs_torch import NVLABS_TORCH
 from glean_plus.weights.formats.rosinality import ROSINALITY
 from glean_plus.weights.formats.rules import Format, convert
-from glean_plus.weights.prefixes import choose, places
+from glean_plus.weights.prefixes import beginnings, choose, places
 
 FOREIGN: tuple[Format, ...] = (*ROSINALITY, *BASICSR, *NVLABS_TORCH, *NVLABS_TF, *GENFORCE, *BIGGAN)
 
@@ -119,8 +118,7 @@ def _unknown(content: Content, discriminator: bool, source: str) -> str:
     other = next(iter(_networks(content, not discriminator).values()), None)
     if other:
         return f'{source} is {other.name}, where a {what} is wanted.'
-    tops = Counter(key.replace('/', '.').split('.')[0] for key in content.tensors)
-    listing = brief(', '.join(f'{name} ({count})' for name, count in tops.most_common(8)))
+    listing = beginnings(key.replace('/', '.') for key in content.tensors)
     known = ', '.join(format.name for format in formats(discriminator))
     return f'{source} holds no {what} of a known format; its keys start with: {listing}. Known: {known}.'
 

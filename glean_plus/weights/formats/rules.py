@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,11 +51,7 @@ def refuse(pattern: str, reason: str) -> Rule:
     return Rule(pattern, None, reason=reason, refused=True)
 
 
-def nothing_to_add(state: dict[str, Tensor]) -> dict[str, str]:
-    return {}
-
-
-def nothing_to_tell(settings: Mapping[str, Any]) -> dict[str, Any]:
+def nothing(found: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
@@ -72,9 +67,9 @@ class Format:
     rules: Sequence[Rule] | Callable[[Mapping[str, Tensor], float], Sequence[Rule]]
     # Completes the converted state in place: what the file does not hold, or what several tensors make together.
     # Returns {key: why it was filled in}.
-    finish: Callable[[dict[str, Tensor]], dict[str, str]] = nothing_to_add
+    finish: Callable[[dict[str, Tensor]], dict[str, str]] = nothing
     # The file's own settings -> constructor arguments that no shape tells.
-    settings: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing_to_tell
+    settings: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing
     foreign: bool = True  # False for MMagic's own keys, which need no conversion
 
 
@@ -196,4 +191,4 @@ def check_filter(weights: Sequence[float], gain: float = 1.0) -> Change:
 def log2(number: int) -> int:
     if number < 1 or number & (number - 1):
         raise WeightsError(f'{number} is no power of two.')
-    return int(math.log2(number))
+    return number.bit_length() - 1
