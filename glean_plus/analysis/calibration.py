@@ -1,4 +1,4 @@
-"""What the signs of failure are on images of a model's kind and on others, and bounds between them."""
+"""Calibration of the OOD scores: values on images of a model's kind and on others, and thresholds between them."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def _parts(model: nn.Module) -> dict[str, int]:
 
 
 def misses(result: Complexity, published: Published) -> list[str]:
-    """What is outside the tolerance of a published column; empty if nothing is."""
+    """The differences from a published column that are outside its tolerance, a sentence each."""
     found = []
     total = sum(result.paper.values()) / 1e6
     if published.params_tolerance is None:

@@ -1,4 +1,4 @@
-"""What goes wrong in a measurement; each message says why, and what to do."""
+"""Errors of measurements; each message says why, and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fidelity does to the results of a model, measured."""
+"""Metrics of the results of a model over values of ``fidelity``."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def _model(source: Path) -> str | None:
 
 
 def hub_header(card: Mapping[str, Any], test_set: str) -> dict[str, Any]:
-    """What the hub reads at the top of a model card: licence, task, and the metrics as a model index."""
+    """The header of a model card for the hub: licence, task, and the metrics as a model index."""
     task, title = TASKS[card['kind']]
     licence = LICENCE.match(card['licence'])
     header: dict[str, Any] = dict(license=licence[1].lower() if licence else 'other')

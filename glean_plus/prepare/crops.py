@@ -38,7 +38,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True)
 class CropSettings:
-    """What decides which crops are made."""
+    """Settings of a set of crops."""
 
     size: int = 128  # side of the crops in pixels
     per_image: int = 100  # crops of each training photograph
@@ -66,7 +66,7 @@ class Photo:
 
 @dataclass
 class CropReport:
-    """What a run has done."""
+    """The result of a run."""
 
     photos: dict[str, int] = field(default_factory=dict)
     crops: dict[str, int] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class CropReport:
 
 
 class Crop(NamedTuple):
-    """Where a crop comes from: the square of ``side`` pixels at (``left``, ``top``) of the photograph."""
+    """The origin of a crop: the square of ``side`` pixels at (``left``, ``top``) of the photograph."""
 
     file: str
     photo: str

@@ -47,7 +47,7 @@ def files_below(root: Path) -> list[Path]:
 
 
 class Images:
-    """Which files below a folder are images, and what is said of the others.
+    """The images below a folder, and problems and notes about its other files.
 
     Args:
         root: The folder.
@@ -135,7 +135,7 @@ class Images:
             self.problems.append(Problem(place, 'unreadable', error.strerror or str(error)))
 
     def notes(self, others: bool = True) -> list[str]:
-        """What has been passed over; ``others``: how many for their ending, and as hidden, too."""
+        """Notes on files that are passed over; with ``others``, also how many for their ending, and as hidden."""
         notes = [*self._remarks]
         if self._hidden and others:
             notes.append(f'Hidden files passed over: {self._hidden}')

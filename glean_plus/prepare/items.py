@@ -1,4 +1,4 @@
-"""What a reader gives: the images of a set, and what is wrong with some of them."""
+"""Images of a set as a reader lists them, and problems of some of them."""
 
 from __future__ import annotations
 

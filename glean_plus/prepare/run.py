@@ -41,7 +41,7 @@ RECORD, PROBLEMS = 'prepared.json', 'problems.csv'
 
 @dataclass
 class Report:
-    """What a run has done."""
+    """The result of a run."""
 
     pictures: int = 0
     new: int = 0

@@ -12,7 +12,7 @@ from glean_plus.prepare.readers import folder, imagenet, lsun, published
 
 @dataclass(frozen=True)
 class DataSet:
-    """How a set is read and what the configs expect of it.
+    """A data set: how it is read, and the form in which the configs read it.
 
     Attributes:
         read: Source folder -> the images in it.

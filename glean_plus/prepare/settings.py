@@ -1,4 +1,4 @@
-"""What is asked of a preparation, with the set's own values where nothing is."""
+"""Settings of a preparation; those that are not given have the set's own values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_scales(scales: Sequence[int], *sizes: tuple[str, int]) -> None:
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the result. :meth:`of` fills in the set's own values.
+    """Settings of a preparation. :meth:`of` fills in the set's own values.
 
     Attributes:
         set: Name of the set, a key of :data:`~glean_plus.prepare.sets.SETS`.

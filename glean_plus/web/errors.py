@@ -30,7 +30,7 @@ class Refused(RestoreError):
 
 
 def sentence(error: BaseException) -> str:
-    """What the page shows of an error; what it does not show is logged.
+    """The sentence that the page shows for an error; the rest is logged.
 
     Errors about images and options are shown as they are, unless they name a file of the server.
     """

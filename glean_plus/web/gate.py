@@ -1,4 +1,4 @@
-"""What surrounds the application: checks of host and origin, the same headers on every answer, errors as sentences."""
+"""Middleware of the application: checks of host and origin, the same headers on every answer, errors as sentences."""
 
 from __future__ import annotations
 

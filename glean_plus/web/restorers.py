@@ -19,7 +19,7 @@ from glean_plus.web.settings import Settings
 
 @dataclass(frozen=True)
 class Choice:
-    """What decides how an image is restored."""
+    """Model and options of a restoration."""
 
     model: str  # name of one that is offered
     mode: str | None = None  # None is the best of the model's

@@ -113,5 +113,5 @@ CATALOGUE: dict[str, Card] = {card.name: card for card in (
 
 
 def draws_bgr(source: str) -> bool:
-    """What the catalogue knows of the order of colours of the weights at a path or URL; RGB of those not in it."""
+    """Whether the catalogue says that the weights at a path or URL synthesize BGR images; False for others."""
     return any(card.url == source and card.colour_order == 'bgr' for card in CATALOGUE.values())

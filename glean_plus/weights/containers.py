@@ -28,7 +28,7 @@ SKIPPED = ('optimizer', 'optimizers', 'g_optim', 'd_optim', 'optim', 'message_hu
 
 @dataclass
 class Content:
-    """What a weight file holds."""
+    """The content of a weight file."""
 
     # Every tensor by its dotted name, such as `g_ema.input.input`.
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -108,7 +108,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_torch(path: Path) -> Any:
-    """What ``torch.save`` wrote, as plain data, but nothing that costs more than the file's size tells.
+    """The content of a file of ``torch.save``, as plain data; one that unfolds to far more than its size is refused.
 
     Raises:
         WeightsError: If it cannot be read so.

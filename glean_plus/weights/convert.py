@@ -29,7 +29,7 @@ def _listing(title: str, reasons: Mapping[str, str]) -> list[str]:
 
 
 def described(found: Imported) -> str:
-    """What was recognised, in lines."""
+    """A description of a recognised file, in lines."""
     arguments = found.kwargs
     size = arguments.get('out_size', arguments.get('in_size'))
     lines = [

@@ -33,7 +33,7 @@ PAGE = re.compile(rb'\s*<(!doctype|html|head|\?xml)', re.IGNORECASE)
 
 
 def cache_dir() -> Path:
-    """Where downloads are kept: ``$GLEAN_PLUS_CACHE``, or where torch.hub and MMEngine keep theirs."""
+    """The folder of downloads: ``$GLEAN_PLUS_CACHE``, or that of torch.hub and MMEngine."""
     folder = os.environ.get('GLEAN_PLUS_CACHE')
     return Path(folder).expanduser() if folder else Path(torch.hub.get_dir()) / 'checkpoints'
 
@@ -44,7 +44,7 @@ def is_address(source: object) -> bool:
 
 
 def cached_path(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Path:
-    """Where the download of a URL, ``hf://`` address or card is, or would be.
+    """The path of the download of a URL, ``hf://`` address or card, which need not be there.
 
     Without a hash, files of one name, such as ``latest.pth``, cannot be distinguished: names then hold the URL too.
     """
@@ -58,7 +58,7 @@ def cached_path(source: str | Card, cache: str | os.PathLike[str] | None = None)
 
 
 def _digest(source: str | Card, name: str) -> str:
-    """What the SHA-256 of a URL's or card's file must start with; empty if nothing is known of it."""
+    """The known start of the SHA-256 of a URL's or card's file; empty if there is none."""
     return source.sha256 if isinstance(source, Card) else hash_in_name(name)
 
 

@@ -50,7 +50,7 @@ class HubFile:
         return HubFile(f'{SCHEME}{self.repo}/{file}@{self.revision}', self.repo, file, self.revision)
 
     def cached(self, cache: str | os.PathLike[str] | None = None) -> Path:
-        """Where the hub's cache has the file, or would have it.
+        """The path of the file in the hub's cache, which need not be there.
 
         Args:
             cache: Folder instead of the hub's, ``$HF_HUB_CACHE``.

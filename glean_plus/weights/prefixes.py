@@ -1,4 +1,4 @@
-"""Where in a file a network is: below nestings, wrappers of training, and beside its moving average."""
+"""Search for a network in a file: below nestings and wrappers of training, and beside its moving average."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bank does in a GLEAN: the ablations of paper section 6 on a trained model."""
+"""Ablations of a trained GLEAN (paper section 6), which show what its bank does."""
 
 from glean_plus.analysis.ablation.data import SETS, Source, config_source, folder_source
 from glean_plus.analysis.ablation.evaluator import FUSION_OFF, Inspector, View

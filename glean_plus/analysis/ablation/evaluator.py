@@ -39,9 +39,9 @@ class Inspector:
 
     Args:
         model: In evaluation mode.
-        own_image: The model's bank, pre-trained, with the layers that draw its own image, on the model's device; or
-            why there is none.
-        mean_codes: The mean of all pictures' codes, (1, code_dims[k]) each; None if that switch is not run.
+        own_image: The model's bank, pre-trained, with the layers that synthesize its own image, on the model's device;
+            or why there is none.
+        mean_codes: The mean of all images' codes, (1, code_dims[k]) each; None if that switch is not run.
         count: How many images there are.
         fusion_off: One of ``FUSION_OFF``.
         bgr: The bank's own image has its channels in the other order than the model's.

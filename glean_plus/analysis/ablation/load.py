@@ -1,4 +1,4 @@
-"""A config and a checkpoint -> the network that a test uses, and what draws its bank's own image."""
+"""Load the network that a test of a config and a checkpoint uses, and the bank that synthesizes its own image."""
 
 from __future__ import annotations
 

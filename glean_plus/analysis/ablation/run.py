@@ -37,13 +37,13 @@ NOT_FUSED = dict(
 
 @dataclass(frozen=True)
 class Settings:
-    """How to inspect."""
+    """Options of an inspection."""
 
     fusion_off: str = 'bypass'  # what stands where an encoder feature is not fused, see Inspector
     distance: str = 'st-lpips-vgg'  # a key of `DISTANCES`
-    seed: int = 0  # of the noise maps; each picture's follow from it and from its index
+    seed: int = 0  # of the noise maps; each image's follow from it and from its index
     shown: int = 8  # how many images are shown, the first of those that are measured
-    bgr: bool | None = None  # the bank draws BGR, the model RGB; None asks the catalogue
+    bgr: bool | None = None  # the bank synthesizes BGR images, the model RGB; None asks the catalogue
     device: str = 'cpu'  # where to run
 
 

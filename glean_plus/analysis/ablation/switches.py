@@ -1,4 +1,4 @@
-"""What can be switched off or exchanged in a GLEAN (paper section 6, Fig. 13-15), and what of it a model has.
+"""Parts of a GLEAN that can be switched off or exchanged (paper section 6, Fig. 13-15), and those that a model has.
 
 A walk through the bank is one thing, what is made of the bank's features another: switches that share a walk differ in
 the latter alone. Which switches there are follows from the model's parts; one that such a model usually has, but this
@@ -23,16 +23,16 @@ GROUPS = {
     'bank': 'Bank features to the decoder (Fig. 14)',
     'codes': 'Codes and noise',
 }
-# What may take the place of a picture's codes.
+# Codes that can replace an image's own.
 OWN, NEXT, MEAN, BANK = 'own', 'of the next image', 'mean of the images', 'mean of the bank'
 
 
 class Walk(NamedTuple):
-    """How the bank is walked through; the default is the model's own way."""
+    """One pass through the bank; the default is the model's own."""
 
     encoder_to: int | None = None  # highest resolution whose encoder feature enters the bank, 0 for none; None for all
     codes: str = OWN  # `OWN`, or what takes their place
-    new_noise: bool = False  # draw the noise maps again
+    new_noise: bool = False  # resample the noise maps
 
 
 AS_IT_IS = Walk()
@@ -45,7 +45,7 @@ class Switch:
     key: str  # short name, such as `encoder_to_8`
     group: str  # a key of `GROUPS`
     label: str  # what a reader sees
-    walk: Walk = AS_IT_IS  # how the bank is walked through
+    walk: Walk = AS_IT_IS  # the pass through the bank
     # Highest resolution whose bank feature reaches the decoder, 0 for none; None for all. The others are zeros.
     bank_to: int | None = None
     decoder: bool = True  # the image is the decoder's; otherwise the bank's own
@@ -67,7 +67,7 @@ def switches_of(model: GLEAN, own_image: LatentBank | str, count: int) -> list[S
     """Every switch, in the order of the paper's figures; the first is the model as it is.
 
     Args:
-        own_image: What draws the bank's own image, or why there is nothing.
+        own_image: The bank that synthesizes its own image, or why there is none.
     """
     return [
         Switch(MODEL, MODEL, 'output: all on'),

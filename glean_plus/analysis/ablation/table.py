@@ -24,7 +24,7 @@ DISTANCES = {
 
 
 class Scores:
-    """What a test's metrics say of one image: PSNR in dB, and one of ``DISTANCES`` (lower is better)."""
+    """Metrics of one image, as a test computes them: PSNR in dB, and one of ``DISTANCES`` (lower is better)."""
 
     def __init__(self, distance: str = 'st-lpips-vgg', device: str = 'cpu') -> None:
         self._metrics = [METRICS.build(dict(type='PSNR')), METRICS.build(DISTANCES[distance] | dict(device=device))]
@@ -68,7 +68,7 @@ class Table:
     def add(
         self, name: str, images: Mapping[str, Tensor], truth: Tensor | None, scores: Scores | None
     ) -> dict[str, dict[str, float]]:
-        """Enter a picture's results, (C, H, W), 0 to 255, by key; returns its numbers."""
+        """Add the results of an image, (C, H, W), 0 to 255, by key; returns its numbers."""
         own = images[MODEL]
         row = {}
         for key, image in images.items():

@@ -41,7 +41,7 @@ class Setting:
 
 @dataclass
 class Measured:
-    """What one contender took."""
+    """Time, memory and error of one contender."""
 
     seconds: list[float] = field(default_factory=list)  # of each pass of a batch
     # Bytes beyond the process without it: at most while it runs, and at rest.

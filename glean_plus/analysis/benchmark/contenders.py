@@ -1,4 +1,4 @@
-"""What is compared: networks that restore (N, 3, in_size, in_size), or colour (N, 1, in_size, in_size)."""
+"""The networks that are compared: they restore (N, 3, in_size, in_size), or colour (N, 1, in_size, in_size)."""
 
 from __future__ import annotations
 

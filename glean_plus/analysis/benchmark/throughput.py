@@ -1,4 +1,4 @@
-"""How many images of a folder are restored a second, and for how much of the time the network computes."""
+"""Throughput of a folder: images restored a second, and the share of the time in which the network computes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLUMNS = ('', 'images', 'images/s', 'CPU s an image', 'share of the network')
 
 @dataclass
 class Throughput:
-    """What a folder took, in each run."""
+    """Times of a folder in each run."""
 
     images: int = 0  # restored in a run
     seconds: list[float] = field(default_factory=list)  # of a run, by the clock

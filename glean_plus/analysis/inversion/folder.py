@@ -27,7 +27,7 @@ REPORT = 'report.csv'
 
 @dataclass
 class Report:
-    """How the search of one image went; a line of ``report.csv``."""
+    """The search of one image; a line of ``report.csv``."""
 
     file: str  # the input
     steps: int  # steps that were done
@@ -182,7 +182,7 @@ def _cells(row: Report) -> list[object]:
 
 
 def summary(rows: Sequence[Report], inverter: Inverter, scores: Scores | None) -> str:
-    """How near results come to their inputs, and the means of the scores, in lines."""
+    """Mean distances of results to their inputs, and means of the scores, in lines."""
     mean = {name: sum(getattr(row, name) for row in rows) / len(rows)
             for name in ('lr_psnr', 'start_lr_psnr', 'seconds')}  # fmt: skip
     lines = [f'{len(rows)} images, {mean["seconds"]:.1f} s each, {inverter.task.nearness} {mean["lr_psnr"]:.2f} dB '

@@ -22,7 +22,7 @@ from glean_plus.utils.devices import usable_device
 
 
 def task_of(generator: Mapping[str, Any]) -> Task:
-    """What the config's generator is for.
+    """The task of the config's generator.
 
     Raises:
         InversionError: If its inputs are neither RGB nor, for colorization, lightness.
@@ -41,7 +41,7 @@ def task_of(generator: Mapping[str, Any]) -> Task:
 
 
 def space_of(bank: LatentBank, name: str | None = None, seed: int = 0, label: int | None = None) -> Space:
-    """The space of a whole bank by its name; None is the default of its kind.
+    """The space of a full generator by its name; None is the default of its kind.
 
     Raises:
         InversionError: If this kind of bank has no such space, or a label that it does not have.
@@ -64,11 +64,11 @@ class Inverter:
     """Searches the bank of a restorer for images that would give its inputs.
 
     Args:
-        generator: ``model.generator`` of the config. Of a LightGLEAN's, too, the whole bank is searched.
+        generator: ``model.generator`` of the config. Of a LightGLEAN's, too, the full generator is searched.
         settings: How long and from where.
         space: ``w+``, ``w`` or ``z``; None for the default of the bank.
         label: Class of the images, for a bank with classes; None searches it.
-        bgr: The bank draws BGR; None asks the catalogue.
+        bgr: The bank synthesizes BGR images; None asks the catalogue.
         device: Where to search.
 
     Raises:

@@ -26,7 +26,7 @@ class Found:
         objective: Mean squared error of the input that the found image would give, for values of 0 to 1, and prior;
             (N,).
         psnr: PSNR of the input that the found image would give, in dB, (N,): LR-PSNR, or in colorization that of the
-            lightness. Without the prior, and of colours that there are: the bank draws some beyond 0 and 1.
+            lightness. Without the prior, and of colours in gamut: the bank synthesizes some beyond 0 and 1.
         start_psnr: The same of the best of the random starts, (N,).
         steps: How many were done.
         seconds: For each image.
@@ -60,7 +60,7 @@ def search(
     Args:
         space: Where to search; its bank has the device.
         inputs: (N, C, in_size, in_size), 0 to 1, on that device.
-        bgr: The bank draws BGR.
+        bgr: The bank synthesizes BGR images.
         progress: Called at each step, before it is done, with its number and the mean objective of the best so far.
 
     Raises:
@@ -99,7 +99,7 @@ def search(
             break
         for group in optimizer.param_groups:
             group['lr'] = settings.lr_at(step)
-        # Of a sum, each picture's gradient is its own.
+        # Of a sum, each image's gradient is its own.
         for tensor, gradient in zip(tensors, torch.autograd.grad(objective.sum(), tensors)):
             tensor.grad = gradient
         optimizer.step()

@@ -1,4 +1,4 @@
-"""How long and from where an inversion searches."""
+"""Settings of the search of an inversion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WARM_UP = 0.05
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and from where to search.
+    """Length and starts of a search.
 
     Attributes:
         steps: Steps of Adam.

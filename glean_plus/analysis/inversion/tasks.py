@@ -1,4 +1,4 @@
-"""What makes an input of an image: the way that the search goes forward, and the config's networks go back."""
+"""Forward models of the tasks: they make inputs of images, which the config's networks invert."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glean_plus.utils.imresize import matlab_resize
 
 
 class Task(ABC):
-    """What inputs of a side in pixels are made of. Images are (N, 3, H, W), RGB, about 0 to 1."""
+    """A forward model to inputs of ``in_size`` pixels a side. Images are (N, 3, H, W), RGB, about 0 to 1."""
 
     #: What the nearness of a found image to its input is called, in dB.
     nearness: ClassVar[str]
@@ -32,7 +32,7 @@ class Task(ABC):
 
     @abstractmethod
     def result(self, images: Tensor, inputs: Tensor) -> Tensor:
-        """What is handed out for the images that were found, 0 to 1."""
+        """The results for the images that were found, 0 to 1."""
 
 
 class SuperResolution(Task):

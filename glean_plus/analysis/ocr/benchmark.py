@@ -24,7 +24,7 @@ TRUTH = 'ground truth'  # its row: what Tesseract misreads at full resolution
 
 @dataclass(frozen=True)
 class Setting:
-    """What is read."""
+    """The pages and how they are read."""
 
     folder: Path  # of the pages
     pages: Sequence[Page]  # those of it that are read

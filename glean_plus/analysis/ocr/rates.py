@@ -18,7 +18,7 @@ SAME = str.maketrans({
 
 @dataclass(frozen=True)
 class Counts:
-    """What one page adds to the rates."""
+    """Errors and lengths of one page, of which the rates are made."""
 
     character_errors: int  # insertions, deletions and substitutions of characters, at the least
     characters: int  # of the ground truth

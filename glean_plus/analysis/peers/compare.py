@@ -26,7 +26,7 @@ from glean_plus.analysis.study.statistics import PairedTest, paired_test
 
 @dataclass(frozen=True)
 class Setting:
-    """What is compared on."""
+    """The images of a comparison and how they are degraded."""
 
     folder: Path  # of the ground truths
     names: Sequence[str]  # of the images in it
@@ -40,7 +40,7 @@ class Setting:
 
 @dataclass
 class Measured:
-    """What an entry has reached under one degradation."""
+    """Scores and times of an entry under one degradation."""
 
     scores: dict[str, list[float | None]]  # score -> number of each image, in their order
     seconds: list[float] = field(default_factory=list)  # of each image

@@ -1,4 +1,4 @@
-"""What the low-resolution images go through, as data; the same seed gives the same images."""
+"""Degradations of the low-resolution images, as data; the same seed gives the same images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be compared: filters, trained networks of others, and our restorers."""
+"""Entries of a comparison: filters, trained networks of others, and our restorers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a comparison is written to."""
+"""Output files and the log of a comparison."""
 
 from __future__ import annotations
 

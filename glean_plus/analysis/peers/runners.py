@@ -1,4 +1,4 @@
-"""How each entry restores. These functions run in the entry's own process, with its packages in the path.
+"""Loaders of the entries. These functions run in the entry's own process, with its packages in the path.
 
 Each takes the scale, the number of threads and the entry's options, and returns a :class:`Runner`.
 """

@@ -1,4 +1,4 @@
-"""What a result is measured by, as data."""
+"""Scores of a result: a table of them, and their computation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_DB = 100.0  # equal images would have infinitely many
 
 @dataclass(frozen=True)
 class Score:
-    """How a number is shown."""
+    """A score and how it is shown."""
 
     metric: str  # class that measures it in a test, by whose name its direction is known
     digits: int  # behind the point

@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Study:
-    """What a study file says; :func:`read_study` explains the keys."""
+    """The content of a study file; :func:`read_study` explains the keys."""
 
     title: str
     rows: Mapping[str, Row]

@@ -47,7 +47,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Result:
-    """What is known of a row."""
+    """The results of a row."""
 
     row: Row
     seeds: Sequence[int]  # of the runs that are done

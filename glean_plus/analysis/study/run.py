@@ -16,7 +16,7 @@ say = partial(print, flush=True)
 
 
 def outlook(runs: Sequence[Run], study: Study, jobs: int, speed: dict[str, float]) -> str:
-    """What would be done, a line a run, and how long its training steps would take."""
+    """The work that is left, a line a run, and how long its training steps would take."""
     lines = []
     for run in runs:
         if not run.missing:

@@ -65,12 +65,12 @@ class Run:
 
     @property
     def trained(self) -> dict[str, Any] | None:
-        """What the training left, if it is whole and of this run."""
+        """The record of the training, if it is whole and of this run."""
         return self._marker('train.json', self.train_fingerprint)
 
     @property
     def tested(self) -> dict[str, Any] | None:
-        """What the test left, if it is whole and of this run."""
+        """The record of the test, if it is whole and of this run."""
         return self._marker('test.json', self.test_fingerprint)
 
     def _marker(self, name: str, fingerprint: str | None) -> dict[str, Any] | None:

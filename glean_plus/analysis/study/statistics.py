@@ -84,7 +84,7 @@ def paired_test(row: Mapping[str, float], reference: Mapping[str, float]) -> Pai
 
 
 def resamples(count: int) -> np.ndarray:
-    """Which of ``count`` units are in each bootstrap sample, (RESAMPLES, count); the same every time."""
+    """Indices of ``count`` units in each bootstrap sample, (RESAMPLES, count); the same every time."""
     return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
 
 

@@ -1,4 +1,4 @@
-"""What each image shows, as plain data: sampled from a seed and a name alone."""
+"""Plans of images, as plain data: each is sampled from a seed and its name alone."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ LISTED = (
 
 @dataclass(frozen=True)
 class TextSettings:
-    """What decides which images are made."""
+    """Settings of a set of text."""
 
     size: int = 128  # side of the training crops in pixels
     crops: int = 16_000  # how many of them
@@ -68,7 +68,7 @@ class TextSettings:
 
 @dataclass
 class TextReport:
-    """What a run has done."""
+    """The result of a run."""
 
     counts: dict[str, int] = field(default_factory=dict)
     scripts: list[str] = field(default_factory=list)
@@ -239,7 +239,7 @@ def words_of(documents: Sequence[Document], language: str) -> str:
 
 
 def facts_of(sources: Sequence[Path], settings: TextSettings) -> dict[str, Any]:
-    """What decides the images: the settings, and what renders them, as JSON has it."""
+    """Everything that decides the images: the settings and the versions of the renderers, as JSON has it."""
     facts: dict[str, Any] = json.loads(json.dumps({
         'set': 'text',
         'sources': [str(source) for source in sources],

@@ -1,4 +1,4 @@
-"""Which designs and documents are held out, each whole."""
+"""The split: designs and documents are held out, each whole."""
 
 from __future__ import annotations
 

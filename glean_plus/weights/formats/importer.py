@@ -165,7 +165,7 @@ def read_pretrained(
     config: Mapping[str, Any],
     keys: Collection[str],
 ) -> tuple[dict[str, Tensor], str]:
-    """What ``pretrained=dict(checkpoint=..., prefix=...)`` of a config means: tensors, and a name for messages.
+    """Read ``pretrained=dict(checkpoint=..., prefix=...)`` of a config: tensors, and a name for messages.
 
     A file with canonical keys is handed on as it is, for a strict check against the model. Of a foreign one, a log line
     tells what was converted.

@@ -1,4 +1,4 @@
-"""How a format is described: a table of what each key becomes, and what is left out and why."""
+"""Descriptions of formats: tables of what each key becomes, or why it is left out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Rule:
     refused: bool = False  # whether such a key means that the network cannot be represented, `reason` saying why
 
     def key(self, match: re.Match[str]) -> str | None:
-        """What a key that the pattern matches becomes."""
+        """The canonical key of one that the pattern matches; None if it is left out."""
         if callable(self.target):
             return self.target(*(int(group) if group.isdigit() else group for group in match.groups()))
         return None if self.target is None else match.expand(self.target)
