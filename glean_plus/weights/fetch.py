@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 import torch
 from mmengine.logging import print_log
@@ -160,10 +160,6 @@ class _Redirects(HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _opener(url: str) -> OpenerDirector:
-    return build_opener(_Redirects, *([ProxyHandler({})] if _is_loopback(url) else []))
-
-
 @contextmanager
 def _unfinished(path: Path, resumable: bool) -> Iterator[BinaryIO]:
     """The unfinished download of ``path``, open for writing at its end, in no other process's hands.
@@ -243,8 +239,9 @@ def _append(url: str, part: BinaryIO) -> bool:
     """Ask for what is missing, or for everything if the server does not give parts; say whether it was a part."""
     done = part.seek(0, os.SEEK_END)
     headers = {'User-Agent': f'glean_plus/{__version__}'} | ({'Range': f'bytes={done}-'} if done else {})
+    opener = build_opener(_Redirects, *([ProxyHandler({})] if _is_loopback(url) else []))
     try:
-        response = _opener(url).open(Request(url, headers=headers), timeout=TIMEOUT)
+        response = opener.open(Request(url, headers=headers), timeout=TIMEOUT)
     except HTTPError as error:
         if done and error.code == 416:  # no byte is missing
             return True

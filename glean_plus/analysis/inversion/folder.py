@@ -173,12 +173,9 @@ def invert_folder(
                 ))  # fmt: skip
                 if scores is not None and truths:
                     scores.add(result, read_image(truths[name]), images[name])
-            save_text(csv_text([Report.__dataclass_fields__, *map(_cells, rows)]), out / REPORT)
+            lines = [[f'{each:.6g}' if isinstance(each, float) else each for each in astuple(row)] for row in rows]
+            save_text(csv_text([Report.__dataclass_fields__, *lines]), out / REPORT)
     return rows
-
-
-def _cells(row: Report) -> list[object]:
-    return [f'{value:.6g}' if isinstance(value, float) else value for value in astuple(row)]
 
 
 def summary(rows: Sequence[Report], inverter: Inverter, scores: Scores | None) -> str:

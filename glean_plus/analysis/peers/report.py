@@ -6,7 +6,6 @@ import platform
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
@@ -63,7 +62,8 @@ def _table(comparison: Comparison, degradation: str) -> str:
         head += [name, *([f'{name} - bicubic'] if SCORES[name].compared else [])]
     rows, notes = [head], []
     for title, measured in comparison.measured[degradation].items():
-        cells = [title, _millions(comparison.parameters[title]), f'{measured.median_seconds:.3g}']
+        parameters = comparison.parameters[title]
+        cells = [title, f'{parameters / 1e6:.2f} M' if parameters else '', f'{measured.median_seconds:.3g}']
         for name in comparison.setting.scores:
             score, mean = SCORES[name], measured.mean(name)
             cells.append('' if mean is None else f'{mean:.{score.digits}f}')
@@ -76,10 +76,6 @@ def _table(comparison: Comparison, degradation: str) -> str:
         rows.append(cells)
     title = f'### {degradation}: {DEGRADATIONS[degradation].about}'
     return '\n'.join([title, '', *tables.markdown(rows), *(['', *notes] if notes else [])])
-
-
-def _millions(parameters: int) -> str:
-    return f'{parameters / 1e6:.2f} M' if parameters else ''
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
@@ -148,14 +144,12 @@ def draw(comparison: Comparison) -> Image.Image:
         top += LINE
         for place, title in enumerate(titles):
             if title in row:
-                canvas.paste(_enlarged(row[title], row['ground truth'].shape), (GAP + place * (column + GAP), top))
+                # At the size of the ground truth: the pixels of an input become squares.
+                size = row['ground truth'].shape[1::-1]
+                image = Image.fromarray(row[title]).resize(size, Image.Resampling.NEAREST)
+                canvas.paste(image, (GAP + place * (column + GAP), top))
         top += height + GAP
     return canvas
-
-
-def _enlarged(image: np.ndarray, shape: tuple[int, ...]) -> Image.Image:
-    """The image at the size of the ground truth; an input's pixels become squares."""
-    return Image.fromarray(image).resize((shape[1], shape[0]), Image.Resampling.NEAREST)
 
 
 def _fitting(text: str, font: Any, width: int) -> str:

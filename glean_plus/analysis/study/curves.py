@@ -43,7 +43,9 @@ def read_curves(folder: Path, metrics: Sequence[str]) -> Mapping[str, Curve]:
 
 def write_curves(runs: Sequence[Run], metrics: Sequence[str], out: Path) -> None:
     """Write ``curves.csv`` and ``curves.png`` of the trainings that have begun, if any has."""
-    found = {(run.row.label, run.seed): read_curves(run.folder, metrics) for run in runs if not _outdated(run)}
+    # But for folders that have another training.
+    current = [run for run in runs if run.begun or 'train' not in run.missing]
+    found = {(run.row.label, run.seed): read_curves(run.folder, metrics) for run in current}
     lines = [
         (label, seed, name, step, value)
         for (label, seed), curves in found.items()
@@ -54,11 +56,6 @@ def write_curves(runs: Sequence[Run], metrics: Sequence[str], out: Path) -> None
         return
     save_text(csv_text([('row', 'seed', 'name', 'iteration', 'value'), *lines]), out / 'curves.csv')
     _draw(found, [*metrics, *LOSSES], out / 'curves.png')
-
-
-def _outdated(run: Run) -> bool:
-    """Whether the folder has another training."""
-    return 'train' in run.missing and not run.begun
 
 
 def _draw(found: Mapping[tuple[str, int], Mapping[str, Curve]], names: Sequence[str], path: Path) -> None:

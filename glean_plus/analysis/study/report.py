@@ -143,11 +143,6 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _decimals(values: Sequence[float]) -> int:
-    """Two for numbers of tens, as dB, and four for those below."""
-    return 2 if max(map(abs, values)) >= 10 else 4
-
-
 def _markdown(
     study: Study,
     found: Mapping[str, Result],
@@ -158,7 +153,9 @@ def _markdown(
     kind, amount = study.budget
     budget = f'Budget of each training: {amount:g} {kind}.'
     lines = [f'# {study.title}', '', f'{budget} Mean and, behind ±, standard deviation over seeds.', '']
-    digits = {key: _decimals([value for each in found.values() for value in each.metrics[key]]) for key in lower}
+    # Two for numbers of tens, as dB, and four for those below.
+    most = {key: max(abs(value) for each in found.values() for value in each.metrics[key]) for key in lower}
+    digits = {key: 2 if value >= 10 else 4 for key, value in most.items()}
     heads = [f'{key} {"↓" if low else "↑"}' for key, low in lower.items()]
     table = [['', 'seeds', *heads, *COSTS]]
     for label, result in found.items():

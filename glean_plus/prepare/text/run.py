@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ from glean_plus.prepare.text.fonts import Font, read_fonts
 from glean_plus.prepare.text.languages import PAGE_LANGUAGES, readable
 from glean_plus.prepare.text.plan import PAGE_TEXT, Sample, Side, plan_crop, plan_page
 from glean_plus.prepare.text.scripts import SCRIPTS
-from glean_plus.prepare.text.split import check_sides, common_root, held_out_designs, held_out_documents
+from glean_plus.prepare.text.split import check_sides, held_out_designs, held_out_documents
 from glean_plus.utils.files import save_json, save_text
 from glean_plus.utils.tables import csv_text
 
@@ -118,7 +119,7 @@ def prepare_text(
         designs = held_out_designs(all_fonts, settings.test_share, settings.seed)
         names = held_out_documents(documents, settings.test_share, settings.seed)
         report.scripts = check_sides(all_fonts, documents, designs, names)
-        root = common_root(fonts)
+        root = Path(os.path.commonpath([folder.resolve() for folder in fonts]))
         test_fonts = [font for font in all_fonts if font.design in designs]
         held_out = [document for document in documents if document.name in names]
         sides = {

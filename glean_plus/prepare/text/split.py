@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from glean_plus.prepare.crops import rank
 from glean_plus.prepare.items import DataError
@@ -62,8 +60,3 @@ def check_sides(fonts: Sequence[Font], documents: Sequence[Document], designs: s
                         f'give more of them ({len({font.design for font in fonts})} designs, '
                         f'{len(documents)} documents).')  # fmt: skip
     return good
-
-
-def common_root(folders: Sequence[Path]) -> Path:
-    """The deepest folder that holds all of ``folders``."""
-    return Path(os.path.commonpath([folder.resolve() for folder in folders]))
