@@ -12,35 +12,21 @@ from glean_plus.prepare.readers import folder, imagenet, lsun, published
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: how it is read, and the form in which the configs read it.
+    """A data set: how it is read, and the form in which the configs read it."""
 
-    Attributes:
-        read: Source folder -> the images in it.
-        layout: An image of it below the source folder.
-        out: Folder that the configs read.
-        meta: Name of the list of images.
-        size: Side of the images in pixels; None leaves them as they are.
-        scales: Factors of the low-resolution counterparts, `BIx{scale}_down`.
-        gt: Folder of the images within the prepared set; '' is the set's own.
-        labels: Name of the list of classes, for sets that have them.
-        limit: How many images the paper takes, the first ones; None is all.
-        numbered: Whether the names are numbers from 1 that ``limit`` goes by.
-        enlarge: How far an image may be enlarged before it is tiny.
-        keep_gray: Whether gray images belong to the set, as they do where a published list names every image, or
-            where a test set would shrink. They are no use to colorization.
-    """
-
-    read: Callable[..., Listing]
-    layout: str
-    out: str
-    meta: str
-    size: int | None = 256
-    scales: tuple[int, ...] = (16,)
-    gt: str = 'GT'
-    labels: str | None = None
-    limit: int | None = None
-    numbered: bool = False
-    enlarge: int = 1
+    read: Callable[..., Listing]  # source folder -> the images in it
+    layout: str  # an image of it below the source folder
+    out: str  # folder that the configs read
+    meta: str  # name of the list of images
+    size: int | None = 256  # side of the images in pixels; None leaves them as they are
+    scales: tuple[int, ...] = (16,)  # factors of the low-resolution counterparts, `BIx{scale}_down`
+    gt: str = 'GT'  # folder of the images within the prepared set; '' is the set's own
+    labels: str | None = None  # name of the list of classes, for sets that have them
+    limit: int | None = None  # how many images the paper takes, the first ones; None is all
+    numbered: bool = False  # whether the names are numbers from 1 that `limit` goes by
+    enlarge: int = 1  # how far an image may be enlarged before it is tiny
+    # Whether gray images belong to the set, as they do where a published list names every image, or where a test
+    # set would shrink. They are no use to colorization.
     keep_gray: bool = True
 
 

@@ -19,27 +19,18 @@ from glean_plus.models.banks.space import Space
 
 @dataclass
 class Found:
-    """The best of each of N inputs.
+    """The best of each of N inputs."""
 
-    Attributes:
-        pictures: (N, 3, out_size, out_size), RGB, 0 to 1.
-        objective: Mean squared error of the input that the found image would give, for values of 0 to 1, and prior;
-            (N,).
-        psnr: PSNR of the input that the found image would give, in dB, (N,): LR-PSNR, or in colorization that of the
-            lightness. Without the prior, and of colours in gamut: the bank synthesizes some beyond 0 and 1.
-        start_psnr: The same of the best of the random starts, (N,).
-        steps: How many were done.
-        seconds: For each image.
-        limited: Whether the time limit ended the search.
-    """
-
-    pictures: Tensor
+    pictures: Tensor  # (N, 3, out_size, out_size), RGB, 0 to 1
+    # Mean squared error of the input that the found image would give, for values of 0 to 1, and prior; (N,).
     objective: Tensor
+    # PSNR of the input that the found image would give, in dB, (N,): LR-PSNR, or in colorization that of the
+    # lightness. Without the prior, and of colours in gamut: the bank synthesizes some beyond 0 and 1.
     psnr: Tensor
-    start_psnr: Tensor
-    steps: int
-    seconds: float
-    limited: bool
+    start_psnr: Tensor  # the same of the best of the random starts, (N,)
+    steps: int  # how many were done
+    seconds: float  # for each image
+    limited: bool  # whether the time limit ended the search
 
 
 def _psnr(task: Task, images: Tensor, inputs: Tensor) -> Tensor:

@@ -36,31 +36,19 @@ def formats(discriminator: bool) -> list[Format]:
 
 @dataclass
 class Imported:
-    """A converted network.
+    """A converted network."""
 
-    Attributes:
-        format: The layout that it was in, such as ``NVlabs StyleGAN2 (PyTorch)``.
-        architecture: ``StyleGAN2``, ``StyleGAN2 discriminator``, ``StyleGAN1``, ``BigGAN`` or ``BigGAN-deep``.
-        kwargs: Constructor arguments that its tensors and settings tell.
-        state: The tensors under MMagic's names.
-        matched: How many of the file's tensors went into it.
-        ignored: {key in the file: why it did not}.
-        filled: {canonical key: why it was made up}, such as filters that the format has in its code.
-        missing: Canonical keys that nothing gives.
-        prefix: Where in the file the network was.
-        foreign: Whether the file had other names than MMagic's.
-    """
-
-    format: str
-    architecture: str
-    kwargs: dict[str, Any]
-    state: dict[str, Tensor]
-    matched: int
-    ignored: dict[str, str] = field(default_factory=dict)
+    format: str  # the layout that it was in, such as `NVlabs StyleGAN2 (PyTorch)`
+    architecture: str  # `StyleGAN2`, `StyleGAN2 discriminator`, `StyleGAN1`, `BigGAN` or `BigGAN-deep`
+    kwargs: dict[str, Any]  # constructor arguments that its tensors and settings tell
+    state: dict[str, Tensor]  # the tensors under MMagic's names
+    matched: int  # how many of the file's tensors went into it
+    ignored: dict[str, str] = field(default_factory=dict)  # {key in the file: why it did not}
+    # {canonical key: why it was made up}, such as filters that the format has in its code.
     filled: dict[str, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    prefix: str = ''
-    foreign: bool = True
+    missing: list[str] = field(default_factory=list)  # canonical keys that nothing gives
+    prefix: str = ''  # where in the file the network was
+    foreign: bool = True  # whether the file had other names than MMagic's
 
 
 def import_weights(
