@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from glean_plus.analysis.peers.scores import Scorer
 from glean_plus.inference import RestoreError, Restorer
-from glean_plus.metrics import KIDMetric, LRConsistency, STLPIPSMetric
-from glean_plus.metrics.fidelity import psnr
+from glean_plus.metrics import KIDMetric
 from glean_plus.prepare.files import images_below
 from glean_plus.utils.files import read_names
 from glean_plus.utils.tables import markdown
@@ -40,14 +40,12 @@ def pairs_of(lq: Path, gt: Path, names: Path | None = None, every: int = 1) -> P
 
 def measure(restorer: Restorer, pairs: Pairs) -> tuple[float, ...]:
     """A number for each column."""
-    perceptual, kid = STLPIPSMetric('vgg', channel_order='rgb'), KIDMetric(features='stlpips-alex', channel_order='rgb')
-    consistency, rows = LRConsistency(), []
+    scorer, kid = Scorer(COLUMNS[:-1]), KIDMetric(features='stlpips-alex', channel_order='rgb')
+    rows = []
     for lq, gt in tqdm(pairs, unit='image', leave=False):
         result = restorer(lq)
-        small, pred, truth = (each.transpose(2, 0, 1) for each in (lq, result, gt))
-        kid.process([], [dict(output=dict(pred_img=pred), gt_img=truth)])
-        rows.append((psnr(gt, result), consistency.process_image(small, pred, None),
-                     perceptual.process_image(truth, pred, None)))  # fmt: skip
+        kid.process([], [dict(output=dict(pred_img=result.transpose(2, 0, 1)), gt_img=gt.transpose(2, 0, 1))])
+        rows.append([*scorer(lq, result, gt).values()])
     return (*np.mean(rows, axis=0), 1000 * kid.compute_metrics(kid.results)[kid.metric])
 
 

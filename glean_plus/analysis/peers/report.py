@@ -13,15 +13,16 @@ from glean_plus.analysis.errors import PeersError
 from glean_plus.analysis.peers.compare import Comparison
 from glean_plus.analysis.peers.degradations import DEGRADATIONS
 from glean_plus.analysis.peers.entries import BASELINE, ENTRIES
-from glean_plus.analysis.peers.scores import MOST_DB, SCORES
+from glean_plus.analysis.peers.scores import SCORES
 from glean_plus.analysis.study.statistics import RESAMPLES
+from glean_plus.metrics.base import MAX_PSNR
 from glean_plus.utils import tables
 from glean_plus.version import __version__
 
 GAP, LINE, LABEL = 8, 16, 13
 # What is said of the scores in a table.
 MEANINGS = {
-    'PSNR': f'PSNR: RGB, whole images, at most {MOST_DB:g} dB.',
+    'PSNR': f'PSNR: RGB, whole images, at most {MAX_PSNR:g} dB.',
     'SSIM': 'SSIM: RGB, whole images.',
     'ST-LPIPS': 'ST-LPIPS: VGG.',
     'LR-PSNR': "LR-PSNR: the result, shrunk by MATLAB's bicubic, to the input.",

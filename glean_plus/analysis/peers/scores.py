@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_DB = 100.0  # equal images would have infinitely many
-
 
 @dataclass(frozen=True)
 class Score:
@@ -57,11 +55,11 @@ class Scorer:
         """
         small, pred, truth = (image.transpose(2, 0, 1) for image in (lq, result, gt))
         measures: dict[str, Callable[[], float | None]] = {
-            'PSNR': lambda: min(self.psnr.process_image(truth, pred, None), MOST_DB),
+            'PSNR': lambda: self.psnr.process_image(truth, pred, None),
             'SSIM': lambda: self.ssim.process_image(truth, pred, None),
             'ST-LPIPS': lambda: self.perceptual.process_image(truth, pred, None),
             'NIQE': lambda: self._niqe(pred),
-            'LR-PSNR': lambda: min(self.consistency.process_image(small, pred, None), MOST_DB),
+            'LR-PSNR': lambda: self.consistency.process_image(small, pred, None),
         }
         return {name: measures[name]() for name in self.names}
 
