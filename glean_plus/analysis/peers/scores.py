@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,37 +36,27 @@ SCORES: Mapping[str, Score] = {
 
 
 class Scorer:
-    """Measures results; networks are read once."""
+    """Measures results by scores of these names; networks are read once."""
 
     def __init__(self, names: Sequence[str] = tuple(SCORES)) -> None:
-        from glean_plus.metrics import LRConsistency, NIQEMetric, PSNRMetric, SSIMMetric, STLPIPSMetric
+        from glean_plus import metrics
 
-        self.names = names
-        self.psnr, self.ssim = PSNRMetric(), SSIMMetric()
-        self.naturalness = NIQEMetric(channel_order='rgb')
-        self.consistency = LRConsistency()
-        if 'ST-LPIPS' in names:  # it reads its network
-            self.perceptual = STLPIPSMetric('vgg', channel_order='rgb')
+        options = {'ST-LPIPS': dict(net='vgg', channel_order='rgb'), 'NIQE': dict(channel_order='rgb')}
+        self.metrics = {name: getattr(metrics, SCORES[name].metric)(**options.get(name, {})) for name in names}
 
     def __call__(self, lq: np.ndarray, result: np.ndarray, gt: np.ndarray) -> dict[str, float | None]:
         """Input, result and ground truth, (H, W, 3) uint8 RGB -> a number for each of the names.
 
         NIQE is None where an image is too small for it, or too flat.
         """
-        small, pred, truth = (image.transpose(2, 0, 1) for image in (lq, result, gt))
-        measures: dict[str, Callable[[], float | None]] = {
-            'PSNR': lambda: self.psnr.process_image(truth, pred, None),
-            'SSIM': lambda: self.ssim.process_image(truth, pred, None),
-            'ST-LPIPS': lambda: self.perceptual.process_image(truth, pred, None),
-            'NIQE': lambda: self._niqe(pred),
-            'LR-PSNR': lambda: self.consistency.process_image(small, pred, None),
-        }
-        return {name: measures[name]() for name in self.names}
-
-    def _niqe(self, pred: np.ndarray) -> float | None:
         from glean_plus.metrics.niqe import BLOCK
 
-        if (pred.shape[1] // BLOCK) * (pred.shape[2] // BLOCK) < 2:
-            return None
-        number = self.naturalness.process_image(None, pred, None)
-        return number if math.isfinite(number) else None
+        small, pred, target = (image.transpose(2, 0, 1) for image in (lq, result, gt))
+        numbers: dict[str, float | None] = {}
+        for name, metric in self.metrics.items():
+            if name == 'NIQE' and (pred.shape[1] // BLOCK) * (pred.shape[2] // BLOCK) < 2:
+                numbers[name] = None
+                continue
+            number = metric.process_image({'LR-PSNR': small, 'NIQE': None}.get(name, target), pred, None)
+            numbers[name] = number if math.isfinite(number) else None
+        return numbers
