@@ -82,16 +82,13 @@ def named_images() -> dict[str, str]:
 
 def make_split(groups: dict[str, str], seed: int = 0) -> list[tuple[str, str, str, str]]:
     """(name, base, group, side) of every image; a tenth of the bases of each group is held out."""
-    by_group: dict[str, set[str]] = {group: set() for group in GROUPS}
-    base_group: dict[str, str] = {}
+    group_of: dict[str, str] = {}
     for name in sorted(groups):
-        base_group.setdefault(base_of(name), groups[name])
-    for base, group in base_group.items():
-        by_group[group].add(base)
+        group_of.setdefault(base_of(name), groups[name])
     generator = random.Random(seed)
     held_out: set[str] = set()
     for group in GROUPS:
-        bases = sorted(by_group[group])
+        bases = sorted(base for base in group_of if group_of[base] == group)
         # '1f9d1' is every plain person, far too large a family to hold out.
         candidates = [base for base in bases if base != '1f9d1']
         held_out |= set(generator.sample(candidates, round(HELD_OUT * len(bases))))

@@ -108,10 +108,9 @@ def publish(
     )
     if minutes is not None:
         card['training_minutes'] = minutes
-    if metrics:
-        card['metrics'] = json.loads(metrics.read_text())
-    if metrics_samples:
-        card['metrics_samples'] = json.loads(metrics_samples.read_text())
+    for key, path in (('metrics', metrics), ('metrics_samples', metrics_samples)):
+        if path:
+            card[key] = json.loads(path.read_text())
     metadata = {} if model is None else dict(model=model)
     card = write_with_card(state, out, card, dtype=torch.float16, metadata=metadata)
     print(f'{out}: {len(state)} tensors, {card["size"] / 1e6:.1f} MB, SHA-256 {card["sha256"]}')

@@ -83,11 +83,8 @@ class Inspection:
         preprocessor = model.get('data_preprocessor') or dict(type='DataPreprocessor')
         self.preprocessor = MODELS.build(preprocessor).to(settings.device)
         self.own_image = own_image_bank(model['generator'], settings.device)
-        if settings.bgr is not None:
-            self.bgr = settings.bgr
-        else:
-            bank = self.own_image
-            self.bgr = not isinstance(bank, str) and bank_draws_bgr(bank)
+        known = not isinstance(self.own_image, str) and bank_draws_bgr(self.own_image)
+        self.bgr = known if settings.bgr is None else settings.bgr
 
     def sample(self, source: Source, index: int) -> Sample:
         """An image through the config's preprocessor.

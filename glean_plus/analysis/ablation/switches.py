@@ -8,7 +8,7 @@ one has not, is listed with the reason.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from glean_plus.models.banks import LatentBank
@@ -84,14 +84,11 @@ def _encoder(model: GLEAN) -> list[Switch]:
     off = Switch('encoder_off', 'encoder', 'encoder features off', Walk(encoder_to=0))
     if not levels:
         reason = 'no encoder feature enters this bank: it starts from its constant, and nothing is fused'
-        return [Switch(off.key, off.group, off.label, reason=reason)]
+        return [replace(off, reason=reason)]
     if not model.fusions:
         note = f'the bank starts from zeros in place of the encoder feature at {levels[0]}'
         reason = f'nothing is fused into this bank: the encoder feature at {levels[0]}, its start, is the only one'
-        return [
-            Switch(off.key, off.group, off.label, off.walk, note=note),
-            Switch('encoder_to', 'encoder', 'encoder features up to r', reason=reason),
-        ]
+        return [replace(off, note=note), Switch('encoder_to', 'encoder', 'encoder features up to r', reason=reason)]
     # In the paper 4 to 16 of an input of 64 are "coarse".
     coarse = max([level for level in levels if level <= model.in_size // 4], default=0)
     steps = [
