@@ -94,7 +94,7 @@ def flatness(image: np.ndarray) -> float:
 
 
 def miniature(image: np.ndarray, side: int) -> np.ndarray:
-    """An image as (side * side * channels,) numbers of zero mean and unit norm: of two, their product correlates."""
+    """An image as (side * side * channels,) numbers of zero mean and unit norm, whose product is a correlation."""
     small = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX), np.float32).ravel()
     small -= small.mean()
     return small / max(float(np.linalg.norm(small)), 1e-6)

@@ -78,8 +78,9 @@ def lfw(source: Path, subset: str = 'surname') -> Listing:
     """
     folders = ('lfw', 'lfw_funneled', 'lfw-deepfunneled/lfw-deepfunneled', 'lfw-deepfunneled', '.')
     listing = _listed(folder_of(source, folders, 'LFW'), source, r'([^/]+)/\1_\d{4}\.\w+')
-    name_of = {'surname': surname, 'name': str, 'all': lambda person: 'A'}[subset]
-    listing.items = [item for item in listing.items if name_of(Path(item.path).parent.name).upper().startswith('A')]
+    people = {item: Path(item.path).parent.name for item in listing.items}
+    words = {item: {'surname': surname(person), 'name': person, 'all': 'A'}[subset] for item, person in people.items()}
+    listing.items = [item for item, word in words.items() if word.upper().startswith('A')]
     return listing
 
 
