@@ -1,9 +1,9 @@
-"""What the signs of failure are on images of a model's kind and on others, and bounds between them."""
+"""Calibration of the OOD scores: values on images of a model's kind and on others, and thresholds between them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +148,9 @@ def table(content: Mapping[str, Any]) -> str:
     return '\n'.join(markdown(rows))
 
 
-def write_bounds(content: Mapping[str, Any], checkpoint: Path, say: Callable[[str], None] = print) -> None:
-    """Write them to where the report looks for them."""
+def write_bounds(content: Mapping[str, Any], checkpoint: Path) -> None:
+    """Write them to where the report looks for them, and print where that is."""
     path = bounds_path(checkpoint)
-    path.parent.mkdir(parents=True, exist_ok=True)
     rounded = json.loads(json.dumps(content), parse_float=lambda text: float(f'{float(text):.4g}'))
     save_json(rounded, path)
-    say(str(path))
+    print(path)

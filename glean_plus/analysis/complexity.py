@@ -64,11 +64,7 @@ PUBLISHED = {
 
 
 def published_column(generator: Mapping[str, Any]) -> Published | None:
-    """The paper's numbers of a generator, None where it has none.
-
-    Args:
-        generator: The generator of a config.
-    """
+    """The paper's numbers of a config's generator, None where it has none."""
     kind, bank = generator['type'], generator.get('bank', {})
     if (generator['in_size'], bank.get('out_size', generator.get('out_size'))) != (64, 1024):
         return None
@@ -159,7 +155,7 @@ def _parts(model: nn.Module) -> dict[str, int]:
 
 
 def misses(result: Complexity, published: Published) -> list[str]:
-    """What is outside the tolerance of a published column; empty if nothing is."""
+    """The differences from a published column that are outside its tolerance, a sentence each."""
     found = []
     total = sum(result.paper.values()) / 1e6
     if published.params_tolerance is None:

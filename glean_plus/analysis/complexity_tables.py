@@ -45,8 +45,6 @@ def tabulate(configs: Sequence[Path], in_size: int | None = None, summary: bool 
     """Count configs.
 
     Args:
-        configs: Paths or names.
-        in_size: The input size that they must have.
         summary: A Markdown table with one line a config, in place of one with its parts.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What fidelity does to the results of a model, measured."""
+"""Metrics of the results of a model over values of ``fidelity``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from glean_plus.analysis.peers.scores import Scorer
 from glean_plus.inference import RestoreError, Restorer
-from glean_plus.metrics import KIDMetric, LRConsistency, STLPIPSMetric
+from glean_plus.metrics import KIDMetric
 from glean_plus.prepare.files import images_below
 from glean_plus.utils.files import read_names
+from glean_plus.utils.tables import markdown
 
 COLUMNS = ('PSNR', 'LR-PSNR', 'ST-LPIPS', '1000 KID')
 DIGITS = (2, 2, 4, 1)
@@ -38,16 +40,12 @@ def pairs_of(lq: Path, gt: Path, names: Path | None = None, every: int = 1) -> P
 
 def measure(restorer: Restorer, pairs: Pairs) -> tuple[float, ...]:
     """A number for each column."""
-    from glean_plus.metrics.fidelity import psnr  # after glean_plus, which fixes what it imports
-
-    perceptual, kid = STLPIPSMetric('vgg', channel_order='rgb'), KIDMetric(features='stlpips-alex', channel_order='rgb')
-    consistency, rows = LRConsistency(), []
+    scorer, kid = Scorer(COLUMNS[:-1]), KIDMetric(features='stlpips-alex', channel_order='rgb')
+    rows = []
     for lq, gt in tqdm(pairs, unit='image', leave=False):
         result = restorer(lq)
-        small, pred, truth = (each.transpose(2, 0, 1) for each in (lq, result, gt))
-        kid.process([], [dict(output=dict(pred_img=pred), gt_img=truth)])
-        rows.append((psnr(gt, result), consistency.process_image(small, pred, None),
-                     perceptual.process_image(truth, pred, None)))  # fmt: skip
+        kid.process([], [dict(output=dict(pred_img=result.transpose(2, 0, 1)), gt_img=gt.transpose(2, 0, 1))])
+        rows.append([*scorer(lq, result, gt).values()])
     return (*np.mean(rows, axis=0), 1000 * kid.compute_metrics(kid.results)[kid.metric])
 
 
@@ -55,10 +53,8 @@ def table(
     model: str, pairs: Pairs, values: Sequence[float], consistent: int = 0, device: str = 'auto'
 ) -> Iterator[str]:
     """Lines of a Markdown table, each when it is measured: one for each value of ``fidelity``."""
-    yield f'| fidelity | {" | ".join(COLUMNS)} |'
-    yield '|' + '---|' * (1 + len(COLUMNS))
+    yield from markdown([('fidelity', *COLUMNS)])
     for value in values:
         restorer = Restorer(model, device=device, speed='exact', fidelity=value, consistent=consistent)
         numbers = measure(restorer, pairs)
-        texts = (f'{number:.{digits}f}' for number, digits in zip(numbers, DIGITS))
-        yield f'| {value:g} | {" | ".join(texts)} |'
+        yield markdown([(f'{value:g}', *(f'{number:.{digits}f}' for number, digits in zip(numbers, DIGITS)))])[0]

@@ -49,10 +49,7 @@ def publish_any(
     Args:
         kind: ``restorer`` or ``bank``.
         checkpoint: Of training: path, URL or ``hf://`` address.
-        out: The file or the folder.
-        repo: ``OWNER/REPO``, for the model card.
         samples: Images to restore for it; a bank's samples are its own.
-        test_set: What the metrics were measured on, for the model card.
         **facts: As for :func:`glean_plus.weights.publish.publish`.
 
     Raises:
@@ -85,12 +82,7 @@ def _model(source: Path) -> str | None:
 
 
 def hub_header(card: Mapping[str, Any], test_set: str) -> dict[str, Any]:
-    """What the hub reads at the top of a model card: licence, task, and the metrics as a model index.
-
-    Args:
-        card: Of the weights.
-        test_set: What the metrics were measured on.
-    """
+    """The header of a model card for the hub: licence, task, and the metrics as a model index."""
     task, title = TASKS[card['kind']]
     licence = LICENCE.match(card['licence'])
     header: dict[str, Any] = dict(license=licence[1].lower() if licence else 'other')

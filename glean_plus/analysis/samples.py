@@ -43,14 +43,9 @@ def save_samples(
 
     Args:
         checkpoint: Path or URL of a file in any known format.
-        out: The PNG.
         prefix: Where in the file the bank is; None takes the averaged generator.
         rows: Of each class, if the bank has classes; None is 4, or 1 of each class.
-        columns: Images in a row.
         classes: Those to sample; None takes every one.
-        seed: Of the noise.
-        truncation: As of the bank; None is none.
-        bgr: The bank's channel order is BGR.
 
     Returns:
         How many images, and their side in pixels.

@@ -68,7 +68,7 @@ def check_comparison(args: argparse.Namespace) -> None:
 
 def check_indices(images: Sequence[int], count: int, shown: str) -> None:
     """Refuse --images that there are not."""
-    from glean_plus.analysis.peers.errors import PeersError
+    from glean_plus.analysis.errors import PeersError
 
     if wrong := [index for index in images if not 0 <= index < count]:
         raise PeersError(f'There is no {shown} {wrong[0]}: the {count} {shown}s have indices from 0.')

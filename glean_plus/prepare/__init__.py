@@ -2,7 +2,7 @@
 
 A reader (`readers/`) lists the images of one set in its own layout; each image is decoded and checked (`decode`),
 cut to the bank's aspect and resized (`fit`), shrunk and saved (`images`). `run` does so for a whole set, in
-several processes (`pool`), and writes the lists of what there is (`meta`). `sets` has what each set of the paper's
+several processes (`pool`), and writes the lists of what there is. `sets` has what each set of the paper's
 Table 2 becomes, `settings` what may be asked otherwise.
 """
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from glean_plus.prepare.decode import PictureError, is_gray, read
 from glean_plus.prepare.fit import fit_to
-from glean_plus.prepare.images import bad_scales, save, shrink, whole_files
-from glean_plus.prepare.items import DataError, Item, Problem
-from glean_plus.prepare.meta import meta_line
+from glean_plus.prepare.images import missing_files, save_scaled, whole_files
+from glean_plus.prepare.items import DataError, Item, Problem, meta_line
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.readers import folder
-from glean_plus.prepare.run import PROBLEMS, opened, problem_table
-from glean_plus.prepare.settings import SettingsError
+from glean_plus.prepare.run import opened, save_problems
+from glean_plus.prepare.settings import SettingsError, check_positive, check_scales
 from glean_plus.utils.files import save_text
+from glean_plus.utils.tables import csv_text
 
 META = 'meta_info_GT.txt'
 CROPS = 'crops.csv'
@@ -36,54 +38,35 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True)
 class CropSettings:
-    """What decides which crops are made.
+    """Settings of a set of crops."""
 
-    Attributes:
-        size: Side of the crops in pixels.
-        per_image: Crops of each training photograph.
-        scales: Factors of the low-resolution counterparts.
-        test_share: Share of the photographs held out where the source does not say which are.
-        test_size: Side of the one crop of each test photograph.
-        seed: Of positions and scales. The crops of a photograph follow from the seed and its name alone.
-    """
-
-    size: int = 128
-    per_image: int = 100
-    scales: tuple[int, ...] = (4,)
-    test_share: float = 0.1
-    test_size: int = 256
-    seed: int = 0
+    size: int = 128  # side of the crops in pixels
+    per_image: int = 100  # crops of each training photograph
+    scales: tuple[int, ...] = (4,)  # factors of the low-resolution counterparts
+    test_share: float = 0.1  # share of the photographs held out where the source does not say which are
+    test_size: int = 256  # side of the one crop of each test photograph
+    seed: int = 0  # of positions and scales. The crops of a photograph follow from the seed and its name alone
 
     def __post_init__(self) -> None:
-        for option, value in (('size', self.size), ('per-image', self.per_image), ('test-size', self.test_size)):
-            if value < 1:
-                raise SettingsError(f'--{option} is {value}, but must be positive')
+        check_positive(('size', self.size), ('per-image', self.per_image), ('test-size', self.test_size))
         if not 0 <= self.test_share < 1:
             raise SettingsError(f'--test-share is {self.test_share}, but must be at least 0 and below 1')
-        for option, size in (('size', self.size), ('test-size', self.test_size)):
-            if bad := bad_scales(size, self.scales):
-                raise SettingsError(f'--scales {bad} do not divide --{option} {size}')
+        check_scales(self.scales, ('size', self.size), ('test-size', self.test_size))
 
 
 @dataclass
 class Photo:
-    """One photograph of the source.
+    """One photograph of the source."""
 
-    Attributes:
-        item: Where it is.
-        split: ``train`` or ``test``.
-        source, licence: What ``sources.csv`` says of it; empty where it says nothing.
-    """
-
-    item: Item
-    split: str = ''
-    source: str = ''
+    item: Item  # where it is
+    split: str = ''  # `train` or `test`
+    source: str = ''  # what `sources.csv` says of it; empty where it says nothing
     licence: str = ''
 
 
 @dataclass
 class CropReport:
-    """What a run has done."""
+    """The result of a run."""
 
     photos: dict[str, int] = field(default_factory=dict)
     crops: dict[str, int] = field(default_factory=dict)
@@ -91,9 +74,8 @@ class CropReport:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Crop:
-    """Where a crop comes from: the square of ``side`` pixels at (``left``, ``top``) of the photograph."""
+class Crop(NamedTuple):
+    """The origin of a crop: the square of ``side`` pixels at (``left``, ``top``) of the photograph."""
 
     file: str
     photo: str
@@ -111,18 +93,20 @@ def flatness(image: np.ndarray) -> float:
     return float(np.abs(np.diff(luma, axis=0)).mean() + np.abs(np.diff(luma, axis=1)).mean()) / 2
 
 
-def thumbnail(item: Item) -> np.ndarray | PictureError:
-    """A small version of the whole photograph, normalized to zero mean and unit norm; the error where it is broken."""
-    from PIL import Image
+def miniature(image: np.ndarray, side: int) -> np.ndarray:
+    """An image as (side * side * channels,) numbers of zero mean and unit norm, whose product is a correlation."""
+    small = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX), np.float32).ravel()
+    small -= small.mean()
+    return small / max(float(np.linalg.norm(small)), 1e-6)
 
+
+def thumbnail(item: Item) -> np.ndarray | PictureError:
+    """A photograph's :func:`miniature`, with its shorter side in pixels behind it; the error where it is broken."""
     try:
         image = read(item)
     except PictureError as error:
         return error
-    small = np.asarray(Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), np.float32).ravel()
-    small -= small.mean()
-    size = np.float32(min(image.shape[:2]))
-    return np.append(small / max(float(np.linalg.norm(small)), 1e-6), size)
+    return np.append(miniature(image, THUMBNAIL), np.float32(min(image.shape[:2])))
 
 
 def duplicates(thumbnails: Sequence[np.ndarray]) -> dict[int, int]:
@@ -149,8 +133,7 @@ def split(photos: Sequence[Photo], share: float, seed: int) -> None:
     """Assign ``train`` or ``test`` to those that have neither, so that ``share`` of all, rounded up, are held out."""
     open_ones = sorted((photo for photo in photos if not photo.split), key=lambda photo: rank(photo.item.name, seed))
     held_out = sum(photo.split == 'test' for photo in photos)
-    wanted = -int(-share * len(photos) // 1)
-    number = min(max(wanted - held_out, 0), len(open_ones))
+    number = max(math.ceil(share * len(photos)) - held_out, 0)
     for index, photo in enumerate(open_ones):
         photo.split = 'test' if index < number else 'train'
 
@@ -173,9 +156,7 @@ def read_sources(path: Path) -> dict[str, dict[str, str]]:
     return {row['file']: row for row in rows}
 
 
-def crops_of(
-    photo: Photo, settings: CropSettings, out: Path, done: frozenset[str]
-) -> tuple[list[Crop], list[Problem]]:
+def crops_of(photo: Photo, settings: CropSettings, out: Path) -> tuple[list[Crop], list[Problem]]:
     """Write the crops of one photograph that are not there yet.
 
     A training crop is a square at a uniform place whose side is distributed log-uniformly from ``size`` to half of
@@ -213,21 +194,9 @@ def crops_of(
             wanted = 1 if test else settings.per_image
             return crops, [Problem(item.source, 'flat', f'{wanted - number} of {wanted} crops were not found')]
         name = item.name if test else f'{item.name}_{number:04d}'
-        for scale in (*settings.scales, 1):
-            place = f'{photo.split}/' + ('GT' if scale == 1 else f'BIx{scale}_down') + f'/{name}.png'
-            if place not in done:
-                save(pixels if scale == 1 else shrink(pixels, scale), out / place)
+        save_scaled(pixels, missing_files(out / photo.split, name, settings.scales))
         crops.append(Crop(f'{name}.png', item.source, photo.split, left, top, side, photo.source, photo.licence))
     return crops, []
-
-
-def table(crops: Iterable[Crop]) -> str:
-    """The crops as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(Crop.__dataclass_fields__), lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(map(asdict, crops))
-    return text.getvalue()
 
 
 def prepare_crops(source: Path, out: Path, settings: CropSettings, workers: int = 1) -> CropReport:
@@ -258,8 +227,8 @@ def prepare_crops(source: Path, out: Path, settings: CropSettings, workers: int 
         report = CropReport(problems=list(listing.problems), notes=list(listing.notes))
         photos = without_duplicates(photos, report, workers)
         split(photos, settings.test_share, settings.seed)
-        done = frozenset(whole_files(out))
-        work = partial(crops_of, settings=settings, out=out, done=done)
+        whole_files(out)  # removes what a killed run left unfinished
+        work = partial(crops_of, settings=settings, out=out)
         crops: list[Crop] = []
         for found, problems in run_all(work, photos, workers, 'crops'):
             crops += found
@@ -270,8 +239,8 @@ def prepare_crops(source: Path, out: Path, settings: CropSettings, workers: int 
             size = settings.test_size if side == 'test' else settings.size
             if own:
                 save_text(''.join(meta_line(crop.file[:-4], (size, size)) for crop in own), out / side / META)
-        save_text(table(crops), out / CROPS)
-        save_text(problem_table(report.problems), out / PROBLEMS)
+        save_text(csv_text([Crop._fields, *crops]), out / CROPS)
+        save_problems(report.problems, out)
     return report
 
 

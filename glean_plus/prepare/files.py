@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from glean_plus.prepare.items import DataError, Listing, Problem
@@ -27,50 +27,27 @@ def folder_of(source: Path, candidates: Sequence[str], what: str) -> Path:
     raise DataError(f'{what}: {source} has none of the folders {", ".join(candidates)}.')
 
 
-@dataclass
-class Skipped:
-    """What :func:`walk` did not go into, or did not yield.
+def files_below(root: Path) -> list[Path]:
+    """The files below ``root``, sorted folder by folder; links to folders are not followed.
 
-    Attributes:
-        unreadable: Folders that cannot be listed, and why.
-        hidden: Paths of hidden files and folders.
-    """
-
-    unreadable: list[tuple[str, str]] = field(default_factory=list)
-    hidden: list[str] = field(default_factory=list)
-
-
-def walk(root: Path, folder: str = '', skipped: Skipped | None = None) -> Iterator[os.DirEntry]:
-    """Entries that are no folders, of all folders below ``root``, sorted; links to folders are not followed.
-
-    A folder that is named like an image comes before what is in it. Hidden files and folders are passed over: they are
-    the litter of file managers, not images.
+    Hidden files and folders are passed over: they are the litter of file managers.
 
     Raises:
-        OSError: If a folder cannot be listed, without ``skipped`` to note it.
+        OSError: If a folder cannot be listed.
     """
-    try:
-        with os.scandir(root / folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except OSError as error:
-        if skipped is None:
-            raise
-        skipped.unreadable.append((str(root / folder), error.strerror or str(error)))
-        return
-    for entry in entries:
-        if entry.name.startswith('.'):
-            if skipped is not None:
-                skipped.hidden.append(entry.path)
-        elif entry.is_dir(follow_symlinks=False):
-            if entry.name.lower().endswith(ENDINGS):
-                yield entry
-            yield from walk(root, os.path.join(folder, entry.name), skipped)
-        else:
-            yield entry
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found: list[Path] = []
+    for parent, folders, names in os.walk(root, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        found += [Path(parent, name) for name in names if not name.startswith('.')]
+    return sorted(found)
 
 
 class Images:
-    """Which files below a folder are images, and what is said of the others.
+    """The images below a folder, and problems and notes about its other files.
 
     Args:
         root: The folder.
@@ -94,7 +71,7 @@ class Images:
         self._remarks: list[str] = []
         self._ignored, self._hidden = Counter[str](), 0
 
-    def path(self, entry: os.DirEntry[str], folder: str) -> str | None:
+    def _path(self, entry: os.DirEntry[str], folder: str) -> str | None:
         """The path of an entry of a folder, relative to ``root``, if it is an image."""
         path = f'{folder}/{entry.name}' if folder else entry.name
         if entry.is_dir(follow_symlinks=False):
@@ -133,11 +110,11 @@ class Images:
                 for entry in self._entries(folder):
                     if entry.is_dir(follow_symlinks=False):
                         if entry.name.lower().endswith(ENDINGS):
-                            self.path(entry, folder)
+                            self._path(entry, folder)
                         name = f'{folder}/{entry.name}' if folder else entry.name
                         if self._real_root / name != self._without:
                             below[entry.name.lower()].append(name)
-                    elif (path := self.path(entry, folder)) is not None:
+                    elif (path := self._path(entry, folder)) is not None:
                         paths.append(path)
             self.problems[met:] = sorted(self.problems[met:])
             waiting += [sorted(below[name]) for name in sorted(below, reverse=True)]
@@ -154,16 +131,11 @@ class Images:
                     elif entry.name.lower().endswith((*self.endings,)):
                         self._hidden += 1
         except OSError as error:
-            path = str(self.root / folder)
-            self.note(Skipped([(path, error.strerror or str(error))]))
-
-    def note(self, skipped: Skipped) -> None:
-        """Count and name what has been skipped."""
-        self.problems += [Problem(shown(path, self.base), 'unreadable', why) for path, why in skipped.unreadable]
-        self._hidden += sum(path.lower().endswith((*self.endings,)) for path in skipped.hidden)
+            place = shown(self.root / folder, self.base)
+            self.problems.append(Problem(place, 'unreadable', error.strerror or str(error)))
 
     def notes(self, others: bool = True) -> list[str]:
-        """What has been passed over; ``others``: how many for their ending, and as hidden, too."""
+        """Notes on files that are passed over; with ``others``, also how many for their ending, and as hidden."""
         notes = [*self._remarks]
         if self._hidden and others:
             notes.append(f'Hidden files passed over: {self._hidden}')
@@ -190,14 +162,9 @@ def images_below(
         ``root``, are not followed but named, relative to ``base`` (default: ``root``), and so are folders that cannot
         be listed. With ``note_others`` it notes how many files have been passed over for their ending, and as hidden.
     """
-    images, skipped = Images(root, pattern, endings, base), Skipped()
-    paths = []
-    for entry in walk(root, skipped=skipped):
-        folder = Path(entry.path).parent.relative_to(root).as_posix()
-        if (path := images.path(entry, '' if folder == '.' else folder)) is not None:
-            paths.append(path)
-    images.note(skipped)
-    return paths, Listing(problems=images.problems, notes=images.notes(note_others))
+    images = Images(root, pattern, endings, base)
+    paths = sorted(chain.from_iterable(images.by_folder()), key=lambda path: path.split('/'))
+    return paths, Listing(problems=sorted(images.problems), notes=images.notes(note_others))
 
 
 def shown(path: str | Path, base: Path) -> str:

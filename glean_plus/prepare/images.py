@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,25 @@ def save(image: np.ndarray, path: Path, icc: bytes | None = None) -> None:
         Image.fromarray(image).save(file, format='PNG', icc_profile=icc)
 
 
+def folders_of(scales: Sequence[int], gt: str = 'GT') -> dict[str, int]:
+    """Folders of a prepared set -> by how much its images are shrunk there; that of the ground truths is the last."""
+    return {**{f'BIx{scale}_down': scale for scale in scales}, gt: 1}
+
+
+def missing_files(folder: Path, name: str, scales: Sequence[int], gt: str = 'GT') -> dict[Path, int]:
+    """Files of an image below ``folder`` that no earlier run finished -> by how much it is shrunk there."""
+    files = {folder / place / f'{name}.png': scale for place, scale in folders_of(scales, gt).items()}
+    return {path: scale for path, scale in files.items() if not (path.is_file() and path.stat().st_size)}
+
+
+def save_scaled(image: np.ndarray, files: Mapping[Path, int]) -> None:
+    """Write a ground truth (H, W, 3) uint8, and what is made of it, as :func:`missing_files` names them."""
+    for path, scale in files.items():
+        save(image if scale == 1 else shrink(image, scale), path)
+
+
 def whole_files(folder: Path) -> set[str]:
-    """Files below ``folder`` that earlier runs finished, relative, with `/`; sweeps out what they left unfinished."""
+    """Files below ``folder`` that earlier runs finished, relative, with `/`; removes what they left unfinished."""
     found = set()
     for parent, _, names in os.walk(folder):
         for name in names:

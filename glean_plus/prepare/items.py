@@ -1,4 +1,4 @@
-"""What a reader gives: the images of a set, and what is wrong with some of them."""
+"""Images of a set as a reader lists them, and problems of some of them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,13 @@ class DataError(GleanError, RuntimeError):
 
 
 class Item(NamedTuple):
-    """One image of a set.
+    """One image of a set."""
 
-    Attributes:
-        name: Its name in the prepared set, without ending; `/` separates folders.
-        source: Path below the source folder, or the key in a database: how a problem is reported.
-        path: File, or folder of an lmdb database.
-        key: Key in the database; None for a file.
-        label: Class index, for sets that have classes.
-    """
-
-    name: str
-    source: str
-    path: str
-    key: bytes | None = None
-    label: int | None = None
+    name: str  # its name in the prepared set, without ending; `/` separates folders
+    source: str  # path below the source folder, or the key in a database: how a problem is reported
+    path: str  # file, or folder of an lmdb database
+    key: bytes | None = None  # key in the database; None for a file
+    label: int | None = None  # class index, for sets that have classes
 
 
 class Problem(NamedTuple):
@@ -60,6 +52,16 @@ def safe_name(path: str) -> str:
         else ''.join(f'%{byte:02X}' for byte in os.fsencode(character))
         for character in path
     )
+
+
+def meta_line(name: str, size: tuple[int, int], label: int | None = None) -> str:
+    """`NAME.png (H,W,3)` for MMagic's BasicImageDataset, which reads the first word; a class follows."""
+    return f'{name}.png ({size[0]},{size[1]},3)' + ('' if label is None else f' {label}') + '\n'
+
+
+def label_line(name: str, label: int) -> str:
+    """`NAME.png CLASS` for MMagic's BasicConditionalDataset."""
+    return f'{name}.png {label}\n'
 
 
 def refuse_outside(items: Iterable[Item]) -> None:

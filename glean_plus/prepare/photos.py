@@ -10,6 +10,7 @@ from glean_plus.prepare.archives import embedded, members
 from glean_plus.prepare.items import DataError
 from glean_plus.prepare.splits import Row, read_rows
 from glean_plus.utils.files import save_text, whole_or_not_at_all
+from glean_plus.utils.tables import csv_text
 
 PYPI = {'scikit_image': 'scikit-image', 'scikit_learn': 'scikit-learn'}
 ENDINGS = {b'RIFF': '.webp', b'\xff\xd8\xff\xe0': '.jpg', b'\xff\xd8\xff\xe1': '.jpg', b'\xff\xd8\xff\xdb': '.jpg'}
@@ -48,8 +49,7 @@ def collect(archives: Path, out: Path, allow_missing: bool = False) -> None:
         else:
             raise DataError(f'{package}: no such .deb or .whl in {archives}; download it (see --help), or give '
                             '--allow-missing.')  # fmt: skip
-    text = ['file,split,source,licence', *(','.join(f'"{value}"' for value in line) for line in sorted(lines))]
-    save_text('\n'.join(text) + '\n', out / 'sources.csv')
+    save_text(csv_text([('file', 'split', 'source', 'licence'), *sorted(lines)]), out / 'sources.csv')
     print(f'{len(lines)} photographs in {out}, {sum(line[1] == "test" for line in lines)} of them for tests')
 
 

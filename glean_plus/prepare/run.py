@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from glean_plus.prepare.decode import PictureError, is_gray, read
 from glean_plus.prepare.fit import extent, fit_to
-from glean_plus.prepare.images import save, shrink, whole_files
-from glean_plus.prepare.items import DataError, Item, Listing, Problem, refuse_doubles, refuse_outside
-from glean_plus.prepare.meta import label_line, meta_line
+from glean_plus.prepare.images import folders_of, missing_files, save_scaled, whole_files
+from glean_plus.prepare.items import (
+    DataError,
+    Item,
+    Listing,
+    Problem,
+    label_line,
+    meta_line,
+    refuse_doubles,
+    refuse_outside,
+)
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.sets import SETS
 from glean_plus.prepare.settings import Settings
 from glean_plus.utils.files import NAME_MAX, read_names, save_json, save_text
 from glean_plus.utils.locks import Locked, hold
+from glean_plus.utils.tables import csv_text
 
 LONG = f'its name in the prepared set has more than {NAME_MAX} bytes: rename it'
 SHOWN = 5
@@ -32,7 +41,7 @@ RECORD, PROBLEMS = 'prepared.json', 'problems.csv'
 
 @dataclass
 class Report:
-    """What a run has done."""
+    """The result of a run."""
 
     pictures: int = 0
     new: int = 0
@@ -81,15 +90,8 @@ def is_long(name: str) -> bool:
     return max(len(os.fsencode(part)) for part in f'{name}.png'.split('/')) > NAME_MAX
 
 
-def prepare_one(item: Item, settings: Settings, truth: Path | None, twins: dict[int, Path]) -> Problem | None:
-    """Check one image and write what is missing of it, the full size last; the reason where it is left out.
-
-    Args:
-        item: The image.
-        settings: Of the set.
-        truth: Folder of the full size; None only checks.
-        twins: Scale -> folder.
-    """
+def prepare_one(item: Item, settings: Settings, out: Path | None) -> Problem | None:
+    """Check one image and, unless ``out`` is None, write what is missing of it; the reason where it is left out."""
     try:
         image = read(item)
         used = min(image.shape[:2]) if settings.size is None else extent(image, settings.fit)
@@ -98,22 +100,19 @@ def prepare_one(item: Item, settings: Settings, truth: Path | None, twins: dict[
             raise PictureError('tiny', f'{width}x{height}: {used} px used, below {settings.min_size}')
         if settings.size is not None:
             image = fit_to(image, settings.size, settings.fit)
-        if is_gray(image) and (truth is None or not settings.keep_gray):
+        if is_gray(image) and (out is None or not settings.keep_gray):
             raise PictureError('gray', 'no colour')
     except PictureError as error:
         return Problem(item.source, error.kind, error.detail)
-    if truth is not None:
-        for folder, scale in [*((folder, scale) for scale, folder in twins.items()), (truth, 1)]:
-            path = folder / f'{item.name}.png'
-            if not (path.is_file() and path.stat().st_size):
-                save(image if scale == 1 else shrink(image, scale), path)
+    if out is not None:
+        save_scaled(image, missing_files(out, item.name, settings.scales, SETS[settings.set].gt))
     return None
 
 
 def check(source: Path, settings: Settings, workers: int = 1) -> Report:
     """Read every image and write nothing; gray ones are reported even where they are kept."""
     listing = listing_of(source.resolve(), settings)
-    work = partial(prepare_one, settings=settings, truth=None, twins={})
+    work = partial(prepare_one, settings=settings, out=None)
     found = run_all(work, listing.items, workers, f'{settings.set}: check')
     problems = [*listing.problems, *(problem for problem in found if problem)]
     return Report(len(listing.items), 0, problems, listing.notes)
@@ -140,22 +139,17 @@ def prepare(source: Path, out: Path, settings: Settings, workers: int = 1, allow
         scales=sorted({*settings.scales}),
     )  # fmt: skip
     with opened(out, [source], asked, may_grow=('keep_gray', 'scales')):
-        truth = out / chosen.gt
-        twins = {scale: out / f'BIx{scale}_down' for scale in settings.scales}
-        for folder in sorted({os.path.dirname(item.name) for item in listing.items}):
-            for place in (truth, *twins.values()):
-                (place / folder).mkdir(parents=True, exist_ok=True)
-        done = set.intersection(*(whole_files(folder) for folder in (truth, *twins.values())))
+        done = set.intersection(*(whole_files(out / each) for each in folders_of(settings.scales, chosen.gt)))
         missing = [item for item in listing.items if f'{item.name}.png' not in done]
-        work = partial(prepare_one, settings=settings, truth=truth, twins=twins)
+        work = partial(prepare_one, settings=settings, out=out)
         found = [problem for problem in run_all(work, missing, workers, settings.set) if problem]
         problems = [*listing.problems, *found]
-        save_text(problem_table(problems), out / PROBLEMS)
+        save_problems(problems, out)
         left_out = {problem.source for problem in problems}
         good = [item for item in listing.items if item.source not in left_out]
         report = Report(len(good), len(missing) - len(found), problems, listing.notes)
         if len(problems) <= allow_problems:
-            lines = [meta_line(item.name, size_of(item, settings, truth), item.label) for item in good]
+            lines = [meta_line(item.name, size_of(item, settings, out / chosen.gt), item.label) for item in good]
             report.lists.append(chosen.meta)
             if chosen.labels is not None:
                 labels = [label_line(item.name, item.label) for item in good if item.label is not None]
@@ -165,23 +159,17 @@ def prepare(source: Path, out: Path, settings: Settings, workers: int = 1, allow
     return report
 
 
-def size_of(item: Item, settings: Settings, truth: Path) -> tuple[int, int]:
+def size_of(item: Item, settings: Settings, folder: Path) -> tuple[int, int]:
     """(height, width) of a prepared image."""
     if settings.size is not None:
         return settings.size, settings.size
-    from PIL import Image
-
-    with Image.open(truth / f'{item.name}.png') as image:
+    with Image.open(folder / f'{item.name}.png') as image:
         return image.height, image.width
 
 
-def problem_table(problems: list[Problem]) -> str:
-    """The problems as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(('file', 'problem', 'detail'))
-    writer.writerows(problems)
-    return text.getvalue()
+def save_problems(problems: Sequence[Problem], out: Path) -> None:
+    """Write ``problems.csv``."""
+    save_text(csv_text([('file', 'problem', 'detail'), *problems]), out / PROBLEMS)
 
 
 @contextmanager
@@ -236,9 +224,8 @@ def record(out: Path, asked: Mapping[str, Any], may_grow: Sequence[str]) -> None
 @contextmanager
 def only_one(out: Path) -> Iterator[None]:
     """Keeps a second process out of the same folder."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(hold(out / '.lock'))
-        except Locked as error:
-            raise DataError(f'{out} is being prepared by another process ({error}): wait for it, or end it.') from error
-        yield
+    try:
+        with hold(out / '.lock'):
+            yield
+    except Locked as error:
+        raise DataError(f'{out} is being prepared by another process ({error}): wait for it, or end it.') from error

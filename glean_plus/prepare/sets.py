@@ -7,40 +7,26 @@ from dataclasses import dataclass
 from functools import partial
 
 from glean_plus.prepare.items import Listing
-from glean_plus.prepare.readers import cars, cat, celeba, celeba_hq, ffhq, folder, imagenet, lfw, lsun
+from glean_plus.prepare.readers import folder, imagenet, lsun, published
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """How a set is read and what the configs expect of it.
+    """A data set: how it is read, and the form in which the configs read it."""
 
-    Attributes:
-        read: Source folder -> the images in it.
-        layout: An image of it below the source folder.
-        out: Folder that the configs read.
-        meta: Name of the list of images.
-        size: Side of the images in pixels; None leaves them as they are.
-        scales: Factors of the low-resolution counterparts, `BIx{scale}_down`.
-        gt: Folder of the images within the prepared set; '' is the set's own.
-        labels: Name of the list of classes, for sets that have them.
-        limit: How many images the paper takes, the first ones; None is all.
-        numbered: Whether the names are numbers from 1 that ``limit`` goes by.
-        enlarge: How far an image may be enlarged before it is tiny.
-        keep_gray: Whether gray images belong to the set, as they do where a published list names every image, or
-            where a test set would shrink. They are no use to colorization.
-    """
-
-    read: Callable[..., Listing]
-    layout: str
-    out: str
-    meta: str
-    size: int | None = 256
-    scales: tuple[int, ...] = (16,)
-    gt: str = 'GT'
-    labels: str | None = None
-    limit: int | None = None
-    numbered: bool = False
-    enlarge: int = 1
+    read: Callable[..., Listing]  # source folder -> the images in it
+    layout: str  # an image of it below the source folder
+    out: str  # folder that the configs read
+    meta: str  # name of the list of images
+    size: int | None = 256  # side of the images in pixels; None leaves them as they are
+    scales: tuple[int, ...] = (16,)  # factors of the low-resolution counterparts, `BIx{scale}_down`
+    gt: str = 'GT'  # folder of the images within the prepared set; '' is the set's own
+    labels: str | None = None  # name of the list of classes, for sets that have them
+    limit: int | None = None  # how many images the paper takes, the first ones; None is all
+    numbered: bool = False  # whether the names are numbers from 1 that `limit` goes by
+    enlarge: int = 1  # how far an image may be enlarged before it is tiny
+    # Whether gray images belong to the set, as they do where a published list names every image, or where a test
+    # set would shrink. They are no use to colorization.
     keep_gray: bool = True
 
 
@@ -76,22 +62,24 @@ PHOTOS = partial(DataSet, size=None, scales=(), gt='', enlarge=8)
 
 SETS = {
     'ffhq': FACES(
-        ffhq.read, 'images1024x1024/00000/00000.png', 'data/ffhq', 'meta_info_FFHQ_GT.txt', gt='images'),
+        published.ffhq, 'images1024x1024/00000/00000.png', 'data/ffhq', 'meta_info_FFHQ_GT.txt', gt='images'),
     'celeba-hq': FACES(
-        celeba_hq.read, 'CelebA-HQ-img/0.jpg', 'data/CelebA-HQ', 'meta_info_CelebAHQ_val100_GT.txt',
+        published.celeba_hq, 'CelebA-HQ-img/0.jpg', 'data/CelebA-HQ', 'meta_info_CelebAHQ_val100_GT.txt',
         limit=100, numbered=True),
     'lfw': PHOTOS(
-        lfw.read, 'lfw/Name_Surname/Name_Surname_0001.jpg', 'data/LFW_a', 'meta_info_LFW_a.txt'),
+        published.lfw, 'lfw/Name_Surname/Name_Surname_0001.jpg', 'data/LFW_a', 'meta_info_LFW_a.txt'),
     'celeba': PHOTOS(
-        celeba.read, 'img_align_celeba/000001.jpg', 'data/CelebA_500', 'meta_info_CelebA_500.txt',
+        published.celeba, 'img_align_celeba/000001.jpg', 'data/CelebA_500', 'meta_info_CelebA_500.txt',
         limit=500, numbered=True),
     'lsun-cat': _lsun('cat', 'train', 'cat/data.mdb', scales=(8, 16)),
     'cat': DataSet(
-        cat.read, 'CAT_00/00000001_000.jpg', 'data/cat_test', 'meta_info_Cat100_GT.txt', scales=(8, 16), limit=100),
+        published.cat, 'CAT_00/00000001_000.jpg', 'data/cat_test', 'meta_info_Cat100_GT.txt',
+        scales=(8, 16), limit=100),
     'lsun-car': _lsun('car', 'train', 'car/data.mdb', size=512),
     # Most of them are smaller than the car bank's 512 px: enlarged up to twofold (ours).
     'cars': DataSet(
-        cars.read, 'cars_test/00001.jpg', 'data/car_test', 'meta_info_Cars100_GT.txt', size=512, limit=100, enlarge=2),
+        published.cars, 'cars_test/00001.jpg', 'data/car_test', 'meta_info_Cars100_GT.txt',
+        size=512, limit=100, enlarge=2),
     'lsun-bedroom': _lsun('bedroom', 'train', 'bedroom_train_lmdb/data.mdb'),
     'lsun-bedroom-val': _lsun('bedroom', 'val', 'bedroom_val_lmdb/data.mdb', limit=100),
     'lsun-tower': _lsun('tower', 'train', 'tower_train_lmdb/data.mdb'),

@@ -1,4 +1,4 @@
-"""What is asked of a preparation, with the set's own values where nothing is."""
+"""Settings of a preparation; those that are not given have the set's own values."""
 
 from __future__ import annotations
 
@@ -18,9 +18,23 @@ class SettingsError(GleanError, ValueError):
     """Settings that contradict each other or the set."""
 
 
+def check_positive(*options: tuple[str, int | None]) -> None:
+    """Raise SettingsError for an option (name, value) below 1; None is not given."""
+    for option, value in options:
+        if value is not None and value < 1:
+            raise SettingsError(f'--{option} is {value}, but must be positive')
+
+
+def check_scales(scales: Sequence[int], *sizes: tuple[str, int]) -> None:
+    """Raise SettingsError where images of a size (name of its option, pixels) cannot be shrunk by all ``scales``."""
+    for option, size in sizes:
+        if bad := bad_scales(size, scales):
+            raise SettingsError(f'--scales {bad} do not divide --{option} {size}')
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What decides the result. :meth:`of` fills in the set's own values.
+    """Settings of a preparation. :meth:`of` fills in the set's own values.
 
     Attributes:
         set: Name of the set, a key of :data:`~glean_plus.prepare.sets.SETS`.
@@ -31,7 +45,7 @@ class Settings:
         keep_gray: Whether gray images are taken.
         limit: Only the first so many; None is all.
         names: Only the images of this list, whose lines start with a name in the prepared set; in its order.
-        subset: Of LFW: whose faces (:func:`glean_plus.prepare.readers.lfw.read`).
+        subset: Of LFW: whose faces (:func:`glean_plus.prepare.readers.published.lfw`).
     """
 
     set: str
@@ -65,9 +79,7 @@ class Settings:
         if set not in SETS:
             raise SettingsError(f'{set} is none of the sets {", ".join(SETS)}')
         chosen = SETS[set]
-        for option, value in (('size', size), ('min-size', min_size)):
-            if value is not None and value < 1:
-                raise SettingsError(f'--{option} is {value}, but must be positive')
+        check_positive(('size', size), ('min-size', min_size))
         if limit is not None and limit < 0:
             raise SettingsError(f'--limit is {limit}, but must not be negative')
         if set == 'folder' and size is None:
@@ -80,8 +92,8 @@ class Settings:
         scales = chosen.scales if scales is None else tuple(dict.fromkeys(scales))
         if scales and not chosen.gt:
             raise SettingsError(f'--scales: {set} is restored as it is; nothing but its photographs belongs in OUT')
-        if size is not None and (bad := bad_scales(size, scales)):
-            raise SettingsError(f'--scales {bad} do not divide --size {size}')
+        if size is not None:
+            check_scales(scales, ('size', size))
         if fit not in FITS:
             raise SettingsError(f'--fit {fit} is none of {", ".join(FITS)}')
         if size is None and fit != 'crop':

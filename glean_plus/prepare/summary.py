@@ -1,4 +1,4 @@
-"""What is printed of a preparation."""
+"""Printed summaries of a preparation."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import io
 import random
@@ -12,12 +11,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from glean_plus.prepare import meta
-from glean_plus.prepare.images import save, shrink
-from glean_plus.prepare.items import DataError
+from glean_plus.prepare.images import missing_files, save_scaled
+from glean_plus.prepare.items import DataError, meta_line
+from glean_plus.prepare.items import label_line as class_line
 from glean_plus.prepare.pool import run_all
+from glean_plus.prepare.splits import read_rows
 from glean_plus.utils.files import save_text
 from glean_plus.utils.resources import data_folder
+from glean_plus.utils.tables import csv_text
 
 GROUPS = (
     'Smileys & Emotion', 'People & Body', 'Animals & Nature', 'Food & Drink', 'Travel & Places', 'Activities',
@@ -81,16 +82,13 @@ def named_images() -> dict[str, str]:
 
 def make_split(groups: dict[str, str], seed: int = 0) -> list[tuple[str, str, str, str]]:
     """(name, base, group, side) of every image; a tenth of the bases of each group is held out."""
-    by_group: dict[str, set[str]] = {group: set() for group in GROUPS}
-    base_group: dict[str, str] = {}
+    group_of: dict[str, str] = {}
     for name in sorted(groups):
-        base_group.setdefault(base_of(name), groups[name])
-    for base, group in base_group.items():
-        by_group[group].add(base)
+        group_of.setdefault(base_of(name), groups[name])
     generator = random.Random(seed)
     held_out: set[str] = set()
     for group in GROUPS:
-        bases = sorted(by_group[group])
+        bases = sorted(base for base in group_of if group_of[base] == group)
         # '1f9d1' is every plain person, far too large a family to hold out.
         candidates = [base for base in bases if base != '1f9d1']
         held_out |= set(generator.sample(candidates, round(HELD_OUT * len(bases))))
@@ -100,20 +98,16 @@ def make_split(groups: dict[str, str], seed: int = 0) -> list[tuple[str, str, st
 
 
 def write_split(path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(('name', 'base', 'group', 'side'))
-    writer.writerows(make_split(named_images()))
-    save_text(text.getvalue(), path)
+    save_text(csv_text([('name', 'base', 'group', 'side'), *make_split(named_images())]), path)
 
 
 def split_file() -> Path:
     return data_folder('tools') / 'splits' / 'twemoji.csv'
 
 
-def read_split(path: Path | None = None) -> list[tuple[str, str, str, str]]:
-    with open(path or split_file(), newline='') as file:
-        return [(name, base, group, side) for name, base, group, side in csv.reader(file)][1:]
+def read_split() -> list[tuple[str, str, str, str]]:
+    """(name, base, group, side) of every image."""
+    return [(row['name'], row['base'], row['group'], row['side']) for row in read_rows('twemoji')]
 
 
 def draw(name: str, size: int) -> np.ndarray:
@@ -130,19 +124,13 @@ def draw(name: str, size: int) -> np.ndarray:
     return np.asarray(square)
 
 
-def prepare_one(name: str, root: Path, size: int, scales: tuple[int, ...]) -> str:
-    targets = [root / f'BIx{scale}_down' / f'{name}.png' for scale in scales]
-    truth = root / 'GT' / f'{name}.png'
-    if not all(path.exists() for path in [truth, *targets]):
-        image = draw(name, size)
-        for scale, path in zip(scales, targets):
-            save(shrink(image, scale), path)
-        save(image, truth)
-    return name
+def prepare_one(name: str, root: Path, size: int, scales: tuple[int, ...]) -> None:
+    if files := missing_files(root, name, scales):
+        save_scaled(draw(name, size), files)
 
 
 def label_line(name: str, group: str) -> str:
-    return meta.label_line(name, GROUPS.index(group))
+    return class_line(name, GROUPS.index(group))
 
 
 def require_packages() -> None:
@@ -160,8 +148,6 @@ def prepare(root: Path, size: int, scales: tuple[int, ...], workers: int) -> Non
     """
     require_packages()
     rows = read_split()
-    for folder in ['GT', *(f'BIx{scale}_down' for scale in scales)]:
-        (root / folder).mkdir(parents=True, exist_ok=True)
     work = partial(prepare_one, root=root, size=size, scales=scales)
     names = [row[0] for row in rows]
     # A process writes either size or another: what an earlier run made at another size would be kept silently.
@@ -173,8 +159,8 @@ def prepare(root: Path, size: int, scales: tuple[int, ...], workers: int) -> Non
 
     for side in ('train', 'test'):
         chosen = [(name, group) for name, _, group, row_side in rows if row_side == side]
-        people = [meta.meta_line(name, (size, size)) for name, group in chosen if group in PEOPLE]
-        everything = [meta.meta_line(name, (size, size), GROUPS.index(group)) for name, group in chosen]
+        people = [meta_line(name, (size, size)) for name, group in chosen if group in PEOPLE]
+        everything = [meta_line(name, (size, size), GROUPS.index(group)) for name, group in chosen]
         save_text(''.join(people), root / f'meta_info_Twemoji_people_{side}.txt')
         save_text(''.join(everything), root / f'meta_info_Twemoji_all_{side}.txt')
         save_text(''.join(label_line(*image) for image in chosen), root / f'labels_Twemoji_all_{side}.txt')

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Iterable, Sequence
 
 Rows = Sequence[Sequence[str]]
 
@@ -17,3 +19,10 @@ def aligned(rows: Rows, between: str = '  ') -> list[str]:
     """Lines for a terminal: cells padded to the width of their column."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return [between.join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as CSV; the first is its head, and None an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows(rows)
+    return text.getvalue()

@@ -57,7 +57,7 @@ A job that nobody asks for in {LEFT:.0f} seconds is stopped. Errors are {json.du
 
 
 class Options(BaseModel):
-    """How an image is to be restored."""
+    """Options of a restoration."""
 
     model_config = ConfigDict(extra='forbid')
 
@@ -120,7 +120,7 @@ class Model:
 
 @dataclass
 class Info:
-    """What the server offers and allows: sizes in bytes and pixels, times in seconds, and the scores of a report."""
+    """Models and limits of the server: sizes in bytes and pixels, times in seconds, and the scores of a report."""
 
     version: str
     models: list[Model]

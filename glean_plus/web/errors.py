@@ -30,11 +30,13 @@ class Refused(RestoreError):
 
 
 def sentence(error: BaseException) -> str:
-    """What the page shows of an error; what it does not show is logged.
+    """The sentence that the page shows for an error; the rest is logged.
 
     Errors about images and options are shown as they are, unless they name a file of the server.
     """
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or _is_of_allocation(error):
+    # PyTorch's allocator on the CPU raises a RuntimeError.
+    of_allocation = isinstance(error, RuntimeError) and 'allocate memory' in str(error)
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or of_allocation:
         LOG.warning('memory: %s', error)
         return MEMORY
     text = ' '.join(str(error).split())
@@ -43,8 +45,3 @@ def sentence(error: BaseException) -> str:
         return text if text.endswith('.') else f'{text}.'
     LOG.error('%s', text or type(error).__name__, exc_info=error)
     return UNKNOWN
-
-
-def _is_of_allocation(error: BaseException) -> bool:
-    """PyTorch's allocator on the CPU raises a RuntimeError."""
-    return isinstance(error, RuntimeError) and 'allocate memory' in str(error)

@@ -1,4 +1,4 @@
-"""What surrounds the application: checks of host and origin, the same headers on every answer, errors as sentences."""
+"""Middleware of the application: checks of host and origin, the same headers on every answer, errors as sentences."""
 
 from __future__ import annotations
 
@@ -52,12 +52,7 @@ def refusal(status: int, why: str | None = None) -> JSONResponse:
 
 
 class Gate:
-    """ASGI middleware around the whole application.
-
-    Args:
-        app: The application.
-        settings: Of the server.
-    """
+    """ASGI middleware around the whole application."""
 
     def __init__(self, app: Application, settings: Settings) -> None:
         self.app, self.settings = app, settings

@@ -30,32 +30,21 @@ State = Literal['waiting', 'running', 'done', 'failed', 'stopped']
 
 @dataclass(eq=False)
 class Job:
-    """A restoration that waits, runs, or has ended.
+    """A restoration that waits, runs, or has ended."""
 
-    Attributes:
-        choice: Model and options.
-        report: Whether out-of-distribution scores are wanted.
-        upload, entry: Of the store: the image, and what is made of it.
-        held: Keeps both in the store until the job ends.
-        state: ``waiting``, ``running``, ``done``, ``failed`` or ``stopped``.
-        progress: Share of the rows that are done.
-        error: Why it failed or stopped, a sentence.
-        result: Once it is done.
-        seen: When its client last asked for it, in seconds of a monotonic clock.
-        cancelled: Whether it is to stop.
-    """
-
-    choice: Choice
-    report: bool
+    choice: Choice  # model and options
+    report: bool  # whether out-of-distribution scores are wanted
+    # Of the store: the image, and what is made of it.
     upload: Entry
     entry: Entry = field(init=False)
-    held: ExitStack = field(init=False)
-    state: State = 'waiting'
-    progress: float = 0.0
-    error: str | None = None
-    result: Result | None = None
+    held: ExitStack = field(init=False)  # keeps both in the store until the job ends
+    state: State = 'waiting'  # `waiting`, `running`, `done`, `failed` or `stopped`
+    progress: float = 0.0  # share of the rows that are done
+    error: str | None = None  # why it failed or stopped, a sentence
+    result: Result | None = None  # once it is done
+    # When its client last asked for it, in seconds of a monotonic clock.
     seen: float = field(default_factory=time.monotonic)
-    cancelled: bool = False
+    cancelled: bool = False  # whether it is to stop
 
     @property
     def ended(self) -> bool:
@@ -79,11 +68,6 @@ class Jobs:
     """Runs at most ``concurrency`` jobs at a time, and lets at most ``queue`` wait.
 
     A running job is checked before each layer of a network, and stops there if it is not wanted any more.
-
-    Args:
-        store: Has the uploads and takes the results.
-        restorers: Restorers of the models.
-        concurrency, queue: Of :class:`glean_plus.web.settings.Settings`.
     """
 
     def __init__(self, store: Store, restorers: Restorers, concurrency: int, queue: int) -> None:

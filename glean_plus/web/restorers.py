@@ -19,36 +19,22 @@ from glean_plus.web.settings import Settings
 
 @dataclass(frozen=True)
 class Choice:
-    """What decides how an image is restored.
+    """Model and options of a restoration."""
 
-    Attributes:
-        model: Name of one that is offered.
-        mode: None is the best of the model's.
-        fidelity: None is the model's own.
-        consistent: Steps of iterative back-projection.
-        seed: Of the noise maps; None is the model's own.
-        faces: Only the faces of a photo.
-    """
-
-    model: str
-    mode: str | None = None
-    fidelity: float | None = None
-    consistent: int = 0
-    seed: int | None = None
-    faces: bool = False
+    model: str  # name of one that is offered
+    mode: str | None = None  # None is the best of the model's
+    fidelity: float | None = None  # None is the model's own
+    consistent: int = 0  # steps of iterative back-projection
+    seed: int | None = None  # of the noise maps; None is the model's own
+    faces: bool = False  # only the faces of a photo
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A model of the list.
+    """A model of the list."""
 
-    Attributes:
-        given: Name or file, for :class:`Restorer`.
-        about: Its training data and licence.
-    """
-
-    given: str
-    about: str
+    given: str  # name or file, for Restorer
+    about: str  # its training data and licence
 
 
 def offers(models: tuple[str, ...]) -> dict[str, Offer]:
@@ -76,9 +62,6 @@ def offers(models: tuple[str, ...]) -> dict[str, Offer]:
 
 class Restorers:
     """Restorers of the models that are offered; some of those that were used last are kept.
-
-    Args:
-        settings: Of the server.
 
     Attributes:
         offers: Name -> model.

@@ -28,7 +28,6 @@ def serve(settings: Settings, say: Callable[[str], None] = print) -> None:
     """Serve until SIGINT or SIGTERM, and leave no temporary file.
 
     Args:
-        settings: Limits and places.
         say: Shows the address, and a warning where others can reach it.
 
     Raises:

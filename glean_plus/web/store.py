@@ -22,35 +22,21 @@ LEAST = 2**14  # bytes that an entry counts even if its folder is empty, so that
 
 @dataclass
 class Entry:
-    """The files of an upload or of a result.
+    """The files of an upload or of a result."""
 
-    Attributes:
-        key: The name that its owner knows it by.
-        folder: Where the files are.
-        stem: Stem of the name of the user's file.
-        job: The job whose result it is; None for an upload.
-        room: Bytes that it counts: those of its files, and those promised to what is being written.
-        used: When it was last used, in seconds of a monotonic clock.
-        users: How many use it now; it stays as long.
-    """
-
-    key: str
-    folder: Path
-    stem: str
-    job: Any = None
-    room: int = LEAST
-    used: float = field(default_factory=time.monotonic)
-    users: int = 0
+    key: str  # the name that its owner knows it by
+    folder: Path  # where the files are
+    stem: str  # stem of the name of the user's file
+    job: Any = None  # the job whose result it is; None for an upload
+    room: int = LEAST  # bytes that it counts: those of its files, and those promised to what is being written
+    used: float = field(default_factory=time.monotonic)  # when it was last used, in seconds of a monotonic clock
+    users: int = 0  # how many use it now; it stays as long
 
 
 class Store:
     """A folder that only this user can read. It goes with the server, and its entries ``keep`` seconds after use.
 
     Room is reserved before anything is written, so the files never have more than ``limit`` bytes.
-
-    Args:
-        keep: Seconds.
-        limit: Bytes of all files.
     """
 
     def __init__(self, keep: float, limit: int) -> None:

@@ -61,12 +61,8 @@ def restore(
     """Restore an upload.
 
     Args:
-        store: Reserves room for the result.
-        restorers: Restorers of the models.
         upload: The image.
         entry: Takes the result.
-        choice: Model and options.
-        report: Compute the out-of-distribution scores, too.
         advance: Called with the share of rows done, from 0 to 1; what it raises ends the restoration.
 
     Raises:

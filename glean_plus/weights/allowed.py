@@ -67,7 +67,7 @@ def _reconstructed(kind: Any, base: Any, state: Any) -> Any:
 
 
 def _set(items: Any = ()) -> set[Any]:
-    """How protocols up to 3 write a set."""
+    """A set, in protocols up to 3."""
     if not isinstance(items, (list, tuple)):
         raise pickle.UnpicklingError(f'A set of {shown(items)} is refused.')
     return set(items)
@@ -112,14 +112,14 @@ def _as_bytes(data: Any) -> bytes:
 
 
 def _bytes(text: str = '', encoding: str = 'latin1') -> bytes:
-    """How protocols up to 2 write bytes."""
+    """Bytes, in protocols up to 2."""
     if encoding != 'latin1' or not isinstance(text, str):
         raise pickle.UnpicklingError(f'The encoding {shown(encoding)} of {shown(text)} is refused.')
     return text.encode('latin1')
 
 
 def _no_bytes() -> bytes:
-    """How protocols up to 2 write empty bytes."""
+    """Empty bytes, in protocols up to 2."""
     return b''
 
 
@@ -144,7 +144,7 @@ class Log:
 
 
 def _statistic(owner: Any, name: Any) -> Any:
-    """What ``getattr`` may do in a file, as :func:`glean_plus.compat.method_of_history_buffer` says."""
+    """``getattr`` in a file, restricted as :func:`glean_plus.compat.method_of_history_buffer` says."""
     from mmengine.logging.history_buffer import HistoryBuffer
 
     return compat.method_of_history_buffer(HistoryBuffer if owner is Log else owner, name)

@@ -68,7 +68,7 @@ def _with_index(device: torch.device) -> torch.device:
 
 
 def _file(weights: Weights | None) -> Hashable:
-    """Which file that is, and in which state: one that is replaced is another network."""
+    """The identity of a file, with its time and size: one that is replaced is another network."""
     if weights is None:
         return None
     if isinstance(weights, Card) or is_address(weights):

@@ -1,4 +1,4 @@
-"""What one must know of a weight file before using it."""
+"""Cards of weight files: origin, licence, checksum, and the images that the network takes or makes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Card:
         kind: ``bank``, ``restorer``, or ``network`` of a loss or metric.
         data: Training images and their size.
         licence: Of the weights and, where it limits their use, of the training images.
-        colour_order: ``rgb`` or ``bgr``, of the images that the network draws, or judges.
+        colour_order: ``rgb`` or ``bgr``, of the images that the network synthesizes, or judges.
         value_range: Of those images; a generator without a last tanh may overshoot it.
         sha256: In hexadecimal: all of it, or the first digits if no more is published. Empty if none is.
         url: None for a file that is shipped with its card.

@@ -7,7 +7,7 @@ Files, licences and evidence are as in MMagic 1.2.0 (github.com/open-mmlab/mmagi
 from __future__ import annotations
 
 from functools import partial
-from typing import TypedDict
+from typing import Any
 
 from glean_plus.weights.cards import Card, hash_in_name
 
@@ -49,13 +49,8 @@ _GLEAN = partial(
 )  # fmt: skip
 
 
-class _Published(TypedDict):
-    url: str
-    sha256: str
-
-
-def _at(path: str) -> _Published:
-    return _Published(url=OPENMMLAB + path, sha256=hash_in_name(path))
+def _at(path: str) -> dict[str, Any]:
+    return dict(url=OPENMMLAB + path, sha256=hash_in_name(path))
 
 
 CATALOGUE: dict[str, Card] = {card.name: card for card in (
@@ -118,5 +113,5 @@ CATALOGUE: dict[str, Card] = {card.name: card for card in (
 
 
 def draws_bgr(source: str) -> bool:
-    """What the catalogue knows of the order of colours of the weights at a path or URL; RGB of those not in it."""
+    """Whether the catalogue says that the weights at a path or URL synthesize BGR images; False for others."""
     return any(card.url == source and card.colour_order == 'bgr' for card in CATALOGUE.values())

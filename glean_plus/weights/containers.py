@@ -28,15 +28,11 @@ SKIPPED = ('optimizer', 'optimizers', 'g_optim', 'd_optim', 'optim', 'message_hu
 
 @dataclass
 class Content:
-    """What a weight file holds.
+    """The content of a weight file."""
 
-    Attributes:
-        tensors: Every tensor by its dotted name, such as ``g_ema.input.input``.
-        settings: Numbers, strings, booleans and sequences of them, likewise.
-    """
-
+    # Every tensor by its dotted name, such as `g_ema.input.input`.
     tensors: dict[str, Tensor] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)  # numbers, strings, booleans and sequences of them, likewise
 
     def below(self, prefix: str) -> Content:
         """The part whose names start with ``prefix`` and a dot, without it; everything for an empty prefix."""
@@ -67,7 +63,6 @@ def read_content(path: Path, beside: bool = False) -> Content:
     A checkpoint's ``state_dict``, if it has one, is what is read, without that name.
 
     Args:
-        path: The file.
         beside: Read what lies beside a ``state_dict``, too, such as averaged weights.
 
     Raises:
@@ -113,7 +108,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_torch(path: Path) -> Any:
-    """What ``torch.save`` wrote, as plain data, but nothing that costs more than the file's size tells.
+    """The content of a file of ``torch.save``, as plain data; one that unfolds to far more than its size is refused.
 
     Raises:
         WeightsError: If it cannot be read so.

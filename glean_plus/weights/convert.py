@@ -29,7 +29,7 @@ def _listing(title: str, reasons: Mapping[str, str]) -> list[str]:
 
 
 def described(found: Imported) -> str:
-    """What was recognised, in lines."""
+    """A description of a recognised file, in lines."""
     arguments = found.kwargs
     size = arguments.get('out_size', arguments.get('in_size'))
     lines = [
@@ -61,10 +61,7 @@ def convert(
     """Read a file, print what was recognized, and write it as safetensors with a card.
 
     Args:
-        source: Path or URL.
-        out: The .safetensors.
         prefix: Where in the file the network is; None takes the averaged one.
-        discriminator: Convert the discriminator.
         truncation: Whose batch statistics to take, of huggingface's BigGAN-deep.
         dtype: A key of :data:`DTYPES`; None keeps that of the file.
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 import torch
 from mmengine.logging import print_log
@@ -33,7 +33,7 @@ PAGE = re.compile(rb'\s*<(!doctype|html|head|\?xml)', re.IGNORECASE)
 
 
 def cache_dir() -> Path:
-    """Where downloads are kept: ``$GLEAN_PLUS_CACHE``, or where torch.hub and MMEngine keep theirs."""
+    """The folder of downloads: ``$GLEAN_PLUS_CACHE``, or that of torch.hub and MMEngine."""
     folder = os.environ.get('GLEAN_PLUS_CACHE')
     return Path(folder).expanduser() if folder else Path(torch.hub.get_dir()) / 'checkpoints'
 
@@ -44,7 +44,7 @@ def is_address(source: object) -> bool:
 
 
 def cached_path(source: str | Card, cache: str | os.PathLike[str] | None = None) -> Path:
-    """Where the download of a URL, ``hf://`` address or card is, or would be.
+    """The path of the download of a URL, ``hf://`` address or card, which need not be there.
 
     Without a hash, files of one name, such as ``latest.pth``, cannot be distinguished: names then hold the URL too.
     """
@@ -58,7 +58,7 @@ def cached_path(source: str | Card, cache: str | os.PathLike[str] | None = None)
 
 
 def _digest(source: str | Card, name: str) -> str:
-    """What the SHA-256 of a URL's or card's file must start with; empty if nothing is known of it."""
+    """The known start of the SHA-256 of a URL's or card's file; empty if there is none."""
     return source.sha256 if isinstance(source, Card) else hash_in_name(name)
 
 
@@ -160,10 +160,6 @@ class _Redirects(HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _opener(url: str) -> OpenerDirector:
-    return build_opener(_Redirects, *([ProxyHandler({})] if _is_loopback(url) else []))
-
-
 @contextmanager
 def _unfinished(path: Path, resumable: bool) -> Iterator[BinaryIO]:
     """The unfinished download of ``path``, open for writing at its end, in no other process's hands.
@@ -243,8 +239,9 @@ def _append(url: str, part: BinaryIO) -> bool:
     """Ask for what is missing, or for everything if the server does not give parts; say whether it was a part."""
     done = part.seek(0, os.SEEK_END)
     headers = {'User-Agent': f'glean_plus/{__version__}'} | ({'Range': f'bytes={done}-'} if done else {})
+    opener = build_opener(_Redirects, *([ProxyHandler({})] if _is_loopback(url) else []))
     try:
-        response = _opener(url).open(Request(url, headers=headers), timeout=TIMEOUT)
+        response = opener.open(Request(url, headers=headers), timeout=TIMEOUT)
     except HTTPError as error:
         if done and error.code == 416:  # no byte is missing
             return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from glean_plus.utils.files import check_name, save_json, whole_or_not_at_all
 from glean_plus.utils.text import is_unicode
 from glean_plus.weights.cards import Card
 from glean_plus.weights.containers import read_content
-from glean_plus.weights.errors import WeightsError, brief, shown
+from glean_plus.weights.errors import WeightsError, shown
 from glean_plus.weights.fetch import fetch, is_address, sha256
+from glean_plus.weights.prefixes import beginnings
 
 
 def local_copy(source: str | os.PathLike[str] | Card) -> Path:
@@ -60,11 +60,9 @@ def select_prefix(state: Mapping[str, Tensor], prefix: str, source: str) -> dict
     start = prefix.rstrip('.') + '.'
     chosen = {key[len(start):]: value for key, value in state.items() if key.startswith(start)}
     if not chosen:
-        tops = Counter(key.split('.')[0] for key in state)
-        listing = brief(', '.join(f'{name} ({count})' for name, count in tops.most_common(8)))
         raise WeightsError(
-            f'{source} has no key that starts with "{start}"; its keys start with: {listing}. Take another file, or '
-            'give the prefix of its network.'
+            f'{source} has no key that starts with "{start}"; its keys start with: {beginnings(state)}. Take another '
+            'file, or give the prefix of its network.'
         )
     return chosen
 
@@ -102,14 +100,9 @@ def write_with_card(
     dtype: torch.dtype | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Write tensors to a .safetensors file, and what is known of them into it and beside it, as .json.
+    """Write tensors to a .safetensors file, floating ones as ``dtype`` if given, and their card into it and beside it.
 
-    Args:
-        state: The tensors.
-        path: The .safetensors.
-        card: What is known of them.
-        dtype: Of floating tensors, if they are to be converted.
-        metadata: What the file holds beside its card.
+    The card beside it is a .json. ``metadata`` is what the file holds beside its card.
 
     Returns:
         The card, with the file's SHA-256 and size.

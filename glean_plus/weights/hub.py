@@ -23,19 +23,12 @@ FORM = 'hf://OWNER/REPO/FILE@REVISION, where @REVISION, a branch, tag or commit,
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a model's repository.
+    """A file of a model's repository."""
 
-    Attributes:
-        address: As it was given.
-        repo: ``OWNER/REPO``.
-        file: Its path there.
-        revision: Branch, tag or commit.
-    """
-
-    address: str
-    repo: str
-    file: str
-    revision: str = 'main'
+    address: str  # as it was given
+    repo: str  # `OWNER/REPO`
+    file: str  # its path there
+    revision: str = 'main'  # branch, tag or commit
 
     @classmethod
     def parse(cls, address: str) -> HubFile:
@@ -57,7 +50,7 @@ class HubFile:
         return HubFile(f'{SCHEME}{self.repo}/{file}@{self.revision}', self.repo, file, self.revision)
 
     def cached(self, cache: str | os.PathLike[str] | None = None) -> Path:
-        """Where the hub's cache has the file, or would have it.
+        """The path of the file in the hub's cache, which need not be there.
 
         Args:
             cache: Folder instead of the hub's, ``$HF_HUB_CACHE``.

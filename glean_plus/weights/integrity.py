@@ -19,7 +19,7 @@ MAX_GROWTH, LEEWAY = 4, 1 << 24
 
 
 def damage(path: str | os.PathLike[str]) -> str | None:
-    """What is wrong with a file of ``torch.save``, by its own checksums, or None if it is whole.
+    """The damage of a file of ``torch.save``, by its own checksums, in words; None if it is whole.
 
     Files from before PyTorch 1.6 have none, and count as damaged.
     """
@@ -37,7 +37,7 @@ def damage(path: str | os.PathLike[str]) -> str | None:
 
 
 def directory_damage(path: str | os.PathLike[str]) -> str | None:
-    """What is wrong with what a zip archive tells of its records, or None, also of what is no archive.
+    """The damage of the directory of a zip archive, in words; None if there is none, or it is no archive.
 
     A few bytes can be packed such that they fill any memory, and several records can share the same bytes.
     """

@@ -1,4 +1,4 @@
-"""How much a pickle unfolds to, found from its opcodes before any object of it is built.
+"""Limits of what a pickle unfolds to, checked by its opcodes before any object of it is built.
 
 A pickle may refer to one object any number of times: of fifty tuples each of which holds the one before it twice, two
 hundred bytes, whoever hashes, prints or copies the last one never ends. And a tuple that is nested a hundred thousand

@@ -1,8 +1,9 @@
-"""Where in a file a network is: below nestings, wrappers of training, and beside its moving average."""
+"""Search for a network in a file: below nestings and wrappers of training, and beside its moving average."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -30,6 +31,12 @@ def places(keys: Collection[str], anchors: Sequence[str]) -> list[str]:
             if all(start + other in keys for other in others):
                 found.append(start.rstrip('.'))
     return found
+
+
+def beginnings(keys: Iterable[str]) -> str:
+    """The parts before the first dot that most keys have, with how many, for a message."""
+    counts = Counter(key.split('.')[0] for key in keys)
+    return brief(', '.join(f'{name} ({count})' for name, count in counts.most_common(8)))
 
 
 def is_averaged(prefix: str) -> bool:

@@ -73,11 +73,9 @@ def publish(
     Args:
         kind: A key of :data:`KINDS`.
         checkpoint: Of training: path, URL or ``hf://`` address.
-        out: The .safetensors.
         command: The one that trained it.
         images_per_iter: Batch size times processes.
         data: A key of :data:`DATA`.
-        note: What a user must know.
         minutes: How long the training took.
         metrics, metrics_samples: JSON files of a test, and of the same of a few images, which a test repeats.
         trained_on, licence: Of images that are not in :data:`DATA`.
@@ -110,10 +108,9 @@ def publish(
     )
     if minutes is not None:
         card['training_minutes'] = minutes
-    if metrics:
-        card['metrics'] = json.loads(metrics.read_text())
-    if metrics_samples:
-        card['metrics_samples'] = json.loads(metrics_samples.read_text())
+    for key, path in (('metrics', metrics), ('metrics_samples', metrics_samples)):
+        if path:
+            card[key] = json.loads(path.read_text())
     metadata = {} if model is None else dict(model=model)
     card = write_with_card(state, out, card, dtype=torch.float16, metadata=metadata)
     print(f'{out}: {len(state)} tensors, {card["size"] / 1e6:.1f} MB, SHA-256 {card["sha256"]}')

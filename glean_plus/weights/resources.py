@@ -19,7 +19,7 @@ PREFIX = 'glean_plus::'  # before the name of a config of ours, as OpenMMLab's p
 
 
 def own_config(name: str) -> Path:
-    """Where a config of ours is, or would be, by its name with or without its ending."""
+    """The path of a config of ours, which need not be there, by its name with or without its ending."""
     return data_folder('configs') / (name if name.endswith('.py') else f'{name}.py')
 
 
@@ -43,7 +43,7 @@ class ConfigError(GleanError, ValueError):
 
 
 def config_of(path: Path) -> Config:
-    """What a config file says.
+    """The content of a config file.
 
     Raises:
         ConfigError: If it cannot be run; any error of it is one.

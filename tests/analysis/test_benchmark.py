@@ -173,7 +173,7 @@ def test_errors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
             tool.main()
         assert message in f'{caught.value} {capsys.readouterr().err}'
     # Three workers that fail at once, each of which would otherwise import for seconds.
-    monkeypatch.setattr(compare.sys, 'executable', shutil.which('false'))
+    monkeypatch.setattr(sys, 'executable', shutil.which('false'))
     with pytest.raises(BenchmarkError, match=r'MMagic RRDBNet \(4x\) ended with 1'):
         compare.compare(['MMagic RRDBNet (4x)'], Setting(8, 32), 1)
 

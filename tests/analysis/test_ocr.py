@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from glean_plus.analysis.errors import OCRError
 from glean_plus.analysis.ocr import tesseract
 from glean_plus.analysis.ocr.benchmark import TRUTH, Reading, Setting, legible, read_all
-from glean_plus.analysis.ocr.errors import OCRError
 from glean_plus.analysis.ocr.pages import choose_pages, read_pages, read_words
 from glean_plus.analysis.ocr.rates import Counts, aligned, bare, count, distance, interval, normalized, rate
 from glean_plus.analysis.ocr.report import as_json, draw, markdown

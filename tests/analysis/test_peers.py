@@ -22,16 +22,15 @@ from PIL import Image
 from scipy import ndimage
 
 from glean_plus import Restorer
+from glean_plus.analysis.errors import PeersError
 from glean_plus.analysis.peers import runners
 from glean_plus.analysis.peers.compare import Comparison, Measured, Process, Setting, compare
 from glean_plus.analysis.peers.degradations import DEGRADATIONS, degrade
 from glean_plus.analysis.peers.entries import ENTRIES, Entry, choose
-from glean_plus.analysis.peers.errors import PeersError
 from glean_plus.analysis.peers.images import ground_truths, names_of
 from glean_plus.analysis.peers.install import default_folder, install, site_of
 from glean_plus.analysis.peers.output import log_on_stderr
-from glean_plus.analysis.peers.scorer import Scorer
-from glean_plus.analysis.peers.scores import SCORES
+from glean_plus.analysis.peers.scores import SCORES, Scorer
 from glean_plus.metrics import NIQEMetric
 from glean_plus.pretrained.perceptual import STLPIPS
 from glean_plus.utils.imresize import matlab_bicubic
@@ -41,7 +40,7 @@ from small_restorers import photo
 
 TOY = """
 import os
-from glean_plus.analysis.peers.errors import PeersError
+from glean_plus.analysis.errors import PeersError
 from glean_plus.analysis.peers.runners import Runner
 
 def nearest(scale, threads):

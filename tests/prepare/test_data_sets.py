@@ -29,7 +29,7 @@ from glean_plus.prepare import SETS, DataError, Item, Settings, prepare
 from glean_plus.prepare.decode import PictureError, decode
 from glean_plus.prepare.fit import fit_to
 from glean_plus.prepare.items import refuse_doubles, safe_name
-from glean_plus.prepare.readers.lfw import surname
+from glean_plus.prepare.readers.published import surname
 
 from conftest import CONFIGS, forked, is_running, load_tool, run_tool
 from layouts import LAYOUTS, VAL, WNIDS, cat, encoded, imagenet, imagenet_val_flat, lfw, photo, put, put_lmdb

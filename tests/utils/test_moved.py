@@ -23,7 +23,7 @@ FORMER = {
     'engine': 'WholeCheckpointHook',
     'engine.checkpoints': 'WholeCheckpointHook',
     'data': 'Settings',
-    'data.readers.ffhq': 'read',
+    'data.readers.folder': 'read',
     'transforms': 'LoadPicture',
     'transforms.load': 'LoadPicture',
     'inversion': 'InversionError',

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 from mmengine.dataset import pseudo_collate
+from torch.utils.data import ConcatDataset
 
-from glean_plus.analysis.ablation.errors import InspectionError
+from glean_plus.analysis.errors import InspectionError
 from glean_plus.prepare.decode import PictureError, read_image
 from glean_plus.prepare.files import images_below
 from glean_plus.prepare.fit import fit_to
@@ -23,15 +24,10 @@ SETS = ('test', 'val')
 
 @dataclass(frozen=True)
 class Source:
-    """Data sets one after the other, as one.
+    """Data sets one after the other, as one."""
 
-    Attributes:
-        sets: MMagic's data sets.
-        names: Of each image, unique.
-    """
-
-    sets: Sequence[Any]
-    names: Sequence[str]
+    sets: Sequence[Any]  # MMagic's data sets
+    names: Sequence[str]  # of each image, unique
 
     def __len__(self) -> int:
         return len(self.names)
@@ -42,15 +38,10 @@ class Source:
         Raises:
             InspectionError: If it cannot be loaded.
         """
-        place = index
-        for dataset in self.sets:
-            if place < len(dataset):
-                try:
-                    return pseudo_collate([dataset[place]])
-                except (OSError, AttributeError, DataError) as error:  # MMagic's readers fail a step later, on None
-                    raise InspectionError(f'{self.names[index]} cannot be loaded: {error}') from error
-            place -= len(dataset)
-        raise IndexError(index)
+        try:
+            return pseudo_collate([ConcatDataset(self.sets)[index]])
+        except (OSError, AttributeError, DataError) as error:  # MMagic's readers fail a step later, on None
+            raise InspectionError(f'{self.names[index]} cannot be loaded: {error}') from error
 
     def choose(self, indices: Sequence[int] | None, number: int) -> list[int]:
         """The given indices, or ``number`` of all, evenly spread; 0 means all.
@@ -129,10 +120,8 @@ def folder_source(
     among those that are taken.
 
     Args:
-        config: The config.
         folder: Images, in folders of any depth.
         scratch: Folder for files, which the data set reads later.
-        which: Whose pipeline.
         indices, number: Which of the images to take, as for :meth:`Source.choose`.
 
     Raises:

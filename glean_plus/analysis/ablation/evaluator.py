@@ -25,21 +25,13 @@ FUSION_OFF = ('bypass', 'zeros')
 
 @dataclass(frozen=True)
 class View:
-    """A batch of images, encoded once for all switches.
+    """A batch of images, encoded once for all switches."""
 
-    Attributes:
-        lq: (N, C, in_size, in_size).
-        features: The encoder's.
-        codes: Of these images.
-        next_codes: Of others, for the switch that exchanges them.
-        seed: Of the noise maps.
-    """
-
-    lq: Tensor
-    features: Mapping[int, Tensor]
-    codes: Codes
-    next_codes: Codes
-    seed: int = 0
+    lq: Tensor  # (N, C, in_size, in_size)
+    features: Mapping[int, Tensor]  # the encoder's
+    codes: Codes  # of these images
+    next_codes: Codes  # of others, for the switch that exchanges them
+    seed: int = 0  # of the noise maps
 
 
 class Inspector:
@@ -47,9 +39,9 @@ class Inspector:
 
     Args:
         model: In evaluation mode.
-        own_image: The model's bank, pre-trained, with the layers that draw its own image, on the model's device; or
-            why there is none.
-        mean_codes: The mean of all pictures' codes, (1, code_dims[k]) each; None if that switch is not run.
+        own_image: The model's bank, pre-trained, with the layers that synthesize its own image, on the model's device;
+            or why there is none.
+        mean_codes: The mean of all images' codes, (1, code_dims[k]) each; None if that switch is not run.
         count: How many images there are.
         fusion_off: One of ``FUSION_OFF``.
         bgr: The bank's own image has its channels in the other order than the model's.

@@ -16,17 +16,11 @@ INK, PAPER, FAINT = (20, 20, 20), (255, 255, 255), (226, 226, 226)
 
 @dataclass(frozen=True)
 class Tile:
-    """An image of the grid.
+    """An image of the grid."""
 
-    Attributes:
-        label: What it is.
-        picture: (H, W, 3) uint8 RGB; None where a switch does not apply.
-        numbers: Such as ``22.28 dB | 0.257``.
-    """
-
-    label: str
-    picture: np.ndarray | None
-    numbers: str = ''
+    label: str  # what it is
+    picture: np.ndarray | None  # (H, W, 3) uint8 RGB; None where a switch does not apply
+    numbers: str = ''  # such as `22.28 dB | 0.257`
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A config and a checkpoint -> the network that a test uses, and what draws its bank's own image."""
+"""Load the network that a test of a config and a checkpoint uses, and the bank that synthesizes its own image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from glean_plus.analysis.ablation.errors import InspectionError
+from glean_plus.analysis.errors import InspectionError
 from glean_plus.inference.build import load_generator
 from glean_plus.inference.source import find
 from glean_plus.models.banks import LatentBank
@@ -20,11 +20,6 @@ from glean_plus.utils.devices import usable_device
 
 def load_glean(model: Mapping[str, Any], checkpoint: str, device: str | torch.device = 'cpu') -> GLEAN:
     """The GLEAN of a config with the weights of a checkpoint that a test would take.
-
-    Args:
-        model: ``model`` of the config.
-        checkpoint: Path or URL.
-        device: Where to run it.
 
     Raises:
         InspectionError: If the config has no GLEAN.

@@ -102,12 +102,9 @@ def page(
     """The whole page.
 
     Args:
-        title: Its heading.
         facts: What was inspected, and how.
         lines: The table, as ``Table.lines`` makes it.
-        switches: Those of the table.
         sections: As :func:`image_section` makes them.
-        explanation: How to read the table.
     """
     listed = ''.join(f'<dt>{escape(key)}</dt><dd>{escape(value)}</dd>' for key, value in facts.items())
     return f"""<!DOCTYPE html>

@@ -13,13 +13,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from glean_plus.analysis.ablation.data import Source
-from glean_plus.analysis.ablation.errors import InspectionError
 from glean_plus.analysis.ablation.evaluator import Codes, Inspector
 from glean_plus.analysis.ablation.grid import Group, Tile, draw_grid
 from glean_plus.analysis.ablation.load import load_glean, own_image_bank
 from glean_plus.analysis.ablation.page import image_section, page
 from glean_plus.analysis.ablation.switches import GROUPS, MEAN, MODEL, NEXT, switches_of
 from glean_plus.analysis.ablation.table import CHANGE, PSNR, Scores, Table
+from glean_plus.analysis.errors import InspectionError
 from glean_plus.models.loading import bank_draws_bgr
 from glean_plus.prepare.images import save
 from glean_plus.registry import MODELS
@@ -37,38 +37,23 @@ NOT_FUSED = dict(
 
 @dataclass(frozen=True)
 class Settings:
-    """How to inspect.
+    """Options of an inspection."""
 
-    Attributes:
-        fusion_off: What stands where an encoder feature is not fused, see :class:`Inspector`.
-        distance: A key of ``DISTANCES``.
-        seed: Of the noise maps; each picture's follow from it and from its index.
-        shown: How many images are shown, the first of those that are measured.
-        bgr: The bank draws BGR, the model RGB; None asks the catalogue.
-        device: Where to run.
-    """
-
-    fusion_off: str = 'bypass'
-    distance: str = 'st-lpips-vgg'
-    seed: int = 0
-    shown: int = 8
-    bgr: bool | None = None
-    device: str = 'cpu'
+    fusion_off: str = 'bypass'  # what stands where an encoder feature is not fused, see Inspector
+    distance: str = 'st-lpips-vgg'  # a key of `DISTANCES`
+    seed: int = 0  # of the noise maps; each image's follow from it and from its index
+    shown: int = 8  # how many images are shown, the first of those that are measured
+    bgr: bool | None = None  # the bank synthesizes BGR images, the model RGB; None asks the catalogue
+    device: str = 'cpu'  # where to run
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image as the restorer takes it.
+    """An image as the restorer takes it."""
 
-    Attributes:
-        lq: (1, C, in_size, in_size).
-        label: Its class (1,), where the model is given classes.
-        data_samples: What the preprocessor knows of it.
-    """
-
-    lq: Tensor
-    label: Tensor | None
-    data_samples: Any
+    lq: Tensor  # (1, C, in_size, in_size)
+    label: Tensor | None  # its class (1,), where the model is given classes
+    data_samples: Any  # what the preprocessor knows of it
 
     @property
     def truth(self) -> Tensor | None:
@@ -88,11 +73,6 @@ def check_out(out: Path, overwrite: bool) -> None:
 class Inspection:
     """A model of a config and a checkpoint, ready to be inspected.
 
-    Args:
-        model: ``model`` of the config.
-        checkpoint: Path or URL.
-        settings: How to inspect.
-
     Raises:
         InspectionError, RestoreError, WeightsError: If there is no such model; see :func:`load_glean`.
     """
@@ -103,11 +83,8 @@ class Inspection:
         preprocessor = model.get('data_preprocessor') or dict(type='DataPreprocessor')
         self.preprocessor = MODELS.build(preprocessor).to(settings.device)
         self.own_image = own_image_bank(model['generator'], settings.device)
-        if settings.bgr is not None:
-            self.bgr = settings.bgr
-        else:
-            bank = self.own_image
-            self.bgr = not isinstance(bank, str) and bank_draws_bgr(bank)
+        known = not isinstance(self.own_image, str) and bank_draws_bgr(self.own_image)
+        self.bgr = known if settings.bgr is None else settings.bgr
 
     def sample(self, source: Source, index: int) -> Sample:
         """An image through the config's preprocessor.
@@ -131,8 +108,6 @@ class Inspection:
         """Inspect the images and write everything below ``out``, with progress bars.
 
         Args:
-            source: The images.
-            indices: Which of them.
             out: Folder; what an earlier run has written there is replaced.
             about: What the page says of config, checkpoint and images.
         """

@@ -1,4 +1,4 @@
-"""What can be switched off or exchanged in a GLEAN (paper section 6, Fig. 13-15), and what of it a model has.
+"""Parts of a GLEAN that can be switched off or exchanged (paper section 6, Fig. 13-15), and those that a model has.
 
 A walk through the bank is one thing, what is made of the bank's features another: switches that share a walk differ in
 the latter alone. Which switches there are follows from the model's parts; one that such a model usually has, but this
@@ -8,7 +8,7 @@ one has not, is listed with the reason.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from glean_plus.models.banks import LatentBank
@@ -23,22 +23,16 @@ GROUPS = {
     'bank': 'Bank features to the decoder (Fig. 14)',
     'codes': 'Codes and noise',
 }
-# What may take the place of a picture's codes.
+# Codes that can replace an image's own.
 OWN, NEXT, MEAN, BANK = 'own', 'of the next image', 'mean of the images', 'mean of the bank'
 
 
 class Walk(NamedTuple):
-    """How the bank is walked through; the default is the model's own way.
+    """One pass through the bank; the default is the model's own."""
 
-    Attributes:
-        encoder_to: Highest resolution whose encoder feature enters the bank, 0 for none; None for all.
-        codes: ``OWN``, or what takes their place.
-        new_noise: Draw the noise maps again.
-    """
-
-    encoder_to: int | None = None
-    codes: str = OWN
-    new_noise: bool = False
+    encoder_to: int | None = None  # highest resolution whose encoder feature enters the bank, 0 for none; None for all
+    codes: str = OWN  # `OWN`, or what takes their place
+    new_noise: bool = False  # resample the noise maps
 
 
 AS_IT_IS = Walk()
@@ -46,28 +40,17 @@ AS_IT_IS = Walk()
 
 @dataclass(frozen=True)
 class Switch:
-    """One way to run the model.
+    """One way to run the model."""
 
-    Attributes:
-        key: Short name, such as ``encoder_to_8``.
-        group: A key of ``GROUPS``.
-        label: What a reader sees.
-        walk: How the bank is walked through.
-        bank_to: Highest resolution whose bank feature reaches the decoder, 0 for none; None for all. The others are
-            zeros.
-        decoder: The image is the decoder's; otherwise the bank's own.
-        note: What must be known to read its result.
-        reason: Why it does not apply to this model; empty if it does.
-    """
-
-    key: str
-    group: str
-    label: str
-    walk: Walk = AS_IT_IS
+    key: str  # short name, such as `encoder_to_8`
+    group: str  # a key of `GROUPS`
+    label: str  # what a reader sees
+    walk: Walk = AS_IT_IS  # the pass through the bank
+    # Highest resolution whose bank feature reaches the decoder, 0 for none; None for all. The others are zeros.
     bank_to: int | None = None
-    decoder: bool = True
-    note: str = ''
-    reason: str = ''
+    decoder: bool = True  # the image is the decoder's; otherwise the bank's own
+    note: str = ''  # what must be known to read its result
+    reason: str = ''  # why it does not apply to this model; empty if it does
 
     @property
     def applies(self) -> bool:
@@ -84,9 +67,7 @@ def switches_of(model: GLEAN, own_image: LatentBank | str, count: int) -> list[S
     """Every switch, in the order of the paper's figures; the first is the model as it is.
 
     Args:
-        model: The model.
-        own_image: What draws the bank's own image, or why there is nothing.
-        count: How many images there are.
+        own_image: The bank that synthesizes its own image, or why there is none.
     """
     return [
         Switch(MODEL, MODEL, 'output: all on'),
@@ -103,14 +84,11 @@ def _encoder(model: GLEAN) -> list[Switch]:
     off = Switch('encoder_off', 'encoder', 'encoder features off', Walk(encoder_to=0))
     if not levels:
         reason = 'no encoder feature enters this bank: it starts from its constant, and nothing is fused'
-        return [Switch(off.key, off.group, off.label, reason=reason)]
+        return [replace(off, reason=reason)]
     if not model.fusions:
         note = f'the bank starts from zeros in place of the encoder feature at {levels[0]}'
         reason = f'nothing is fused into this bank: the encoder feature at {levels[0]}, its start, is the only one'
-        return [
-            Switch(off.key, off.group, off.label, off.walk, note=note),
-            Switch('encoder_to', 'encoder', 'encoder features up to r', reason=reason),
-        ]
+        return [replace(off, note=note), Switch('encoder_to', 'encoder', 'encoder features up to r', reason=reason)]
     # In the paper 4 to 16 of an input of 64 are "coarse".
     coarse = max([level for level in levels if level <= model.in_size // 4], default=0)
     steps = [

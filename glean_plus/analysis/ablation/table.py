@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from glean_plus.analysis.ablation.switches import MODEL, Switch
 from glean_plus.registry import METRICS
+from glean_plus.utils.tables import csv_text
 
 PSNR, CHANGE = 'PSNR', 'change'
 # --distance -> config of the metric.
@@ -25,12 +24,7 @@ DISTANCES = {
 
 
 class Scores:
-    """What a test's metrics say of one image: PSNR in dB and a learned perceptual distance (lower is better).
-
-    Args:
-        distance: A key of ``DISTANCES``.
-        device: Where the network of the distance runs.
-    """
+    """Metrics of one image, as a test computes them: PSNR in dB, and one of ``DISTANCES`` (lower is better)."""
 
     def __init__(self, distance: str = 'st-lpips-vgg', device: str = 'cpu') -> None:
         self._metrics = [METRICS.build(dict(type='PSNR')), METRICS.build(DISTANCES[distance] | dict(device=device))]
@@ -64,21 +58,17 @@ class Table:
     """All numbers.
 
     ``change`` is the mean absolute difference from the model's own output, in levels of 255, and needs no ground truth.
-
-    Attributes:
-        switches: All, also those that do not apply.
-        metrics: Names of the metrics that need the ground truth.
-        rows: Image -> key of a switch -> metric -> number.
     """
 
-    switches: Sequence[Switch]
-    metrics: Sequence[str]
+    switches: Sequence[Switch]  # all, also those that do not apply
+    metrics: Sequence[str]  # names of the metrics that need the ground truth
+    # Image -> key of a switch -> metric -> number.
     rows: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     def add(
         self, name: str, images: Mapping[str, Tensor], truth: Tensor | None, scores: Scores | None
     ) -> dict[str, dict[str, float]]:
-        """Enter a picture's results, (C, H, W), 0 to 255, by key; returns its numbers."""
+        """Add the results of an image, (C, H, W), 0 to 255, by key; returns its numbers."""
         own = images[MODEL]
         row = {}
         for key, image in images.items():
@@ -87,12 +77,9 @@ class Table:
         self.rows[name] = row
         return row
 
-    def values(self, key: str, metric: str) -> list[float]:
-        """Of each image that has this number."""
-        return [row[key][metric] for row in self.rows.values() if metric in row.get(key, {})]
-
     def mean(self, key: str, metric: str) -> Mean | None:
-        values = self.values(key, metric)
+        """Over the images that have this number."""
+        values = [row[key][metric] for row in self.rows.values() if metric in row.get(key, {})]
         return mean_of(values) if values else None
 
     def delta(self, key: str, metric: str) -> Mean | None:
@@ -139,14 +126,12 @@ class Table:
 
     def csv(self) -> str:
         """A line for each image and switch."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator='\n')
-        writer.writerow(['picture', 'switch', *self.metrics, CHANGE])
-        for name, row in self.rows.items():
-            for key, numbers in row.items():
-                values = [numbers.get(metric) for metric in (*self.metrics, CHANGE)]
-                writer.writerow([name, key, *('' if value is None else f'{value:.6g}' for value in values)])
-        return text.getvalue()
+        columns = (*self.metrics, CHANGE)
+        lines = [
+            [name, key, *(f'{numbers[each]:.6g}' if each in numbers else None for each in columns)]
+            for name, row in self.rows.items() for key, numbers in row.items()
+        ]  # fmt: skip
+        return csv_text([['picture', 'switch', *columns], *lines])
 
 
 def _signed(delta: Mean, digits: int) -> str:

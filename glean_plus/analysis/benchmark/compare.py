@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +15,7 @@ from torch import Tensor
 from glean_plus.analysis.benchmark.contenders import CONTENDERS, config_of
 from glean_plus.analysis.benchmark.worker import CEILING, CHANNELS
 from glean_plus.analysis.complexity import complexity
+from glean_plus.analysis.process import JSONProcess
 from glean_plus.errors import GleanError
 from glean_plus.utils import tables
 
@@ -42,56 +41,37 @@ class Setting:
 
 @dataclass
 class Measured:
-    """What one contender took.
+    """Time, memory and error of one contender."""
 
-    Attributes:
-        seconds: Of each pass of a batch.
-        peak, held: Bytes beyond the process without it: at most while it runs, and at rest.
-        difference: Largest difference to the images of the contender with its weights, as a share of their range, or
-            to a loss of the first step, as a share of it; None where there is none.
-        psnr: The same as a PSNR in dB, with that range as the peak.
-        macs: Multiply-adds of the batch; None if they are not known.
-    """
-
-    seconds: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)  # of each pass of a batch
+    # Bytes beyond the process without it: at most while it runs, and at rest.
     peak: int = 0
     held: int = 0
+    # Largest difference to the images of the contender with its weights, as a share of their range, or to a loss of
+    # the first step, as a share of it; None where there is none.
     difference: float | None = None
-    psnr: float | None = None
-    macs: float | None = None
+    psnr: float | None = None  # the same as a PSNR in dB, with that range as the peak
+    macs: float | None = None  # multiply-adds of the batch; None if they are not known
 
     @property
     def median(self) -> float:
         return statistics.median(self.seconds)
 
 
-class Worker:
+class Worker(JSONProcess):
     """A contender's process."""
 
     def __init__(self, name: str, setting: Setting) -> None:
         self.name = name
-        command = [sys.executable, '-m', 'glean_plus.analysis.benchmark.worker', name]
-        for option in ('in_size', 'out_size', 'batch', 'device', 'threads'):
-            command += [f'--{option.replace("_", "-")}', str(getattr(setting, option))]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        super().__init__('glean_plus.analysis.benchmark.worker', dict(name=name, **asdict(setting)), {})
 
-    def ask(self, request: str) -> dict[str, float]:
+    def ask(self, *request: str) -> dict[str, Any]:
         """Raises BenchmarkError if the process has ended."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        try:
-            self.process.stdin.write(request + '\n')
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
-        for line in self.process.stdout:
-            if line.startswith('{'):  # what libraries print on the way is not
-                answer: dict[str, float] = json.loads(line)
-                return answer
-        raise BenchmarkError(f'{self.name} ended with {self.process.wait()}; its error is above.')
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+        self.send(request)
+        answer = self.receive()
+        if answer is None:
+            raise BenchmarkError(f'{self.name} ended with {self.process.wait()}; its error is above.')
+        return answer
 
 
 def compare(
@@ -101,9 +81,7 @@ def compare(
 
     Args:
         names: Of :data:`CONTENDERS`.
-        setting: The size.
         runs: Passes of each that count; one before them does not.
-        say: Called with lines about the progress.
 
     Returns:
         What each took, and the multiply-adds a second of the machine's limit by type.
@@ -120,7 +98,7 @@ def compare(
             images: dict[str, Tensor] = {}
             for name in names:
                 path = Path(folder) / 'image.pth'
-                workers[name].ask(f'image {path}')
+                workers[name].ask('image', str(path))
                 images[name] = torch.load(path)
                 say(f'{name}: ready')
         _compare_images(found, images)
@@ -145,10 +123,9 @@ def _macs(name: str, setting: Setting) -> float | None:
     if config is None:
         return None
     try:
-        macs = complexity(config).macs
+        return complexity(config).macs * setting.batch
     except ValueError as error:
         raise BenchmarkError(f'{name} cannot restore {setting.in_size} to {setting.out_size}: {error}') from error
-    return None if macs is None else macs * setting.batch
 
 
 def _compare_images(found: Mapping[str, Measured], images: Mapping[str, Tensor]) -> None:

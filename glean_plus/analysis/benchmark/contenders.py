@@ -1,4 +1,4 @@
-"""What is compared: networks that restore (N, 3, in_size, in_size), or colour (N, 1, in_size, in_size)."""
+"""The networks that are compared: they restore (N, 3, in_size, in_size), or colour (N, 1, in_size, in_size)."""
 
 from __future__ import annotations
 
@@ -23,23 +23,17 @@ NOISE_STRENGTH = 0.1
 
 @dataclass(frozen=True)
 class Contender:
-    """One network in one way of running it.
+    """One network in one way of running it."""
 
-    Attributes:
-        network: ``mmagic`` (GLEANStyleGANv2), ``glean``, ``lightglean`` or ``esrgan`` (RRDBNet, 4x only); for ``color``
-            ``glean`` or ``lightglean``, on a BigGAN-deep.
-        speed: As in ``test_cfg``, or of :data:`RUNTIMES`: how the network is run; for ``train`` one of the benchmark's
-            ways of training.
-        precision: As in ``test_cfg``.
-        same_as: The contender whose weights it has, so that its images can be compared.
-        task: ``restore``; ``color``, from one channel and at one size (appendix A); ``train``, a step of both networks.
-    """
-
+    # `mmagic` (GLEANStyleGANv2), `glean`, `lightglean` or `esrgan` (RRDBNet, 4x only); for `color` `glean` or
+    # `lightglean`, on a BigGAN-deep.
     network: str
+    # How the network is run: as in `test_cfg`, or of RUNTIMES; for `train` one of the benchmark's ways of training.
     speed: str = 'exact'
-    same_as: str | None = None
+    same_as: str | None = None  # the contender whose weights it has, so that its images can be compared
+    # `restore`; `color`, from one channel and at one size (appendix A); `train`, a step of both networks.
     task: str = 'restore'
-    precision: str = 'fp32'
+    precision: str = 'fp32'  # as in `test_cfg`
 
 
 def _at_each_speed(title: str, network: str, task: str = 'restore', same_as: str | None = None) -> dict[str, Contender]:

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from glean_plus.analysis.benchmark.compare import Measured
-from glean_plus.utils.files import whole_or_not_at_all
+from glean_plus.analysis.plots import save_with_legend
 
 # Width and height of a panel, in inches.
 PANEL = (5.0, 4.0)
-# Share of the figure's height for a line of the legend.
-LEGEND_LINE = 0.055
 
 
 def plot(found: Mapping[int, Mapping[str, Measured]], path: Path) -> None:
@@ -19,14 +17,11 @@ def plot(found: Mapping[int, Mapping[str, Measured]], path: Path) -> None:
 
     Args:
         found: Side of the output -> what each contender took.
-        path: Of the PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(2 * PANEL[0], PANEL[1]))
-    FigureCanvasAgg(figure)
     sizes = sorted(found)
     panels = {'seconds': lambda each: each.median, 'peak memory, MB': lambda each: each.peak / 1e6}
     axes = figure.subplots(1, 2)
@@ -45,9 +40,4 @@ def plot(found: Mapping[int, Mapping[str, Measured]], path: Path) -> None:
         axis.set_xlabel('side of the output')
         axis.set_title(title)
         axis.grid(alpha=0.3)
-    lines, names = axes[0].get_legend_handles_labels()
-    columns = 3
-    figure.legend(lines, names, loc='lower center', ncols=columns, fontsize='small', frameon=False)
-    figure.tight_layout(rect=(0, LEGEND_LINE * -(-len(names) // columns), 1, 1))
-    with whole_or_not_at_all(path) as file:
-        figure.savefig(file, format='png', dpi=100)
+    save_with_legend(figure, path)

@@ -51,13 +51,9 @@ def benchmark(
     """Measure entries of a task; gives a Markdown table for each size.
 
     Args:
-        task: Of the entries.
         sizes: Sides of input and output; None takes the task's.
         only: Names of entries, the first of which others are compared with; None takes all that can run.
-        batch: Images at a time.
         runs: Passes of each entry.
-        device: Where they run.
-        threads: On a CPU.
         out: File for the tables.
         chart: PNG of time and memory over the sizes.
         note: Gets lines on what is left out and done.

@@ -1,4 +1,4 @@
-"""How many images of a folder are restored a second, and for how much of the time the network computes."""
+"""Throughput of a folder: images restored a second, and the share of the time in which the network computes."""
 
 from __future__ import annotations
 
@@ -23,18 +23,12 @@ COLUMNS = ('', 'images', 'images/s', 'CPU s an image', 'share of the network')
 
 @dataclass
 class Throughput:
-    """What a folder took, in each run.
+    """Times of a folder in each run."""
 
-    Attributes:
-        images: Restored in a run.
-        seconds, cpu: Of a run, by the clock and of all threads.
-        network: Of these seconds, those in which the network computed.
-    """
-
-    images: int = 0
-    seconds: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    network: list[float] = field(default_factory=list)
+    images: int = 0  # restored in a run
+    seconds: list[float] = field(default_factory=list)  # of a run, by the clock
+    cpu: list[float] = field(default_factory=list)  # of a run, of all threads
+    network: list[float] = field(default_factory=list)  # of these seconds, those in which the network computed
 
 
 class Stopwatch:
@@ -76,11 +70,6 @@ def measure(
     """Restore a folder as ``glean-plus restore`` does, with each speed in turn.
 
     Args:
-        folder: Of images.
-        model: Name, or checkpoint.
-        speeds: Those to measure, as :class:`Restorer` takes them.
-        device, precision, batch: As :class:`Restorer` takes them.
-        threads: On a CPU.
         runs: Passes over the folder with each speed; medians are told.
 
     Returns:

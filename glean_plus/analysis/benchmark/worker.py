@@ -1,12 +1,11 @@
-"""One contender in a process, ``python -m glean_plus.analysis.benchmark.worker NAME ...``, run on request.
+"""One contender in a process of its own, run on request.
 
-It reads words from standard input and answers each with a line of JSON: ``run`` with seconds, ``picture PATH`` by
-saving its images, ``memory`` with bytes. The name ``ceiling`` is a convolution of a size that suits the machine.
+Its order is a name and a size, as JSON. Of its requests, ``["run"]`` is answered with seconds, ``["image", PATH]`` by
+saving its images, ``["memory"]`` with bytes. The name ``ceiling`` is a convolution of a size that suits the machine.
 """
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import gc
 import json
@@ -18,6 +17,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from glean_plus.analysis.process import answers
 
 CEILING = 'ceiling'
 # A 3x3 convolution whose maps stay in cache: channels, height, width.
@@ -53,8 +54,6 @@ class Timed:
     """A contender that is run and watched.
 
     Args:
-        run: The network.
-        x: Its input.
         before: Bytes in use before the network was built.
     """
 
@@ -89,19 +88,14 @@ class Timed:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('name')
-    parser.add_argument('--in-size', type=int, required=True)
-    parser.add_argument('--out-size', type=int, required=True)
-    parser.add_argument('--batch', type=int, required=True)
-    parser.add_argument('--device', required=True)
-    parser.add_argument('--threads', type=int, required=True)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    stream = answers()
+    order = json.loads(sys.argv[1])
+    name, in_size, device = order['name'], order['in_size'], order['device']
+    torch.set_num_threads(order['threads'])
     before = 0
     macs = 0.0
-    if args.name.startswith(CEILING):
-        run, x, macs = ceiling(getattr(torch, args.name.split(':')[1]), args.device)
+    if name.startswith(CEILING):
+        run, x, macs = ceiling(getattr(torch, name.split(':')[1]), device)
     else:
         from mmengine.registry import init_default_scope
 
@@ -109,22 +103,22 @@ def main() -> None:
 
         init_default_scope('mmagic')
         before = resident('VmRSS')
-        run = build(CONTENDERS[args.name], args.in_size, args.out_size, args.device)
-        channels = 1 if CONTENDERS[args.name].task == 'color' else 3
-        x = torch.rand(args.batch, channels, args.in_size, args.in_size, generator=torch.Generator().manual_seed(0))
-        x = (x * 2 - 1).to(args.device)
+        run = build(CONTENDERS[name], in_size, order['out_size'], device)
+        channels = 1 if CONTENDERS[name].task == 'color' else 3
+        x = torch.rand(order['batch'], channels, in_size, in_size, generator=torch.Generator().manual_seed(0))
+        x = (x * 2 - 1).to(device)
     timed = Timed(run, x, before)
     for line in sys.stdin:
-        word, _, rest = line.strip().partition(' ')
-        if word == 'run':
-            answer: dict[str, float] = dict(seconds=timed.seconds(), macs=macs)
-        elif word == 'image':
-            with torch.no_grad():
-                torch.save(run(x).float().cpu(), rest)
-            answer = {}
-        else:
+        request, *paths = json.loads(line)
+        answer: dict[str, float] = {}
+        if request == 'run':
+            answer = dict(seconds=timed.seconds(), macs=macs)
+        elif request == 'memory':
             answer = dict(timed.memory())
-        print(json.dumps(answer), flush=True)
+        else:
+            with torch.no_grad():
+                torch.save(run(x).float().cpu(), *paths)
+        print(json.dumps(answer), file=stream)
 
 
 if __name__ == '__main__':

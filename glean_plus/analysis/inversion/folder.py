@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.analysis.errors import InversionError
 from glean_plus.analysis.inversion.restorer import Inverter
 from glean_plus.analysis.inversion.scores import Scores
 from glean_plus.inference.write import fitting
@@ -22,31 +20,22 @@ from glean_plus.prepare.images import save
 from glean_plus.utils.files import read_names, save_text
 from glean_plus.utils.images.arrays import to_array
 from glean_plus.utils.images.metadata import Meta
+from glean_plus.utils.tables import csv_text
 
 REPORT = 'report.csv'
 
 
 @dataclass
 class Report:
-    """How the search of one image went; a line of ``report.csv``.
+    """The search of one image; a line of ``report.csv``."""
 
-    Attributes:
-        file: The input.
-        steps: Steps that were done.
-        seconds: How long it took.
-        objective: What was minimised, at the end.
-        lr_psnr: How well the image that was found gives the input, in dB; in colorization, its lightness.
-        start_lr_psnr: The same of the best random start.
-        stopped_by_limit: Whether the time limit ended it.
-    """
-
-    file: str
-    steps: int
-    seconds: float
-    objective: float
-    lr_psnr: float
-    start_lr_psnr: float
-    stopped_by_limit: bool
+    file: str  # the input
+    steps: int  # steps that were done
+    seconds: float  # how long it took
+    objective: float  # what was minimised, at the end
+    lr_psnr: float  # how well the image that was found gives the input, in dB; in colorization, its lightness
+    start_lr_psnr: float  # the same of the best random start
+    stopped_by_limit: bool  # whether the time limit ended it
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -127,20 +116,6 @@ def _check_out(out: Path, names: Mapping[str, Path], overwrite: bool) -> dict[st
     return targets
 
 
-def _write_report(rows: list[Report], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Report)], lineterminator='\n')
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f'{v:.6g}' if isinstance(v, float) else v for k, v in asdict(row).items()})
-    save_text(text.getvalue(), path)
-
-
-def _profile(path: Path) -> bytes | None:
-    """Colour profile of an input, which its result gets, if a PNG has room for it."""
-    return fitting('.png', Meta(icc=read_profile(path)))[0].icc
-
-
 def invert_folder(
     inverter: Inverter,
     source: Path,
@@ -157,14 +132,8 @@ def invert_folder(
     ``OUT/report.csv`` how it went; both are whole or not there, and the report always has the images that are.
 
     Args:
-        inverter: Of the config.
-        source: Image or folder.
-        out: Folder of the results.
-        batch: Images that are searched together.
-        ann_file: List of the images to take.
         gt: Folder of the ground truths, of the same names with any ending.
         scores: Filled with results and ground truths; needs ``gt``.
-        overwrite: Replace results that are there.
 
     Raises:
         InversionError: On images that are not there, cannot be read or have another size, or results that are.
@@ -191,24 +160,26 @@ def invert_folder(
                 bar.update(before * steps + step * count - bar.n)
 
             images = {name: read_image(names[name]) for name in part}
-            found = inverter(torch.stack([inverter.input_of(image) for image in images.values()]), show)
+            found = inverter(torch.stack([inverter.task.input_of(image) for image in images.values()]), show)
             bar.update((start + len(part)) * steps - bar.n)
             for index, name in enumerate(part):
                 result = to_array(255 * found.pictures[index])
                 targets[name].parent.mkdir(parents=True, exist_ok=True)
-                save(result, targets[name], _profile(names[name]))
+                # The input's colour profile, if a PNG has room for it.
+                save(result, targets[name], fitting('.png', Meta(icc=read_profile(names[name])))[0].icc)
                 rows.append(Report(
                     str(names[name]), found.steps, found.seconds, float(found.objective[index]),
                     float(found.psnr[index]), float(found.start_psnr[index]), found.limited,
                 ))  # fmt: skip
                 if scores is not None and truths:
                     scores.add(result, read_image(truths[name]), images[name])
-            _write_report(rows, out / REPORT)
+            lines = [[f'{each:.6g}' if isinstance(each, float) else each for each in astuple(row)] for row in rows]
+            save_text(csv_text([Report.__dataclass_fields__, *lines]), out / REPORT)
     return rows
 
 
 def summary(rows: Sequence[Report], inverter: Inverter, scores: Scores | None) -> str:
-    """How near results come to their inputs, and the means of the scores, in lines."""
+    """Mean distances of results to their inputs, and means of the scores, in lines."""
     mean = {name: sum(getattr(row, name) for row in rows) / len(rows)
             for name in ('lr_psnr', 'start_lr_psnr', 'seconds')}  # fmt: skip
     lines = [f'{len(rows)} images, {mean["seconds"]:.1f} s each, {inverter.task.nearness} {mean["lr_psnr"]:.2f} dB '

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.analysis.errors import InversionError
 from glean_plus.analysis.inversion.search import Found, search
 from glean_plus.analysis.inversion.settings import Settings
-from glean_plus.analysis.inversion.spaces import space_of
 from glean_plus.analysis.inversion.tasks import Colorization, SuperResolution, Task
 from glean_plus.inference.build import in_a_sentence
 from glean_plus.models import task as models_task
+from glean_plus.models.banks import LatentBank
+from glean_plus.models.banks.space import Space
 from glean_plus.models.loading import bank_draws_bgr, load_bank
 from glean_plus.registry import MODELS
 from glean_plus.utils.devices import usable_device
 
 
 def task_of(generator: Mapping[str, Any]) -> Task:
-    """What the config's generator is for.
+    """The task of the config's generator.
 
     Raises:
         InversionError: If its inputs are neither RGB nor, for colorization, lightness.
@@ -40,15 +40,35 @@ def task_of(generator: Mapping[str, Any]) -> Task:
     )
 
 
+def space_of(bank: LatentBank, name: str | None = None, seed: int = 0, label: int | None = None) -> Space:
+    """The space of a full generator by its name; None is the default of its kind.
+
+    Raises:
+        InversionError: If this kind of bank has no such space, or a label that it does not have.
+    """
+    kind = type(bank).__name__
+    if not bank.spaces:
+        raise InversionError(f'{kind} cannot be inverted: it has no space to search.')
+    name = name or bank.spaces[0]
+    if name not in bank.spaces:
+        raise InversionError(f"{kind} has no space {name!r} to search, but {', '.join(map(repr, bank.spaces))}.")
+    if label is not None and not any(bank.class_dims):
+        raise InversionError(f'{kind} has no classes, but the label {label} is given.')
+    try:
+        return bank.space(name, seed, label)
+    except ValueError as error:
+        raise InversionError(str(error)) from error
+
+
 class Inverter:
     """Searches the bank of a restorer for images that would give its inputs.
 
     Args:
-        generator: ``model.generator`` of the config. Of a LightGLEAN's, too, the whole bank is searched.
+        generator: ``model.generator`` of the config. Of a LightGLEAN's, too, the full generator is searched.
         settings: How long and from where.
         space: ``w+``, ``w`` or ``z``; None for the default of the bank.
         label: Class of the images, for a bank with classes; None searches it.
-        bgr: The bank draws BGR; None asks the catalogue.
+        bgr: The bank synthesizes BGR images; None asks the catalogue.
         device: Where to search.
 
     Raises:
@@ -79,10 +99,6 @@ class Inverter:
         self.task = task_of(generator)
         self.space = space_of(self.bank, space, self.settings.seed, label)
         self.bgr = bank_draws_bgr(self.bank) if bgr is None else bgr
-
-    def input_of(self, image: np.ndarray) -> Tensor:
-        """An image, (in_size, in_size, 3) uint8 RGB -> input (C, in_size, in_size), 0 to 1."""
-        return self.task.input_of(image)
 
     def __call__(self, inputs: Tensor, progress: Callable[[int, float], None] | None = None) -> Found:
         """Inputs (N, C, in_size, in_size), 0 to 1 -> what is found; see :func:`search`."""

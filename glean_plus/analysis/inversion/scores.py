@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.analysis.errors import InversionError
 from glean_plus.registry import METRICS
 
 
@@ -16,9 +16,6 @@ class Scores:
     """The metrics of a config's validation that judge the prediction, so that the means stand beside a restorer's.
 
     Its other metrics, of bicubic or gray images, are what `mim test` prints.
-
-    Args:
-        config: The config; ``val_evaluator`` is read.
 
     Raises:
         InversionError: If there is no such metric.

@@ -11,7 +11,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.analysis.errors import InversionError
 from glean_plus.analysis.inversion.settings import Settings
 from glean_plus.analysis.inversion.tasks import Task
 from glean_plus.models.banks.space import Space
@@ -19,27 +19,18 @@ from glean_plus.models.banks.space import Space
 
 @dataclass
 class Found:
-    """The best of each of N inputs.
+    """The best of each of N inputs."""
 
-    Attributes:
-        pictures: (N, 3, out_size, out_size), RGB, 0 to 1.
-        objective: Mean squared error of the input that the found image would give, for values of 0 to 1, and prior;
-            (N,).
-        psnr: PSNR of the input that the found image would give, in dB, (N,): LR-PSNR, or in colorization that of the
-            lightness. Without the prior, and of colours that there are: the bank draws some beyond 0 and 1.
-        start_psnr: The same of the best of the random starts, (N,).
-        steps: How many were done.
-        seconds: For each image.
-        limited: Whether the time limit ended the search.
-    """
-
-    pictures: Tensor
+    pictures: Tensor  # (N, 3, out_size, out_size), RGB, 0 to 1
+    # Mean squared error of the input that the found image would give, for values of 0 to 1, and prior; (N,).
     objective: Tensor
+    # PSNR of the input that the found image would give, in dB, (N,): LR-PSNR, or in colorization that of the
+    # lightness. Without the prior, and of colours in gamut: the bank synthesizes some beyond 0 and 1.
     psnr: Tensor
-    start_psnr: Tensor
-    steps: int
-    seconds: float
-    limited: bool
+    start_psnr: Tensor  # the same of the best of the random starts, (N,)
+    steps: int  # how many were done
+    seconds: float  # for each image
+    limited: bool  # whether the time limit ended the search
 
 
 def _psnr(task: Task, images: Tensor, inputs: Tensor) -> Tensor:
@@ -59,10 +50,8 @@ def search(
 
     Args:
         space: Where to search; its bank has the device.
-        task: What makes inputs of images.
         inputs: (N, C, in_size, in_size), 0 to 1, on that device.
-        settings: See there.
-        bgr: The bank draws BGR.
+        bgr: The bank synthesizes BGR images.
         progress: Called at each step, before it is done, with its number and the mean objective of the best so far.
 
     Raises:
@@ -101,7 +90,7 @@ def search(
             break
         for group in optimizer.param_groups:
             group['lr'] = settings.lr_at(step)
-        # Of a sum, each picture's gradient is its own.
+        # Of a sum, each image's gradient is its own.
         for tensor, gradient in zip(tensors, torch.autograd.grad(objective.sum(), tensors)):
             tensor.grad = gradient
         optimizer.step()

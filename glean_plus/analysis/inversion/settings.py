@@ -1,11 +1,11 @@
-"""How long and from where an inversion searches."""
+"""Settings of the search of an inversion."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from glean_plus.analysis.inversion.errors import InversionError
+from glean_plus.analysis.errors import InversionError
 
 # Share of the steps in which the learning rate rises.
 WARM_UP = 0.05
@@ -13,7 +13,7 @@ WARM_UP = 0.05
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and from where to search.
+    """Length and starts of a search.
 
     Attributes:
         steps: Steps of Adam.

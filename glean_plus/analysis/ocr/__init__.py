@@ -1,1 +1,1 @@
-"""How well restored text can be read: pages with their ground truth, restored by each entry, read by Tesseract."""
+"""Benchmark of legibility: pages with their ground truth, restored by each entry, read by Tesseract."""

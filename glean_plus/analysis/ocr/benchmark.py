@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from glean_plus.analysis.errors import OCRError
 from glean_plus.analysis.ocr import tesseract
-from glean_plus.analysis.ocr.errors import OCRError
 from glean_plus.analysis.ocr.pages import Page, cells_of
 from glean_plus.analysis.ocr.rates import Counts, count, rate
-from glean_plus.analysis.peers.compare import Process
-from glean_plus.analysis.peers.degradations import DEGRADATIONS, degrade
+from glean_plus.analysis.peers.compare import inputs, running, titles
 from glean_plus.analysis.peers.entries import Entry
 from glean_plus.analysis.peers.images import ground_truths
 
@@ -25,47 +24,29 @@ TRUTH = 'ground truth'  # its row: what Tesseract misreads at full resolution
 
 @dataclass(frozen=True)
 class Setting:
-    """What is read.
+    """The pages and how they are read."""
 
-    Attributes:
-        folder: Of the pages.
-        pages: Those of it that are read.
-        words: Language -> its dictionary.
-        degradations: Names of :data:`~glean_plus.analysis.peers.degradations.DEGRADATIONS`.
-        scale: How many times larger results are.
-        seed: Of the degradations.
-        threads: Of each entry, and how many pages are read at a time.
-        misread: The pages are those whose ground truth has at most this character error rate.
-        left_out: How many were left out for that.
-    """
-
-    folder: Path
-    pages: Sequence[Page]
-    words: Mapping[str, Collection[str]]
-    degradations: Sequence[str] = ('clean',)
-    scale: int = 4
-    seed: int = 0
-    threads: int = 2
-    misread: float = 1.0
-    left_out: int = 0
+    folder: Path  # of the pages
+    pages: Sequence[Page]  # those of it that are read
+    words: Mapping[str, Collection[str]]  # language -> its dictionary
+    degradations: Sequence[str] = ('clean',)  # names of DEGRADATIONS
+    scale: int = 4  # how many times larger results are
+    seed: int = 0  # of the degradations
+    threads: int = 2  # of each entry, and how many pages are read at a time
+    misread: float = 1.0  # the pages are those whose ground truth has at most this character error rate
+    left_out: int = 0  # how many were left out for that
 
 
 @dataclass
 class Reading:
-    """All results.
+    """All results."""
 
-    Attributes:
-        setting: What was asked for.
-        entries: What restored.
-        reader: Tesseract's version.
-        counts: Degradation -> title -> counts of each page, in their order; the ground truth has a row of its own.
-        shown: (degradation, index) -> title -> (image, text that was read).
-    """
-
-    setting: Setting
-    entries: Sequence[Entry]
-    reader: str
+    setting: Setting  # what was asked for
+    entries: Sequence[Entry]  # what restored
+    reader: str  # Tesseract's version
+    # Degradation -> title -> counts of each page, in their order; the ground truth has a row of its own.
     counts: dict[str, dict[str, list[Counts]]] = field(default_factory=dict)
+    # (degradation, index) -> title -> (image, text that was read).
     shown: dict[tuple[str, int], dict[str, tuple[np.ndarray, str]]] = field(default_factory=dict)
 
     def cell(self, degradation: str, title: str, script: str, font_size: int | None = None) -> list[Counts]:
@@ -83,12 +64,9 @@ def legible(
     """The pages that Tesseract can read at full resolution: some fonts are hard to read at any size.
 
     Args:
-        folder: Of the pages.
         pages: In the order in which they are tried.
-        command: Tesseract's path.
         misread: The highest character error rate of a page's ground truth.
         limit: So many of each script and font size; the pages behind them are not read.
-        threads: How many are read at a time.
 
     Returns:
         The pages, and how many of those that were read are left out.
@@ -139,10 +117,8 @@ def read_all(
     """Restore the pages and read the results.
 
     Args:
-        setting: The pages.
         entries: With the baseline.
         peers: Folder of the entries' packages.
-        command: Tesseract's path.
         shown: Indices of pages whose results are kept.
 
     Raises:
@@ -152,45 +128,33 @@ def read_all(
     names = files_of(setting.folder, setting.pages)
     tesseract.check_languages(command, {page.language for page in setting.pages})
     reading = Reading(setting, entries, tesseract.version(command))
-    processes: dict[str, Process] = {}
+    for degradation in setting.degradations:
+        reading.counts[degradation] = {title: [] for title in (TRUTH, *titles(entries, degradation))}
+    keys = [page.name for page in setting.pages]
+    samples = inputs(setting.folder, names, setting.degradations, setting.scale, setting.seed, keys=keys)
     total = len(setting.degradations) * len(names)
-    try:
-        for entry in entries:
-            processes[entry.title] = Process(entry, setting.scale, setting.threads, peers)
-        for process in processes.values():
-            process.answer()
-        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(setting.threads) as pool, \
-                tqdm(total=total, unit='page', disable=None) as progress:  # fmt: skip
-            source = Path(folder) / 'image.npy'
 
-            def read(page: Page, image: np.ndarray) -> tuple[Counts, str]:
-                text = tesseract.recognize(command, image, page.language)
-                return count(text, page.text, setting.words[page.language]), text
+    def read(page: Page, image: np.ndarray) -> tuple[Counts, str]:
+        text = tesseract.recognize(command, image, page.language)
+        return count(text, page.text, setting.words[page.language]), text
 
-            of_truth: dict[int, tuple[Counts, str]] = {}
-            for degradation in setting.degradations:
-                what = DEGRADATIONS[degradation]
-                active = [entry.title for entry in entries if what.degrades or not entry.degraded_only]
-                found = reading.counts[degradation] = {title: [] for title in (TRUTH, *active)}
-                truths = ground_truths(setting.folder, names, setting.scale, None)
-                for index, (page, gt) in enumerate(zip(setting.pages, truths)):
-                    lq = degrade(gt, setting.scale, what, page.name, setting.seed)
-                    np.save(source, lq)
-                    images = {title: processes[title].restore(source, lq)[0] for title in active}
-                    waiting = {title: pool.submit(read, page, image) for title, image in images.items()}
-                    if index not in of_truth:
-                        of_truth[index] = read(page, gt)
-                    results = {TRUTH: of_truth[index], **{title: each.result() for title, each in waiting.items()}}
-                    for title, (counts, _) in results.items():
-                        found[title].append(counts)
-                    if index in shown:
-                        images = {'input': lq, **images, TRUTH: gt}
-                        reading.shown[degradation, index] = {
-                            title: (image, results[title][1] if title in results else '')
-                            for title, image in images.items()
-                        }
-                    progress.update()
-    finally:
-        for process in processes.values():
-            process.close()
+    of_truth: dict[int, tuple[Counts, str]] = {}
+    with running(entries, setting.scale, setting.threads, peers) as (processes, _), \
+            tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(setting.threads) as pool:  # fmt: skip
+        source = Path(folder) / 'image.npy'
+        for degradation, index, gt, lq in tqdm(samples, total=total, unit='page', disable=None):
+            page, found = setting.pages[index], reading.counts[degradation]
+            np.save(source, lq)
+            images = {title: processes[title].restore(source, lq)[0] for title in found if title != TRUTH}
+            waiting = {title: pool.submit(read, page, image) for title, image in images.items()}
+            if index not in of_truth:
+                of_truth[index] = read(page, gt)
+            results = {TRUTH: of_truth[index], **{title: each.result() for title, each in waiting.items()}}
+            for title, (counts, _) in results.items():
+                found[title].append(counts)
+            if index in shown:
+                images = {'input': lq, **images, TRUTH: gt}
+                reading.shown[degradation, index] = {
+                    title: (image, results[title][1] if title in results else '') for title, image in images.items()
+                }
     return reading

@@ -8,28 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glean_plus.analysis.ocr.errors import OCRError
+from glean_plus.analysis.errors import OCRError
 
 LIST, WORDS = 'pages.json', 'words_{language}.txt'
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page.
+    """A page."""
 
-    Attributes:
-        name: Of the image ``GT/{name}.png``.
-        script: latin, greek or cyrillic.
-        language: Tesseract's name of its language.
-        font_size: Pixels per em.
-        text: Its lines.
-    """
-
-    name: str
-    script: str
-    language: str
-    font_size: int
-    text: str
+    name: str  # of the image `GT/{name}.png`
+    script: str  # latin, greek or cyrillic
+    language: str  # Tesseract's name of its language
+    font_size: int  # pixels per em
+    text: str  # its lines
 
 
 def read_pages(folder: Path) -> list[Page]:

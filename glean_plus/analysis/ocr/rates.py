@@ -8,29 +8,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glean_plus.analysis.study.statistics import percentile_interval, resamples
+
 # What a reader cannot tell, or writes in its own way: one form of each.
 SAME = str.maketrans({
     **dict.fromkeys('‘’‚`´', "'"), **dict.fromkeys('“”„«»', '"'), **dict.fromkeys('–—−‐', '-'),
 })  # fmt: skip
-RESAMPLES, CONFIDENCE = 10_000, 0.95
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What one page adds to the rates.
+    """Errors and lengths of one page, of which the rates are made."""
 
-    Attributes:
-        character_errors: Insertions, deletions and substitutions of characters, at the least.
-        characters: Of the ground truth.
-        word_errors, words: The same of words.
-        wrong_words: Words of the ground truth that were read as another word of the dictionary.
-    """
-
-    character_errors: int
-    characters: int
-    word_errors: int
+    character_errors: int  # insertions, deletions and substitutions of characters, at the least
+    characters: int  # of the ground truth
+    word_errors: int  # the same of words
     words: int
-    wrong_words: int
+    wrong_words: int  # words of the ground truth that were read as another word of the dictionary
 
 
 RATES = {
@@ -45,26 +39,27 @@ def normalized(text: str) -> str:
     return ' '.join(unicodedata.normalize('NFKC', text.translate(SAME)).translate(SAME).split())
 
 
-def distance(read: Sequence[object], truth: Sequence[object]) -> int:
-    """Levenshtein's edit distance of two sequences of hashable things."""
+def edits(read: Sequence[object], truth: Sequence[object]) -> np.ndarray:
+    """Levenshtein's edit distances of all beginnings of two sequences of hashable things, (read + 1, truth + 1)."""
     number = {thing: index for index, thing in enumerate({*read, *truth})}
     a, b = (np.array([number[thing] for thing in each], np.int64) for each in (read, truth))
     steps = np.arange(len(b) + 1)
-    row = steps.copy()
+    rows = [steps]
     for index, thing in enumerate(a, 1):
-        other = np.minimum(row[1:] + 1, row[:-1] + (b != thing))
+        other = np.minimum(rows[-1][1:] + 1, rows[-1][:-1] + (b != thing))
         # Insertions run along the row: the least of all that begin before, at one each.
-        row = np.minimum.accumulate(np.concatenate([[index], other]) - steps) + steps
-    return int(row[-1])
+        rows.append(np.minimum.accumulate(np.concatenate([[index], other]) - steps) + steps)
+    return np.stack(rows)
+
+
+def distance(read: Sequence[object], truth: Sequence[object]) -> int:
+    """Levenshtein's edit distance."""
+    return int(edits(read, truth)[-1, -1])
 
 
 def aligned(read: Sequence[str], truth: Sequence[str]) -> list[tuple[str, str]]:
     """(read, truth) of the words that a least edit substitutes for each other or keeps."""
-    table = np.zeros((len(read) + 1, len(truth) + 1), int)
-    table[:, 0], table[0] = range(len(read) + 1), range(len(truth) + 1)
-    for i, word in enumerate(read, 1):
-        for j, right in enumerate(truth, 1):
-            table[i, j] = min(table[i - 1, j] + 1, table[i, j - 1] + 1, table[i - 1, j - 1] + (word != right))
+    table = edits(read, truth)
     i, j, pairs = len(read), len(truth), []
     while i and j:
         if table[i, j] == table[i - 1, j - 1] + (read[i - 1] != truth[j - 1]):
@@ -102,15 +97,10 @@ def interval(
     counts: Sequence[Counts], name: str, baseline: Sequence[Counts] | None = None
 ) -> tuple[float, float]:
     """The 95 % percentile bootstrap interval of a rate over pages, or of its difference to that of a baseline."""
-    generator = np.random.default_rng(0)
-    chosen = generator.integers(len(counts), size=(RESAMPLES, len(counts)))
+    chosen = resamples(len(counts))
 
     def rates(rows: Sequence[Counts]) -> np.ndarray:
         errors, total = (np.array([getattr(each, field) for each in rows], float) for field in RATES[name])
         return errors[chosen].sum(1) / np.maximum(total[chosen].sum(1), 1)
 
-    values = rates(counts) - (rates(baseline) if baseline is not None else 0)
-    low, high = np.percentile(values, [50 * (1 - CONFIDENCE), 100 - 50 * (1 - CONFIDENCE)])
-    return float(low), float(high)
-
-
+    return percentile_interval(rates(counts) - (rates(baseline) if baseline is not None else 0))

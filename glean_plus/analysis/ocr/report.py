@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 
 from glean_plus.analysis.ocr.benchmark import TRUTH, Reading
-from glean_plus.analysis.ocr.rates import RATES, RESAMPLES, Counts, interval, rate
+from glean_plus.analysis.ocr.rates import RATES, Counts, interval, rate
 from glean_plus.analysis.peers.compare import Comparison
 from glean_plus.analysis.peers.compare import Setting as PeersSetting
 from glean_plus.analysis.peers.degradations import DEGRADATIONS
 from glean_plus.analysis.peers.entries import BASELINE, ENTRIES
 from glean_plus.analysis.peers.report import draw as draw_comparison
+from glean_plus.analysis.study.statistics import RESAMPLES
 from glean_plus.utils import tables
 from glean_plus.version import __version__
 

@@ -10,7 +10,7 @@ import subprocess
 import numpy as np
 from PIL import Image
 
-from glean_plus.analysis.ocr.errors import OCRError
+from glean_plus.analysis.errors import OCRError
 
 COMMAND = 'tesseract'
 WHERE = (

@@ -1,4 +1,4 @@
-"""What the low-resolution images go through, as data; the same seed gives the same images."""
+"""Degradations of the low-resolution images, as data; the same seed gives the same images."""
 
 from __future__ import annotations
 
@@ -15,14 +15,10 @@ Steps = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Degradation:
-    """Steps on the ground truth, MATLAB's bicubic to the low resolution, and steps on the result of that.
+    """Steps on the ground truth, MATLAB's bicubic to the low resolution, and steps on the result of that."""
 
-    Attributes:
-        about: In a few words.
-        before, after: Configs of transforms, of :mod:`glean_plus.datasets.transforms.degradation`.
-    """
-
-    about: str
+    about: str  # in a few words
+    # Configs of the transforms in glean_plus.datasets.transforms.degradation.
     before: Steps = ()
     after: Steps = ()
 
@@ -73,8 +69,6 @@ def degrade(gt: np.ndarray, scale: int, degradation: Degradation, name: str, see
 
     Args:
         gt: (H, W, 3) uint8 RGB, sides multiples of ``scale``.
-        scale: How many times it is shrunk.
-        degradation: What else is done.
         name: Of the image: with the seed it decides what is sampled, whatever other images there are.
         seed: Not negative.
 

@@ -1,4 +1,4 @@
-"""What can be compared: filters, trained networks of others, and our restorers."""
+"""Entries of a comparison: filters, trained networks of others, and our restorers."""
 
 from __future__ import annotations
 
@@ -7,32 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from glean_plus.analysis.peers.errors import PeersError
+from glean_plus.analysis.errors import PeersError
 
 RUNNERS = 'glean_plus.analysis.peers.runners'
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One restorer of a comparison.
+    """One restorer of a comparison."""
 
-    Attributes:
-        title: In tables and images.
-        runner: ``module:function``, called in a process of its own, see :mod:`glean_plus.analysis.peers.runners`.
-        scales: Those that it has; None for any.
-        packages: Pinned requirements, installed without their dependencies into a folder of their own.
-        licence: Of its weights.
-        options: Further arguments of the runner.
-        degraded_only: It is left out where the low-resolution images are not degraded further.
-    """
-
-    title: str
-    runner: str
-    scales: Sequence[int] | None = None
-    packages: Sequence[str] = ()
-    licence: str = ''
-    options: Mapping[str, Any] = field(default_factory=dict)
-    degraded_only: bool = False
+    title: str  # in tables and images
+    runner: str  # `module:function`, called in a process of its own, see peers.runners
+    scales: Sequence[int] | None = None  # those that it has; None for any
+    packages: Sequence[str] = ()  # pinned requirements, installed without their dependencies into a folder of their own
+    licence: str = ''  # of its weights
+    options: Mapping[str, Any] = field(default_factory=dict)  # further arguments of the runner
+    degraded_only: bool = False  # it is left out where the low-resolution images are not degraded further
 
 
 BASELINE = 'bicubic'

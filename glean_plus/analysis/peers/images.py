@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from glean_plus.analysis.peers.errors import PeersError
+from glean_plus.analysis.errors import PeersError
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.read import read
 from glean_plus.prepare.files import images_below
+from glean_plus.utils.files import read_names
 
 LEAST = 64  # pixels: ST-LPIPS halves a side four times, and reflects what is left
 
@@ -28,7 +29,7 @@ def names_of(folder: Path, meta: Path | None = None, limit: int | None = None) -
     else:
         if not meta.is_file():
             raise PeersError(f'There is no list {meta}.')
-        names = [line.split()[0] for line in meta.read_text(encoding='utf-8').splitlines() if line.strip()]
+        names = read_names(meta)
         if len({*names}) < len(names):
             raise PeersError(f'{meta} lists {next(name for name in names if names.count(name) > 1)} more than once.')
     names = names[:limit]

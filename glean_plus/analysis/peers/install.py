@@ -11,17 +11,17 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from glean_plus.analysis.peers.errors import PeersError
+from glean_plus.analysis.errors import PeersError
 from glean_plus.weights.fetch import cache_dir
 
 
 def default_folder() -> Path:
-    """Where packages are installed if no folder is named."""
+    """The folder of the packages if none is named."""
     return cache_dir() / 'peers'
 
 
 def site_of(packages: Sequence[str], folder: Path) -> Path:
-    """Where these pinned packages are, or would be: a new pin is a new folder."""
+    """The folder of these pinned packages, which need not be there: a new pin is a new folder."""
     return folder / '+'.join(package.replace('==', '-') for package in packages)
 
 

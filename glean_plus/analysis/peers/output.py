@@ -1,4 +1,4 @@
-"""Where a comparison is written to."""
+"""Output files and the log of a comparison."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmengine.logging import MMLogger
 
-from glean_plus.analysis.peers.errors import PeersError
+from glean_plus.analysis.errors import PeersError
 from glean_plus.utils.logs import is_needed
 
 

@@ -6,23 +6,23 @@ import platform
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from glean_plus.analysis.errors import PeersError
 from glean_plus.analysis.peers.compare import Comparison
 from glean_plus.analysis.peers.degradations import DEGRADATIONS
 from glean_plus.analysis.peers.entries import BASELINE, ENTRIES
-from glean_plus.analysis.peers.errors import PeersError
-from glean_plus.analysis.peers.scores import MOST_DB, SCORES
+from glean_plus.analysis.peers.scores import SCORES
 from glean_plus.analysis.study.statistics import RESAMPLES
+from glean_plus.metrics.base import MAX_PSNR
 from glean_plus.utils import tables
 from glean_plus.version import __version__
 
 GAP, LINE, LABEL = 8, 16, 13
 # What is said of the scores in a table.
 MEANINGS = {
-    'PSNR': f'PSNR: RGB, whole images, at most {MOST_DB:g} dB.',
+    'PSNR': f'PSNR: RGB, whole images, at most {MAX_PSNR:g} dB.',
     'SSIM': 'SSIM: RGB, whole images.',
     'ST-LPIPS': 'ST-LPIPS: VGG.',
     'LR-PSNR': "LR-PSNR: the result, shrunk by MATLAB's bicubic, to the input.",
@@ -63,7 +63,8 @@ def _table(comparison: Comparison, degradation: str) -> str:
         head += [name, *([f'{name} - bicubic'] if SCORES[name].compared else [])]
     rows, notes = [head], []
     for title, measured in comparison.measured[degradation].items():
-        cells = [title, _millions(comparison.parameters[title]), f'{measured.median_seconds:.3g}']
+        parameters = comparison.parameters[title]
+        cells = [title, f'{parameters / 1e6:.2f} M' if parameters else '', f'{measured.median_seconds:.3g}']
         for name in comparison.setting.scores:
             score, mean = SCORES[name], measured.mean(name)
             cells.append('' if mean is None else f'{mean:.{score.digits}f}')
@@ -72,16 +73,10 @@ def _table(comparison: Comparison, degradation: str) -> str:
                              'small or too flat.')  # fmt: skip
             if score.compared:
                 test = comparison.difference(degradation, title, name)
-                digits = score.digits
-                cells.append('' if test is None else f'{test.difference:+.{digits}f} '
-                             f'[{test.low:+.{digits}f}, {test.high:+.{digits}f}]')  # fmt: skip
+                cells.append('' if test is None else test.text(score.digits))
         rows.append(cells)
     title = f'### {degradation}: {DEGRADATIONS[degradation].about}'
     return '\n'.join([title, '', *tables.markdown(rows), *(['', *notes] if notes else [])])
-
-
-def _millions(parameters: int) -> str:
-    return f'{parameters / 1e6:.2f} M' if parameters else ''
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
@@ -150,14 +145,12 @@ def draw(comparison: Comparison) -> Image.Image:
         top += LINE
         for place, title in enumerate(titles):
             if title in row:
-                canvas.paste(_enlarged(row[title], row['ground truth'].shape), (GAP + place * (column + GAP), top))
+                # At the size of the ground truth: the pixels of an input become squares.
+                size = row['ground truth'].shape[1::-1]
+                image = Image.fromarray(row[title]).resize(size, Image.Resampling.NEAREST)
+                canvas.paste(image, (GAP + place * (column + GAP), top))
         top += height + GAP
     return canvas
-
-
-def _enlarged(image: np.ndarray, shape: tuple[int, ...]) -> Image.Image:
-    """The image at the size of the ground truth; an input's pixels become squares."""
-    return Image.fromarray(image).resize((shape[1], shape[0]), Image.Resampling.NEAREST)
 
 
 def _fitting(text: str, font: Any, width: int) -> str:

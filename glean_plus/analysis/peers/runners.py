@@ -1,4 +1,4 @@
-"""How each entry restores. These functions run in the entry's own process, with its packages in the path.
+"""Loaders of the entries. These functions run in the entry's own process, with its packages in the path.
 
 Each takes the scale, the number of threads and the entry's options, and returns a :class:`Runner`.
 """
@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from glean_plus.analysis.peers.errors import PeersError
+from glean_plus.analysis.errors import PeersError
 from glean_plus.utils.images.arrays import from_unit, quantize
 
 # Diameter in pixels of the input, standard deviations of pixel values (0 to 255) and of distances in pixels.
-BILATERAL = 5, 25, 2  # diameter, and deviations of colour and of place
+BILATERAL = 5, 25, 2
 
 
 class Runner(NamedTuple):

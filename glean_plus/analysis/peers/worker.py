@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import signal
 import sys
 import time
 
 import numpy as np
 
-from glean_plus.analysis.peers.errors import PeersError
+from glean_plus.analysis.errors import PeersError
+from glean_plus.analysis.process import answers
 
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends this one
-    # What libraries print goes to the standard error.
-    answers = os.fdopen(os.dup(1), 'w', encoding='utf-8', buffering=1)
-    os.dup2(2, 1)
+    stream = answers()
     order = json.loads(sys.argv[1])
     module, _, name = order['runner'].partition(':')
     try:
         load = getattr(importlib.import_module(module), name)
         runner = load(order['scale'], order['threads'], **order['options'])
-        print(json.dumps(dict(parameters=runner.parameters)), file=answers)
+        print(json.dumps(dict(parameters=runner.parameters)), file=stream)
         for line in sys.stdin:
             source, target = json.loads(line)
             image = np.load(source)
@@ -36,9 +34,9 @@ def main() -> None:
             result = runner.restore(image)
             seconds = time.perf_counter() - begin
             np.save(target, result)
-            print(json.dumps(dict(seconds=seconds)), file=answers)
+            print(json.dumps(dict(seconds=seconds)), file=stream)
     except (PeersError, ImportError) as error:
-        print(json.dumps(dict(error=str(error))), file=answers)
+        print(json.dumps(dict(error=str(error))), file=stream)
 
 
 if __name__ == '__main__':

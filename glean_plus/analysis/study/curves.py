@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from glean_plus.analysis.plots import save_with_legend
 from glean_plus.analysis.study.runs import Run
 from glean_plus.utils.files import save_text
+from glean_plus.utils.tables import csv_text
 
 # Losses that have a panel of their own beside the metrics.
 LOSSES = ('loss_pix', 'loss_perceptual', 'loss_gan')
-# Width and height of a panel, in inches.
-PANEL = (5.0, 3.2)
+# Width and height of a panel, in inches, and panels in a row at most.
+PANEL, COLUMNS = (5.0, 3.2), 3
 
 # Iteration -> value.
 Curve = Mapping[int, float]
@@ -27,7 +27,6 @@ def read_curves(folder: Path, metrics: Sequence[str]) -> Mapping[str, Curve]:
 
     Args:
         folder: Of the run, which has a log for each time that it was begun.
-        metrics: Keys of the metrics.
     """
     curves: dict[str, dict[int, float]] = {}
     for path in sorted(folder.glob('*/vis_data/scalars.json')):
@@ -44,7 +43,9 @@ def read_curves(folder: Path, metrics: Sequence[str]) -> Mapping[str, Curve]:
 
 def write_curves(runs: Sequence[Run], metrics: Sequence[str], out: Path) -> None:
     """Write ``curves.csv`` and ``curves.png`` of the trainings that have begun, if any has."""
-    found = {(run.row.label, run.seed): read_curves(run.folder, metrics) for run in runs if not _outdated(run)}
+    # But for folders that have another training.
+    current = [run for run in runs if run.begun or 'train' not in run.missing]
+    found = {(run.row.label, run.seed): read_curves(run.folder, metrics) for run in current}
     lines = [
         (label, seed, name, step, value)
         for (label, seed), curves in found.items()
@@ -53,31 +54,20 @@ def write_curves(runs: Sequence[Run], metrics: Sequence[str], out: Path) -> None
     ]
     if not lines:
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(('row', 'seed', 'name', 'iteration', 'value'))
-    writer.writerows(lines)
-    save_text(text.getvalue(), out / 'curves.csv')
+    save_text(csv_text([('row', 'seed', 'name', 'iteration', 'value'), *lines]), out / 'curves.csv')
     _draw(found, [*metrics, *LOSSES], out / 'curves.png')
 
 
-def _outdated(run: Run) -> bool:
-    """Whether the folder has another training."""
-    return 'train' in run.missing and not run.begun
-
-
 def _draw(found: Mapping[tuple[str, int], Mapping[str, Curve]], names: Sequence[str], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     panels = [name for name in names if any(name in curves for curves in found.values())]
     if not panels:
         return
     labels = list(dict.fromkeys(label for label, _ in found))
-    columns = min(3, len(panels))
+    columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows + 0.25 * len(labels) / columns + 0.5))
-    FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, name in zip(axes, panels):
         for number, label in enumerate(labels):
@@ -98,9 +88,4 @@ def _draw(found: Mapping[tuple[str, int], Mapping[str, Curve]], names: Sequence[
             axis.set_yscale('log')
     for axis in axes[len(panels):]:
         axis.set_visible(False)
-    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
-    figure.legend(list(handles.values()), list(handles), loc='lower center', ncol=columns, fontsize='small')
-    figure.tight_layout(rect=(0, (0.25 * len(labels) / columns + 0.3) / figure.get_figheight(), 1, 1))
-    partial = path.with_name(f'.{path.name}')
-    figure.savefig(partial, format='png', dpi=100)
-    partial.replace(path)
+    save_with_legend(figure, path, columns)

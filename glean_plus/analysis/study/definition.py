@@ -28,24 +28,16 @@ class StudyError(GleanError, ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table.
+    """A line of the table."""
 
-    Attributes:
-        label: Its name in the table.
-        config: Config file of the model.
-        cfg_options: What differs from the config; keys as for ``--cfg-options``.
-        checkpoint: Test this file, and train nothing.
-        picture: Test what the model's ``test_cfg`` adds to its predictions under this key, such as ``bicubic_img``, and
-            train nothing.
-        seeds: In place of the study's.
-    """
-
-    label: str
-    config: Path
+    label: str  # its name in the table
+    config: Path  # config file of the model
+    # What differs from the config; keys as for `--cfg-options`.
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
-    checkpoint: str | None = None
+    checkpoint: str | None = None  # test this file, and train nothing
+    # Test what `test_cfg` adds to the predictions under this key, such as `bicubic_img`, and train nothing.
     picture: str | None = None
-    seeds: tuple[int, ...] | None = None
+    seeds: tuple[int, ...] | None = None  # in place of the study's
 
     @property
     def trained(self) -> bool:
@@ -59,14 +51,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Study:
-    """What a study file says; :func:`read_study` explains the keys."""
+    """The content of a study file; :func:`read_study` explains the keys."""
 
     title: str
     rows: Mapping[str, Row]
     budget: tuple[str, float]
-    seeds: tuple[int, ...]
     metrics: Sequence[Mapping[str, Any]]
     reference: str
+    seeds: tuple[int, ...] = (0, 1, 2)
     same: tuple[str, ...] = SAME
     val_points: int = 5
     val_metrics: Sequence[Mapping[str, Any]] | None = None
@@ -108,13 +100,6 @@ class Study:
         return self.rows[label]
 
 
-KEYS = {
-    'title', 'rows', 'budget', 'seeds', 'metrics', 'reference', 'same', 'val_points', 'val_metrics', 'deterministic',
-    'better', 'groups', 'cfg_options',
-}  # fmt: skip
-ROW_KEYS = {'config', 'cfg_options', 'checkpoint', 'picture', 'seeds'}
-
-
 def read_study(path: Path) -> Study:
     """Read a study file, ``.py`` (with ``_base_``, as a config), ``.yaml`` or ``.json``.
 
@@ -147,7 +132,7 @@ def read_study(path: Path) -> Study:
     if not path.is_file():
         raise StudyError(f'There is no study file {path}.')
     data = {key: value for key, value in Config.fromfile(path).to_dict().items() if not key.startswith('_')}
-    _known(data, KEYS, str(path))
+    _known(data, Study.__dataclass_fields__, str(path))
     if missing := [key for key in ('rows', 'budget', 'metrics', 'reference') if not data.get(key)]:
         raise StudyError(f'{path} lacks {", ".join(missing)}.')
     rows = {str(label): _row(str(label), row, path) for label, row in data['rows'].items()}
@@ -160,27 +145,20 @@ def read_study(path: Path) -> Study:
             raise StudyError(f'The rows {other!r} and {row.label!r} would share the folder {row.folder}: rename one.')
     if data['reference'] not in rows:
         raise StudyError(f'The reference {data["reference"]!r} is none of the rows {", ".join(map(repr, rows))}.')
-    better = data.get('better', {})
-    if wrong := {key: value for key, value in better.items() if value not in ('higher', 'lower')}:
+    if wrong := {key: value for key, value in data.get('better', {}).items() if value not in ('higher', 'lower')}:
         raise StudyError(f"`better` must say 'higher' or 'lower', but says {wrong}.")
     val_points = data.get('val_points', Study.val_points)
     if not isinstance(val_points, int) or val_points < 0:
         raise StudyError(f'val_points must be 0 or a positive number, but is {val_points!r}.')
-    return Study(
-        title=data.get('title', path.stem),
+    checked = dict(
         rows=rows,
         budget=_budget(data['budget']),
-        seeds=_seeds(data.get('seeds', (0, 1, 2)), 'seeds'),
-        metrics=data['metrics'],
-        reference=data['reference'],
-        same=tuple(data.get('same', SAME)),
-        val_points=val_points,
-        val_metrics=data.get('val_metrics'),
-        deterministic=bool(data.get('deterministic', True)),
-        better=better,
+        seeds=_seeds(data.get('seeds', Study.seeds), 'seeds'),
+        same=tuple(data.get('same', Study.same)),
+        deterministic=bool(data.get('deterministic', Study.deterministic)),
         groups=_groups(data['groups'], path) if data.get('groups') else None,
-        cfg_options=data.get('cfg_options', {}),
     )
+    return Study(**{'title': path.stem, **data, **checked})
 
 
 def _known(given: Iterable[str], known: Iterable[str], where: str) -> None:
@@ -189,7 +167,7 @@ def _known(given: Iterable[str], known: Iterable[str], where: str) -> None:
 
 
 def _row(label: str, data: Mapping[str, Any], study: Path) -> Row:
-    _known(data, ROW_KEYS, f'The row {label!r}')
+    _known(data, Row.__dataclass_fields__.keys() - {'label'}, f'The row {label!r}')
     if 'config' not in data:
         raise StudyError(f'The row {label!r} lacks its config.')
     config = study.parent / data['config']

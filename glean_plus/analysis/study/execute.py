@@ -7,9 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from glean_plus.analysis.study.definition import StudyError
 from glean_plus.analysis.study.runs import Run
@@ -23,26 +22,11 @@ LOG_TAIL = 15  # lines of a failed run's log
 Say = Callable[[str], None]
 
 
-class Job(Protocol):
-    """A run that is going on; as much of ``subprocess.Popen`` as is needed."""
-
-    def poll(self) -> int | None: ...
-
-    def terminate(self) -> None: ...
-
-    def wait(self) -> int: ...
+Launch = Callable[[Run, int], 'subprocess.Popen[bytes]']
 
 
-Launch = Callable[[Run, int], Job]
-
-
-def launch_process(run: Run, threads: int) -> Job:
-    """Start a run's process, which ends when this one does; what it prints goes to ``log.txt`` in its folder.
-
-    Args:
-        run: The run.
-        threads: Of its computation, on a CPU.
-    """
+def launch_process(run: Run, threads: int) -> subprocess.Popen[bytes]:
+    """Start a run's process, which ends when this one does; what it prints goes to ``log.txt`` in its folder."""
     package = str(Path(__file__).resolve().parents[2])
     environment = {
         **os.environ,
@@ -60,10 +44,7 @@ class Progress:
     """Prints a line for each thing that happens, and the time that the rest will take.
 
     Args:
-        total: Runs to do.
         speed: Seconds an iteration by label, as far as they are known.
-        jobs: Runs at a time.
-        say: Takes a line.
     """
 
     def __init__(self, total: int, speed: Mapping[str, float], jobs: int, say: Say = print) -> None:
@@ -109,17 +90,14 @@ def carry_out(
     """Do the runs that are not done, ``progress.jobs`` at a time, in their order.
 
     Args:
-        runs: Runs of one study.
-        progress: Shows how far it is.
         threads: Of each run; default: the processors, shared out.
-        launch: Starts a run.
 
     Returns:
         The runs that failed.
     """
     threads = threads or max(1, (os.cpu_count() or 1) // progress.jobs)
     waiting = [run for run in runs if run.missing]
-    working: list[tuple[Run, Job]] = []
+    working: list[tuple[Run, subprocess.Popen[bytes]]] = []
     failed, told = [], time.monotonic()
     try:
         while waiting or working:
@@ -161,13 +139,12 @@ def only_one(out: Path) -> Iterator[None]:
         StudyError: If another one holds it.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(hold(out / 'study.lock'))
-        except Locked as error:
-            text = f'Another study is at work in {out} ({error}): wait for it, or give another --out.'
-            raise StudyError(text) from None
-        yield
+    try:
+        with hold(out / 'study.lock'):
+            yield
+    except Locked as error:
+        text = f'Another study is at work in {out} ({error}): wait for it, or give another --out.'
+        raise StudyError(text) from None
 
 
 def duration(seconds: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What a run is watched with: the time of its steps, and each test picture's metrics."""
+"""Hooks that record the time of a run's steps, and the metrics of each test image."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class PerImage(Hook):
 
 
 def image_name(metainfo: dict[str, Any]) -> str:
-    """What the data set calls an image; else its file's name without ending."""
+    """The data set's name of an image; else its file's name without ending."""
     name = metainfo.get('key') or Path(metainfo.get('img_path') or metainfo.get('gt_path') or '').stem
     if not name:
         raise ValueError('The test images have no names: `PackInputs` must pass on `key`, `img_path` or `gt_path`.')

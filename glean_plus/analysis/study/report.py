@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from glean_plus.analysis.study.curves import write_curves
-from glean_plus.analysis.study.definition import Row, Study, StudyError, lower_is_better
+from glean_plus.analysis.study.definition import Study, StudyError, lower_is_better
 from glean_plus.analysis.study.runs import Run
 from glean_plus.analysis.study.statistics import (
     STATEMENT,
@@ -23,7 +21,7 @@ from glean_plus.analysis.study.statistics import (
     spread,
 )
 from glean_plus.utils.files import save_json, save_text
-from glean_plus.utils.tables import markdown
+from glean_plus.utils.tables import csv_text, markdown
 
 # Column -> key of what a run left, and its unit.
 COSTS = {
@@ -38,54 +36,43 @@ COSTS = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row against the reference, in one metric.
+    """A row against the reference, in one metric."""
 
-    Attributes:
-        pictures, groups: The tests by image and by group; None for a metric of the whole set, and where a number is
-            not finite.
-        better_seeds: In how many of ``seed_pairs`` pairs of seeds the row is better.
-    """
-
-    better_seeds: int
+    better_seeds: int  # in how many of `seed_pairs` pairs of seeds the row is better
     seed_pairs: int
+    # The tests by image and by group; None for a metric of the whole set, and where a number is not finite.
     pictures: PairedTest | None = None
     groups: PairedTest | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Result:
-    """What is known of a row.
+    """The results of a row."""
 
-    Attributes:
-        seeds: Of the runs that are done.
-        metrics: Key -> one number a seed.
-        per_picture: Key -> one mapping (image -> number) a seed.
-        costs: Column -> the mean over the seeds.
-    """
-
-    row: Row
-    seeds: Sequence[int]
-    metrics: Mapping[str, Sequence[float]]
-    per_picture: Mapping[str, Sequence[Mapping[str, float]]]
-    costs: Mapping[str, float | None]
+    seeds: Sequence[int]  # of the runs that are done
+    metrics: Mapping[str, Sequence[float]]  # key -> one number a seed
+    per_picture: Mapping[str, Sequence[Mapping[str, float]]]  # key -> one mapping (image -> number) a seed
+    costs: Mapping[str, float | None]  # column -> the mean over the seeds
+    compared: dict[str, Comparison] = field(default_factory=dict)  # key -> the row against the reference
 
     def mean(self, key: str) -> float:
         return sum(self.metrics[key]) / len(self.metrics[key])
 
 
-def results(runs: Sequence[Run]) -> dict[str, Result]:
-    """Label -> what its finished runs give, in the order of the runs; a row without any is left out."""
-    by_label: dict[str, list[Run]] = {}
+def results(study: Study, runs: Sequence[Run]) -> dict[str, Result]:
+    """Label -> what its finished runs give, in the order of the rows; a row without any is left out."""
+    by_label: dict[str, list[Run]] = {label: [] for label in study.rows}
     for run in runs:
         if run.tested and not run.missing:
-            by_label.setdefault(run.row.label, []).append(run)
+            by_label[run.row.label].append(run)
     found = {}
     for label, done in by_label.items():
+        if not done:
+            continue
         tests = [run.tested or {} for run in done]
         known = [test | {key: (run.trained or {}).get(key) for key in ('seconds_per_iter', 'images')}
                  for run, test in zip(done, tests)]  # fmt: skip
         found[label] = Result(
-            row=done[0].row,
             seeds=[run.seed for run in done],
             metrics={key: [test['metrics'][key] for test in tests] for key in tests[0]['metrics']},
             per_picture={key: [test['per_picture'][key] for test in tests] for key in tests[0]['per_picture']},
@@ -94,15 +81,14 @@ def results(runs: Sequence[Run]) -> dict[str, Result]:
     return found
 
 
-def compare(study: Study, found: Mapping[str, Result], lower: Mapping[str, bool]) -> dict[str, dict[str, Comparison]]:
-    """Label -> metric -> how the row stands against the reference; empty while that is not done."""
+def compare(study: Study, found: Mapping[str, Result], lower: Mapping[str, bool]) -> None:
+    """Compare the rows with the reference, if that is done."""
     reference = found.get(study.reference)
-    if reference is None:
-        return {}
-    table: dict[str, dict[str, Comparison]] = {}
     for label, result in found.items():
-        for key in result.metrics if label != study.reference else ():
-            ours, theirs = result.metrics[key], reference.metrics[key]
+        if reference is None or label == study.reference:
+            continue
+        for key, ours in result.metrics.items():
+            theirs = reference.metrics[key]
             tests: dict[str, PairedTest] = {}
             if key in result.per_picture:
                 pair = [seed_average(each.per_picture[key]) for each in (result, reference)]
@@ -111,10 +97,8 @@ def compare(study: Study, found: Mapping[str, Result], lower: Mapping[str, bool]
                     tests['pictures'] = paired_test(*pair)
                     if study.groups:
                         tests['groups'] = paired_test(*(group_average(each, study.groups) for each in pair))
-            table.setdefault(label, {})[key] = Comparison(
-                better_pairs(ours, theirs, lower[key]), len(ours) * len(theirs), **tests
-            )
-    return table
+            better = better_pairs(ours, theirs, lower[key])
+            result.compared[key] = Comparison(better, len(ours) * len(theirs), **tests)
 
 
 def directions(study: Study, found: Mapping[str, Result]) -> dict[str, bool]:
@@ -132,19 +116,19 @@ def write_report(study: Study, runs: Sequence[Run], out: Path) -> Path:
     Returns:
         Path of the table.
     """
-    found = {label: result for label in study.rows for key, result in results(runs).items() if key == label}
+    found = results(study, runs)
     lower = directions(study, found)
-    comparisons = compare(study, found, lower)
+    compare(study, found, lower)
     missing = [run.name for run in runs if run.missing]
     planned = {run.row.label for run in runs}
     missing += [label for label in study.rows if label not in planned]
-    save_text(_markdown(study, found, lower, comparisons, missing), out / 'table.md')
-    save_text(_csv(study, found, lower, comparisons), out / 'table.csv')
+    save_text(_markdown(study, found, lower, missing), out / 'table.md')
+    save_text(_csv(study, found, lower), out / 'table.csv')
     save_json(dict(
         title=study.title, budget=dict([study.budget]), reference=study.reference, statement=STATEMENT, missing=missing,
         rows=[dict(
             label=label, seeds=list(result.seeds), metrics=dict(result.metrics),
-            comparison={key: asdict(value) for key, value in comparisons.get(label, {}).items()},
+            comparison={key: asdict(value) for key, value in result.compared.items()},
             costs=dict(result.costs),
         ) for label, result in found.items()],
     ), out / 'results.json')  # fmt: skip
@@ -157,22 +141,20 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _decimals(values: Sequence[float]) -> int:
-    """Two for numbers of tens, as dB, and four for those below."""
-    return 2 if max(map(abs, values)) >= 10 else 4
+def _kinds(study: Study) -> list[str]:
+    """Of the paired tests."""
+    return ['pictures', 'groups'] if study.groups else ['pictures']
 
 
 def _markdown(
-    study: Study,
-    found: Mapping[str, Result],
-    lower: Mapping[str, bool],
-    comparisons: Mapping[str, Mapping[str, Comparison]],
-    missing: Sequence[str],
+    study: Study, found: Mapping[str, Result], lower: Mapping[str, bool], missing: Sequence[str]
 ) -> str:
     kind, amount = study.budget
     budget = f'Budget of each training: {amount:g} {kind}.'
     lines = [f'# {study.title}', '', f'{budget} Mean and, behind ±, standard deviation over seeds.', '']
-    digits = {key: _decimals([value for each in found.values() for value in each.metrics[key]]) for key in lower}
+    # Two for numbers of tens, as dB, and four for those below.
+    most = {key: max(abs(value) for each in found.values() for value in each.metrics[key]) for key in lower}
+    digits = {key: 2 if value >= 10 else 4 for key, value in most.items()}
     heads = [f'{key} {"↓" if low else "↑"}' for key, low in lower.items()]
     table = [['', 'seeds', *heads, *COSTS]]
     for label, result in found.items():
@@ -183,8 +165,8 @@ def _markdown(
                          + (f' ± {deviation:.{digits[key]}f}' if deviation is not None else ''))  # fmt: skip
         table.append(cells + [_cost(result.costs[column], *COSTS[column][1:]) for column in COSTS])
     lines += markdown(table)
-    if any(comparisons.values()):
-        compared = _comparison_table(comparisons, digits, bool(study.groups))
+    if any(result.compared for result in found.values()):
+        compared = _comparison_table(study, found, digits)
         note = ' Groups are variants of one thing, which are no independent evidence: the stricter test.'
         lines += ['', f'## Against {study.reference}', '', *compared, '', STATEMENT + (note if study.groups else '')]
     if missing:
@@ -192,21 +174,17 @@ def _markdown(
     return '\n'.join(lines) + '\n'
 
 
-def _comparison_table(
-    comparisons: Mapping[str, Mapping[str, Comparison]], digits: Mapping[str, int], grouped: bool
-) -> list[str]:
-    kinds = ['pictures', 'groups'] if grouped else ['pictures']
+def _comparison_table(study: Study, found: Mapping[str, Result], digits: Mapping[str, int]) -> list[str]:
+    kinds = _kinds(study)
     heads = [f'{head} ({kind})' for kind in kinds for head in ('difference [95 %]', 'p', 'n')]
     table = [['', 'metric', *heads, 'seeds']]
-    for label, by_metric in comparisons.items():
-        for key, each in by_metric.items():
+    for label, result in found.items():
+        for key, each in result.compared.items():
             cells = [label, key]
             for kind in kinds:
                 test: PairedTest | None = getattr(each, kind)
-                places = digits[key]
                 cells += ['', '', ''] if test is None else [
-                    f'{test.difference:+.{places}f} [{test.low:+.{places}f}, {test.high:+.{places}f}]',
-                    f'{test.p:.1e}' if test.p < 0.001 else f'{test.p:.3f}', str(test.units),
+                    test.text(digits[key]), f'{test.p:.1e}' if test.p < 0.001 else f'{test.p:.3f}', str(test.units)
                 ]  # fmt: skip
             table.append([*cells, f'{each.better_seeds}/{each.seed_pairs}'])
             label = ''
@@ -221,13 +199,7 @@ def _cost(value: float | None, unit: float, suffix: str) -> str:
     return f'{value:.3g}' if value < 100 else f'{value:,.0f}'
 
 
-def _csv(
-    study: Study,
-    found: Mapping[str, Result],
-    lower: Mapping[str, bool],
-    comparisons: Mapping[str, Mapping[str, Comparison]],
-) -> str:
-    kinds = ['pictures', 'groups'] if study.groups else ['pictures']
+def _csv(study: Study, found: Mapping[str, Result], lower: Mapping[str, bool]) -> str:
     lines: list[dict[str, Any]] = []
     for label, result in found.items():
         line: dict[str, Any] = dict(row=label, seeds=len(result.seeds))
@@ -235,16 +207,11 @@ def _csv(
             line |= {f'{key} mean': result.mean(key), f'{key} std': spread(result.metrics[key])}
         line |= dict(result.costs)
         for key in lower:
-            each = comparisons.get(label, {}).get(key)
-            for kind in kinds:
+            each = result.compared.get(key)
+            for kind in _kinds(study):
                 test = getattr(each, kind, None)
                 numbers = {name: getattr(test, name, None) for name in ('difference', 'low', 'high', 'p')}
                 line |= {f'{key} {name} ({kind})': number for name, number in numbers.items()}
             line |= {f'{key} better seeds': f'{each.better_seeds} of {each.seed_pairs}' if each else None}
         lines.append(line)
-    text = io.StringIO()
-    if lines:
-        writer = csv.DictWriter(text, list(lines[0]), lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(lines)
-    return text.getvalue()
+    return csv_text([[*lines[0]], *(line.values() for line in lines)]) if lines else ''

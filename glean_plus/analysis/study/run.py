@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from glean_plus.analysis.study.definition import Study
@@ -11,9 +12,11 @@ from glean_plus.analysis.study.execute import Progress, carry_out, duration, lau
 from glean_plus.analysis.study.report import write_report
 from glean_plus.analysis.study.runs import Run, measurements, plan, speeds
 
+say = partial(print, flush=True)
+
 
 def outlook(runs: Sequence[Run], study: Study, jobs: int, speed: dict[str, float]) -> str:
-    """What would be done, a line a run, and how long its training steps would take."""
+    """The work that is left, a line a run, and how long its training steps would take."""
     lines = []
     for run in runs:
         if not run.missing:
@@ -35,10 +38,6 @@ def outlook(runs: Sequence[Run], study: Study, jobs: int, speed: dict[str, float
     return '\n'.join(lines)
 
 
-def say(line: object) -> None:
-    print(line, flush=True)
-
-
 def conduct(
     whole: Study,
     study: Study,
@@ -55,10 +54,7 @@ def conduct(
     Args:
         whole: The study, which the tables are of.
         study: The rows of it to run.
-        out: Folder of everything that it writes.
-        jobs: Runs at a time.
         threads: Of each run; None shares out the processors.
-        measure: Measure the seconds an iteration of each row first.
         dry_run: Only say what would be done and how long it would take.
         report: Only write the tables and curves of what is done.
 

@@ -8,6 +8,7 @@ asked now; the fingerprint covers the config and the contents of the weights and
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import itertools
 import json
@@ -40,8 +41,6 @@ LOG_LINES = 50
 # A row's speed is measured over so many iterations.
 MEASURED_ITERS = 12
 
-_hashes: dict[tuple[str, int, int], str] = {}
-
 
 @dataclass(frozen=True)
 class Run:
@@ -66,12 +65,12 @@ class Run:
 
     @property
     def trained(self) -> dict[str, Any] | None:
-        """What the training left, if it is whole and of this run."""
+        """The record of the training, if it is whole and of this run."""
         return self._marker('train.json', self.train_fingerprint)
 
     @property
     def tested(self) -> dict[str, Any] | None:
-        """What the test left, if it is whole and of this run."""
+        """The record of the test, if it is whole and of this run."""
         return self._marker('test.json', self.test_fingerprint)
 
     def _marker(self, name: str, fingerprint: str | None) -> dict[str, Any] | None:
@@ -116,8 +115,6 @@ def plan(study: Study, out: Path, speed: Mapping[str, float] | None = None) -> l
     """The runs of a study, done or not, seed by seed, so that every row is there early.
 
     Args:
-        study: The study.
-        out: Folder of its results.
         speed: Seconds an iteration by label, which a budget in seconds needs; a row without one has no runs yet.
 
     Raises:
@@ -138,13 +135,10 @@ def plan(study: Study, out: Path, speed: Mapping[str, float] | None = None) -> l
 
 def measurements(study: Study, out: Path) -> list[Run]:
     """A short training of each row, to know its seconds an iteration."""
-    runs = []
-    for row in study.rows.values():
-        if row.trained:
-            folder = out / 'speed' / row.folder
-            run = _run(study, row, _base_config(study, row), 0, folder, MEASURED_ITERS, False)  # any seed is as fast
-            runs.append(run)
-    return runs
+    return [
+        _run(study, row, _base_config(study, row), 0, out / 'speed' / row.folder, MEASURED_ITERS, test=False)
+        for row in study.rows.values() if row.trained
+    ]  # fmt: skip
 
 
 def speeds(study: Study, out: Path) -> dict[str, float]:
@@ -295,7 +289,9 @@ def _listed(folder: Path | None, value: Any) -> str | None:
 
 def _file_hash(path: Path) -> str:
     status = path.stat()
-    key = str(path.resolve()), status.st_mtime_ns, status.st_size
-    if key not in _hashes:
-        _hashes[key] = sha256(path)
-    return _hashes[key]
+    return _known_hash(path.resolve(), status.st_mtime_ns, status.st_size)
+
+
+@functools.cache
+def _known_hash(path: Path, *state: int) -> str:
+    return sha256(path)

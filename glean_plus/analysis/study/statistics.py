@@ -28,20 +28,17 @@ STATEMENT = (
 
 @dataclass(frozen=True)
 class PairedTest:
-    """The mean difference, row minus reference.
+    """The mean difference, row minus reference."""
 
-    Attributes:
-        units: How many pairs.
-        difference: Their mean difference.
-        low, high: Its bootstrap confidence interval.
-        p: Of the Wilcoxon signed-rank test; 1 if no pair differs.
-    """
-
-    units: int
-    difference: float
-    low: float
+    units: int  # how many pairs
+    difference: float  # their mean difference
+    low: float  # the bootstrap confidence interval of it
     high: float
-    p: float
+    p: float  # of the Wilcoxon signed-rank test; 1 if no pair differs
+
+    def text(self, digits: int) -> str:
+        """The difference and its interval."""
+        return f'{self.difference:+.{digits}f} [{self.low:+.{digits}f}, {self.high:+.{digits}f}]'
 
 
 def seed_average(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -81,12 +78,20 @@ def paired_test(row: Mapping[str, float], reference: Mapping[str, float]) -> Pai
         raise StudyError(f'A paired test needs two images or more, but there are {len(differences)}.')
     if not np.isfinite(differences).all():
         raise StudyError(f'{np.sum(~np.isfinite(differences))} differences are not finite: there is no paired test.')
-    random = np.random.default_rng(0)
-    chosen = random.integers(len(differences), size=(RESAMPLES, len(differences)))
-    tails = 50 * (1 - CONFIDENCE), 100 - 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(differences[chosen].mean(axis=1), tails)
+    low, high = percentile_interval(differences[resamples(len(differences))].mean(axis=1))
     p = float(wilcoxon(differences).pvalue) if differences.any() else 1.0
-    return PairedTest(len(differences), float(differences.mean()), float(low), float(high), p)
+    return PairedTest(len(differences), float(differences.mean()), low, high, p)
+
+
+def resamples(count: int) -> np.ndarray:
+    """Indices of ``count`` units in each bootstrap sample, (RESAMPLES, count); the same every time."""
+    return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+
+
+def percentile_interval(values: np.ndarray) -> tuple[float, float]:
+    """The confidence interval of a statistic by its values in the bootstrap samples, (RESAMPLES,)."""
+    low, high = np.percentile(values, [50 * (1 - CONFIDENCE), 100 - 50 * (1 - CONFIDENCE)])
+    return float(low), float(high)
 
 
 def better_pairs(row: Sequence[float], reference: Sequence[float], lower_is_better: bool) -> int:

@@ -1,1 +1,1 @@
-"""One module a data set: `read(source)` lists its images as they lie on disk after unpacking what was published."""
+"""Functions that list the images of a data set as they lie on disk after unpacking what was published."""

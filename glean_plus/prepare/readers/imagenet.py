@@ -19,7 +19,7 @@ TRUTH = 'ILSVRC2012_validation_ground_truth.txt'
 def read(source: Path, split: str) -> Listing:
     """`train/n01440764/n01440764_18.JPEG`; `val/` alike, or flat: `val/ILSVRC2012_val_00000001.JPEG`.
 
-    Also in Kaggle's `ILSVRC/Data/CLS-LOC/`. A picture's class is its wnid's place among the sorted wnids, as in BigGAN;
+    Also in Kaggle's `ILSVRC/Data/CLS-LOC/`. An image's class is its wnid's place among the sorted wnids, as in BigGAN;
     it goes to a folder of its wnid.
     """
     root = folder_of(source, [each.format(split=split) for each in ROOTS], f'ImageNet {split}')

@@ -30,7 +30,10 @@ def read(source: Path, category: str, split: str) -> Listing:
     listing = Listing()
     try:
         with open_database(str(root)) as environment:
-            check_length(data, (environment.info()['last_pgno'] + 1) * environment.stat()['psize'])
+            # Reading past the end of a database that was not downloaded whole would crash the process.
+            needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
+            if (actual := data.stat().st_size) < needed:
+                raise DataError(f'LSUN: {data} has {actual} bytes, not {needed}: download it again.')
             with environment.begin() as transaction:
                 for key in transaction.cursor().iternext(values=False):
                     text = key.decode('utf-8', 'surrogateescape')
@@ -38,9 +41,3 @@ def read(source: Path, category: str, split: str) -> Listing:
     except lmdb.Error as error:
         raise DataError(f'LSUN: {data} is no lmdb database that can be read ({error}): download it again.') from error
     return listing
-
-
-def check_length(data: Path, needed: int) -> None:
-    """Reading past the end of a database that was not downloaded whole would crash the process."""
-    if (actual := data.stat().st_size) < needed:
-        raise DataError(f'LSUN: {data} has {actual} bytes, not {needed}: download it again.')

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
-from glean_plus.prepare.files import walk
+from glean_plus.prepare.files import files_below
 from glean_plus.prepare.items import DataError, Problem
 from glean_plus.prepare.text.languages import language_of
 from glean_plus.prepare.text.licences import licence_of_package
@@ -26,21 +26,13 @@ UNSEEN_TAGS = {'script', 'style', 'title', 'pre'}
 
 @dataclass(frozen=True)
 class Document:
-    """A file of text.
+    """A file of text."""
 
-    Attributes:
-        name: Path below the folder that it was found in, with `/`.
-        script: Of all its paragraphs; paragraphs in other scripts are left out.
-        paragraphs: Each of at least :data:`SHORTEST` characters, on one line, of drawable characters alone.
-        licence: What the copyright file of its package names.
-        language: As :func:`~glean_plus.prepare.text.languages.language_of`.
-    """
-
-    name: str
-    script: str
-    paragraphs: tuple[str, ...]
-    licence: str = ''
-    language: str = ''
+    name: str  # path below the folder that it was found in, with `/`
+    script: str  # of all its paragraphs; paragraphs in other scripts are left out
+    paragraphs: tuple[str, ...]  # each of at least SHORTEST characters, on one line, of drawable characters alone
+    licence: str = ''  # what the copyright file of its package names
+    language: str = ''  # as language_of
 
     @property
     def size(self) -> int:
@@ -153,10 +145,7 @@ def read_documents(folders: Sequence[Path]) -> tuple[list[Document], list[Proble
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f'{folder} is not a folder of texts.')
-        for entry in walk(folder):
-            path = Path(entry.path)
-            if not wanted(path):
-                continue
+        for path in filter(wanted, files_below(folder)):
             name = f'{folder.name}/{path.relative_to(folder).as_posix()}'
             try:
                 text = text_of(path)
@@ -168,7 +157,8 @@ def read_documents(folders: Sequence[Path]) -> tuple[list[Document], list[Proble
             found = paragraphs_of(text)
             if not found:
                 continue
-            script = most_of(script for script, _ in found)
+            scripts = [script for script, _ in found]
+            script = max(sorted({*scripts}), key=scripts.count)
             own = tuple(dict.fromkeys(part for kind, part in found if kind == script and part not in seen))
             seen.update(own)
             if own:
@@ -184,8 +174,3 @@ def wanted(path: Path) -> bool:
     if name.startswith(('copyright', 'changelog', 'NEWS', 'README', 'TODO')) or path.is_symlink() or not path.is_file():
         return False
     return Path(name).suffix.lower() in ENDINGS or MANUAL.search(name) is not None
-
-
-def most_of(names: Iterable[str]) -> str:
-    listed = list(names)
-    return max(sorted({*listed}), key=listed.count)

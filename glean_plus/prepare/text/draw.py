@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,14 +21,12 @@ Place = tuple[float, float, str]  # left end, baseline, text
 
 
 def layout_engine() -> str:
-    """Which engine shapes the text: raqm (ligatures, kerning by GPOS, marks) or Pillow's basic one."""
+    """The engine that shapes the text: raqm (ligatures, kerning by GPOS, marks) or Pillow's basic one."""
     return f'raqm {features.version("raqm")}' if features.check('raqm') else 'basic'
 
 
 def clusters(text: str) -> list[str]:
     """Characters with the combining marks behind them."""
-    import unicodedata
-
     found: list[str] = []
     for character in text:
         if found and unicodedata.combining(character):
@@ -66,7 +65,7 @@ def wrap(words: Sequence[str], measure: Callable[[str], float], width: float, mo
 
 
 def place(sample: Sample, font_root: Path) -> list[Place]:
-    """Where each line of a sample stands.
+    """The place of each line of a sample.
 
     A page has margins, and lines that end in it whole. A crop is a window onto a larger text: its lines begin left of
     it or in it, and run out of it.
@@ -92,7 +91,7 @@ def place(sample: Sample, font_root: Path) -> list[Place]:
 
 
 def coverage(sample: Sample, places: Sequence[Place], font_root: Path) -> np.ndarray:
-    """How much of each subpixel is ink, (height, width, 3), 0 to 1."""
+    """The share of ink of each subpixel, (height, width, 3), 0 to 1."""
     fine = 1 if sample.rendering == 'hinted' else FINE
     image = Image.new('L', (sample.width * fine, sample.height * fine))
     drawing, font = ImageDraw.Draw(image), load(font_root / sample.font, sample.font_size * fine)
@@ -118,7 +117,7 @@ def coverage(sample: Sample, places: Sequence[Place], font_root: Path) -> np.nda
 
 
 def ground(sample: Sample, photos: Path | None) -> np.ndarray:
-    """What is behind the text, (height, width, 3), 0 to 255."""
+    """The background of the text, (height, width, 3), 0 to 255."""
     shape = (sample.height, sample.width, 3)
     generator = np.random.default_rng(sample.seed)
     flat = np.broadcast_to(np.array(sample.background, np.float32), shape)

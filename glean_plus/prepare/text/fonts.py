@@ -12,9 +12,10 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
-from glean_plus.prepare.files import walk
+from glean_plus.prepare.crops import miniature
+from glean_plus.prepare.files import files_below
 from glean_plus.prepare.items import DataError, Problem
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.text.licences import known_licence, licence_of_package, non_commercial
@@ -39,28 +40,18 @@ OFTEN = 0.98            # share of a script's basic letters that a font must hav
 
 @dataclass(frozen=True)
 class Font:
-    """A font file.
+    """A font file."""
 
-    Attributes:
-        path: The file.
-        family: Typographic family from the name table, without words for weight, width and size.
-        style: Subfamily from the name table.
-        bold, italic: From the OS/2 table.
-        coverage: The characters of the corpus that it draws: in its character map, with ink unless they are spaces.
-        scripts: Those whose basic letters it has.
-        licence: From the name table; else, or beside it, what the copyright file of its Debian package names.
-        design: Families of one design share it; the split holds out designs.
-    """
-
-    path: Path
-    family: str
-    style: str
-    bold: bool
+    path: Path  # the file
+    family: str  # typographic family from the name table, without words for weight, width and size
+    style: str  # subfamily from the name table
+    bold: bool  # from the OS/2 table
     italic: bool
+    # The characters of the corpus that it draws: in its character map, with ink unless they are spaces.
     coverage: frozenset[str] = field(repr=False)
-    scripts: tuple[str, ...]
-    licence: str
-    design: str = ''
+    scripts: tuple[str, ...]  # those whose basic letters it has
+    licence: str  # from the name table; else, or beside it, what the copyright file of its Debian package names
+    design: str = ''  # families of one design share it; the split holds out designs
 
 
 def font_files(folders: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -73,9 +64,8 @@ def font_files(folders: Sequence[Path]) -> list[tuple[Path, Path]]:
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f'{folder} is not a folder of fonts.')
-        for entry in walk(folder):
-            if entry.name.lower().endswith(ENDINGS) and not entry.is_symlink():
-                found.append((Path(entry.path), folder))
+        found += [(path, folder) for path in files_below(folder)
+                  if path.name.lower().endswith(ENDINGS) and not path.is_symlink()]  # fmt: skip
     if not found:
         raise DataError(f'No {" or ".join(ENDINGS)} below {", ".join(map(str, folders))}.')
     return found
@@ -95,8 +85,6 @@ def clean_family(name: str) -> str:
 def glyph(font: ImageFont.FreeTypeFont, character: str) -> np.ndarray | None:
     """The ink of a character, cut to its bounds, uint8; None where there is none."""
     image = Image.new('L', (PROBE_SIZE * 2, PROBE_SIZE * 2))
-    from PIL import ImageDraw
-
     ImageDraw.Draw(image).text((PROBE_SIZE / 2, PROBE_SIZE * 1.5), character, 255, font, anchor='ls')
     bounds = image.getbbox()
     return np.asarray(image.crop(bounds)) if bounds else None
@@ -153,15 +141,8 @@ def same_ink(font: ImageFont.FreeTypeFont, one: str, other: str) -> bool:
 def signature(font: Font) -> np.ndarray:
     """The look of a font: its probe glyphs in cells of one size, zero mean and unit norm; with their aspect ratios."""
     loaded = load(font.path, PROBE_SIZE)
-    parts = []
-    for character in PROBE if 'latin' in font.scripts else GREEK_PROBE:
-        ink = glyph(loaded, character)
-        if ink is None:
-            ink = np.zeros((CELL, CELL), np.uint8)
-        cell = np.asarray(Image.fromarray(ink).resize((CELL, CELL), Image.Resampling.BOX), np.float32).ravel()
-        cell -= cell.mean()
-        parts.append(cell / max(float(np.linalg.norm(cell)), 1e-6))
-    return np.stack(parts)
+    glyphs = (glyph(loaded, character) for character in (PROBE if 'latin' in font.scripts else GREEK_PROBE))
+    return np.stack([np.zeros(CELL**2, np.float32) if ink is None else miniature(ink, CELL) for ink in glyphs])
 
 
 def join_designs(fonts: Sequence[Font]) -> list[Font]:

@@ -28,7 +28,7 @@ def language_of(script: str, paragraphs: Sequence[str]) -> str:
 
 
 def readable(script: str, paragraphs: Sequence[str]) -> list[str]:
-    """What a reader of the page language of a script knows of the paragraphs: no others, and no foreign words.
+    """The paragraphs in the page language of a script, without foreign words.
 
     In Latin those have letters beyond ASCII, in the other scripts letters of another.
     """

@@ -1,4 +1,4 @@
-"""What each image shows, as plain data: sampled from a seed and a name alone."""
+"""Plans of images, as plain data: each is sampled from a seed and its name alone."""
 
 from __future__ import annotations
 
@@ -29,55 +29,35 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Sample:
-    """One image.
+    """One image."""
 
-    Attributes:
-        name: Of the file, without ending.
-        width, height: In pixels.
-        font: Path of the font file below the folder of all fonts.
-        font_size: Pixels per em.
-        text: Words to set, more than fit.
-        script, document, family, design, style: Of the text and the font, for the lists.
-        rendering: ``hinted`` (gray, FreeType's hinting), ``smooth`` (gray, unhinted), ``rgb`` or ``bgr`` (subpixels).
-        foreground, background: RGB, 0 to 255.
-        ground: ``flat``, ``gradient``, ``paper`` or ``photo``.
-        photo: Path of the photograph below its folder.
-        veil: Share of the background's colour in a photograph.
-        line_height: Distance of two baselines, in ems.
-        tracking: Additional space after each letter, in ems.
-        angle: Counter-clockwise rotation in degrees.
-        margin: Of a page, in pixels; None for a crop.
-        left, top: Of a crop: left end of the lines in widths, first baseline in line heights.
-        short_row, short_line: Of a crop: the line that ends early, and where, in widths.
-        seed: Of the ground.
-    """
-
-    name: str
-    width: int
+    name: str  # of the file, without ending
+    width: int  # in pixels
     height: int
-    font: str
-    font_size: float
-    text: str
+    font: str  # path of the font file below the folder of all fonts
+    font_size: float  # pixels per em
+    text: str  # words to set, more than fit
+    # Of the text and the font, for the lists.
     script: str
     document: str
     family: str
     design: str
     style: str
-    rendering: str
-    foreground: Color
+    rendering: str  # `hinted` (gray, FreeType's hinting), `smooth` (gray, unhinted), `rgb` or `bgr` (subpixels)
+    foreground: Color  # RGB, 0 to 255
     background: Color
-    ground: str = 'flat'
-    photo: str = ''
-    veil: float = 0.0
-    line_height: float = 1.2
-    tracking: float = 0.0
-    angle: float = 0.0
-    margin: int | None = None
-    left: float = 0.0
-    top: float = 1.0
-    short_row: int = -1
-    short_line: float = 1.0
-    seed: int = 0
+    ground: str = 'flat'  # `flat`, `gradient`, `paper` or `photo`
+    photo: str = ''  # path of the photograph below its folder
+    veil: float = 0.0  # share of the background's colour in a photograph
+    line_height: float = 1.2  # distance of two baselines, in ems
+    tracking: float = 0.0  # additional space after each letter, in ems
+    angle: float = 0.0  # counter-clockwise rotation in degrees
+    margin: int | None = None  # of a page, in pixels; None for a crop
+    left: float = 0.0  # left end of the lines of a crop, in widths
+    top: float = 1.0  # first baseline of a crop, in line heights
+    short_row: int = -1  # line of a crop that ends early
+    short_line: float = 1.0  # where it ends, in widths
+    seed: int = 0  # of the ground
 
 
 class Side:
@@ -112,16 +92,12 @@ class Side:
         """(text, document): whole paragraphs from a random one on; words that the font cannot draw are left out."""
         ends = self.ends[script]
         document = self.documents[script][np.searchsorted(ends, generator.integers(ends[-1]), side='right')]
-        start, words, total = int(generator.integers(len(document.paragraphs))), [], 0
-        for index in range(len(document.paragraphs)):
-            paragraph = document.paragraphs[(start + index) % len(document.paragraphs)]
-            for word in paragraph.split(' '):
-                if font.coverage.issuperset(word):
-                    words.append(word)
-                    total += len(word) + 1
-            if total >= length:
+        start, text = int(generator.integers(len(document.paragraphs))), ''
+        for paragraph in (*document.paragraphs[start:], *document.paragraphs[:start]):
+            text = f'{text} {kept(paragraph, font)}'.strip()
+            if len(text) + 1 >= length:
                 break
-        return ' '.join(words), document.name
+        return text, document.name
 
 
 def generator_of(name: str, seed: int) -> np.random.Generator:

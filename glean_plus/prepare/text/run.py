@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,21 +17,21 @@ from PIL import features
 
 from glean_plus.prepare.archives import unpack
 from glean_plus.prepare.crops import SOURCES, read_sources
-from glean_plus.prepare.images import bad_scales, save, shrink, whole_files
-from glean_plus.prepare.items import DataError, Problem
-from glean_plus.prepare.meta import meta_line
+from glean_plus.prepare.images import missing_files, save_scaled, whole_files
+from glean_plus.prepare.items import DataError, Problem, meta_line
 from glean_plus.prepare.pool import run_all
 from glean_plus.prepare.readers import folder as folder_reader
-from glean_plus.prepare.run import PROBLEMS, opened, problem_table
-from glean_plus.prepare.settings import SettingsError
+from glean_plus.prepare.run import PROBLEMS, opened, save_problems
+from glean_plus.prepare.settings import SettingsError, check_positive, check_scales
 from glean_plus.prepare.text.corpus import Document, read_documents
 from glean_plus.prepare.text.draw import layout_engine, render
 from glean_plus.prepare.text.fonts import Font, read_fonts
 from glean_plus.prepare.text.languages import PAGE_LANGUAGES, readable
 from glean_plus.prepare.text.plan import PAGE_TEXT, Sample, Side, plan_crop, plan_page
 from glean_plus.prepare.text.scripts import SCRIPTS
-from glean_plus.prepare.text.split import check_sides, common_root, held_out_designs, held_out_documents
+from glean_plus.prepare.text.split import check_sides, held_out_designs, held_out_documents
 from glean_plus.utils.files import save_json, save_text
+from glean_plus.utils.tables import csv_text
 
 META = 'meta_info_GT.txt'
 LISTED = (
@@ -43,53 +42,34 @@ LISTED = (
 
 @dataclass(frozen=True)
 class TextSettings:
-    """What decides which images are made.
+    """Settings of a set of text."""
 
-    Attributes:
-        size: Side of the training crops in pixels.
-        crops: How many of them.
-        scales: Factors of the low-resolution counterparts.
-        test_crops: Images of the test side in the manner of the crops, to validate on.
-        test_size: Their side.
-        pages: Pages of each script and font size.
-        page_sizes: Font sizes of the pages, pixels per em.
-        page_extent: Width and height of the pages.
-        test_share: Share of the designs, and of each script's text, that is held out.
-        seed: Of all choices. An image follows from the seed, its name, the fonts and the texts.
-    """
-
-    size: int = 128
-    crops: int = 16_000
-    scales: tuple[int, ...] = (4,)
-    test_crops: int = 60
-    test_size: int = 256
-    pages: int = 40
-    page_sizes: tuple[int, ...] = (20, 24, 28, 32)
-    page_extent: tuple[int, int] = (512, 256)
-    test_share: float = 0.2
-    seed: int = 0
+    size: int = 128  # side of the training crops in pixels
+    crops: int = 16_000  # how many of them
+    scales: tuple[int, ...] = (4,)  # factors of the low-resolution counterparts
+    test_crops: int = 60  # images of the test side in the manner of the crops, to validate on
+    test_size: int = 256  # their side
+    pages: int = 40  # pages of each script and font size
+    page_sizes: tuple[int, ...] = (20, 24, 28, 32)  # font sizes of the pages, pixels per em
+    page_extent: tuple[int, int] = (512, 256)  # width and height of the pages
+    test_share: float = 0.2  # share of the designs, and of each script's text, that is held out
+    seed: int = 0  # of all choices. An image follows from the seed, its name, the fonts and the texts
 
     def __post_init__(self) -> None:
-        positive = {'size': self.size, 'crops': self.crops, 'test-size': self.test_size}
-        positive |= {'page-sizes': min(self.page_sizes, default=1), 'page-extent': min(self.page_extent)}
-        for option, value in positive.items():
-            if value < 1:
-                raise SettingsError(f'--{option} is {value}, but must be positive')
+        extents = [('page-extent', extent) for extent in self.page_extent]
+        check_positive(('size', self.size), ('crops', self.crops), ('test-size', self.test_size),
+                       *(('page-sizes', size) for size in self.page_sizes), *extents)  # fmt: skip
         for option, value in (('pages', self.pages), ('test-crops', self.test_crops)):
             if value < 0:
                 raise SettingsError(f'--{option} is {value}, but must not be negative')
         if not 0 < self.test_share < 1:
             raise SettingsError(f'--test-share is {self.test_share}, but must be above 0 and below 1')
-        extents = (('size', self.size), ('test-size', self.test_size),
-                   *(('page-extent', extent) for extent in self.page_extent))  # fmt: skip
-        for option, extent in extents:
-            if bad := bad_scales(extent, self.scales):
-                raise SettingsError(f'--scales {bad} do not divide --{option} {extent}')
+        check_scales(self.scales, ('size', self.size), ('test-size', self.test_size), *extents)
 
 
 @dataclass
 class TextReport:
-    """What a run has done."""
+    """The result of a run."""
 
     counts: dict[str, int] = field(default_factory=dict)
     scripts: list[str] = field(default_factory=list)
@@ -139,16 +119,17 @@ def prepare_text(
         designs = held_out_designs(all_fonts, settings.test_share, settings.seed)
         names = held_out_documents(documents, settings.test_share, settings.seed)
         report.scripts = check_sides(all_fonts, documents, designs, names)
-        root = common_root(fonts)
+        root = Path(os.path.commonpath([folder.resolve() for folder in fonts]))
+        test_fonts = [font for font in all_fonts if font.design in designs]
+        held_out = [document for document in documents if document.name in names]
         sides = {
             'train': Side(report.scripts, [font for font in all_fonts if font.design not in designs],
                           [document for document in documents if document.name not in names], behind),
-            'test': Side(report.scripts, [font for font in all_fonts if font.design in designs],
-                         [document for document in documents if document.name in names]),
+            'test': Side(report.scripts, test_fonts, held_out),
         }  # fmt: skip
         save_text(font_table(all_fonts, designs, root), out / 'fonts.csv')
         save_text(document_table(documents, names), out / 'documents.csv')
-        save_text(problem_table(report.problems), out / PROBLEMS)
+        save_problems(report.problems, out)
         whole_files(out)  # removes partial files of a killed run
         work = partial(draw_one, out=out, scales=settings.scales, font_root=root, photos=photos)
         rows: list[dict[str, Any]] = []
@@ -161,25 +142,8 @@ def prepare_text(
             save_text(''.join(meta_line(line['name'], (size, size)) for line in lines), out / split / META)
             report.counts[split] = len(lines)
         save_text(table(rows), out / 'crops.csv')
-        pages = []
-        prose = [
-            replace(document, paragraphs=tuple(readable(document.script, document.paragraphs)))
-            for document in documents
-            if document.name in names and document.language == PAGE_LANGUAGES[document.script]
-        ]
-        to_read = Side(report.scripts, [font for font in all_fonts if font.design in designs],
-                       [document for document in prose if document.size >= PAGE_TEXT])  # fmt: skip
-        for script in report.scripts:
-            if script not in to_read.documents:
-                wanted = f'{PAGE_TEXT} characters in {PAGE_LANGUAGES[script]}'
-                report.notes.append(f'No held-out document has {wanted}: no pages in {script}.')
-                continue
-            for font_size in settings.page_sizes:
-                for number in range(settings.pages):
-                    name = f'{script}_{font_size}_{number:03d}'
-                    page = plan_page(name, to_read, script, font_size, settings.page_extent, settings.seed, root)
-                    pages.append(('pages', page))
-        drawn = run_all(work, pages, workers, 'pages')
+        pages = plan_pages(test_fonts, held_out, settings, root, report)
+        drawn = run_all(work, [('pages', page) for page in pages], workers, 'pages')
         for language in {line['language'] for line in drawn}:
             save_text(words_of(documents, language), out / 'pages' / f'words_{language}.txt')
         width, height = settings.page_extent
@@ -189,32 +153,45 @@ def prepare_text(
     return report
 
 
+def plan_pages(
+    fonts: Sequence[Font], documents: Sequence[Document], settings: TextSettings, font_root: Path, report: TextReport
+) -> list[Sample]:
+    """The pages of held-out fonts and documents; a script without prose to read has none, and is noted."""
+    prose = [
+        replace(document, paragraphs=tuple(readable(document.script, document.paragraphs)))
+        for document in documents if document.language == PAGE_LANGUAGES[document.script]
+    ]  # fmt: skip
+    side = Side(report.scripts, fonts, [document for document in prose if document.size >= PAGE_TEXT])
+    report.notes += [
+        f'No held-out document has {PAGE_TEXT} characters in {PAGE_LANGUAGES[script]}: no pages in {script}.'
+        for script in report.scripts if script not in side.documents
+    ]  # fmt: skip
+    return [
+        plan_page(f'{script}_{font_size}_{number:03d}', side, script, font_size, settings.page_extent, settings.seed,
+                  font_root)
+        for script in report.scripts if script in side.documents
+        for font_size in settings.page_sizes for number in range(settings.pages)
+    ]  # fmt: skip
+
+
 def draw_one(
     task: tuple[str, Sample], out: Path, scales: Sequence[int], font_root: Path, photos: Path | None
 ) -> dict[str, Any]:
     """Write an image and its low-resolution counterparts where they are missing; what the lists say of it."""
     folder, sample = task
-    places = {out / folder / ('GT' if scale == 1 else f'BIx{scale}_down') / f'{sample.name}.png': scale
-              for scale in (*scales, 1)}  # fmt: skip
-    missing = [path for path in places if not (path.is_file() and path.stat().st_size)]
+    missing = missing_files(out / folder, sample.name, scales)
     facts = {'name': sample.name, 'split': folder, **{key: getattr(sample, key) for key in LISTED}}
     if folder != 'pages' and not missing:
         return facts
     image, lines = render(sample, font_root, photos)
-    for path in missing:
-        save(image if places[path] == 1 else shrink(image, places[path]), path)
+    save_scaled(image, missing)
     return {**facts, 'language': PAGE_LANGUAGES[sample.script], 'lines': lines} if folder == 'pages' else facts
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as CSV, with the keys of the first as its head; colours as `#RRGGBB`."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator='\n')
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: '#' + bytes(value).hex() if isinstance(value, tuple) else value
-                         for key, value in row.items()})  # fmt: skip
-    return text.getvalue()
+    cells = [['#' + bytes(each).hex() if isinstance(each, tuple) else each for each in row.values()] for row in rows]
+    return csv_text([list(rows[0]) if rows else [], *cells])
 
 
 def font_table(fonts: Sequence[Font], held_out: set[str], root: Path) -> str:
@@ -263,7 +240,7 @@ def words_of(documents: Sequence[Document], language: str) -> str:
 
 
 def facts_of(sources: Sequence[Path], settings: TextSettings) -> dict[str, Any]:
-    """What decides the images: the settings, and what renders them, as JSON has it."""
+    """Everything that decides the images: the settings and the versions of the renderers, as JSON has it."""
     facts: dict[str, Any] = json.loads(json.dumps({
         'set': 'text',
         'sources': [str(source) for source in sources],

@@ -1,9 +1,9 @@
-"""Which designs and documents are held out, each whole."""
+"""The split: designs and documents are held out, each whole."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from glean_plus.prepare.crops import rank
 from glean_plus.prepare.items import DataError
@@ -24,7 +24,7 @@ def held_out_designs(fonts: Sequence[Font], share: float, seed: int) -> set[str]
     for designs in groups.values():
         if len(designs) > 1:
             ordered = sorted(designs, key=lambda design: rank(design, seed))
-            chosen.update(ordered[:-int(-share * len(designs) // 1)])
+            chosen.update(ordered[:math.ceil(share * len(designs))])
     return chosen
 
 
@@ -60,10 +60,3 @@ def check_sides(fonts: Sequence[Font], documents: Sequence[Document], designs: s
                         f'give more of them ({len({font.design for font in fonts})} designs, '
                         f'{len(documents)} documents).')  # fmt: skip
     return good
-
-
-def common_root(folders: Sequence[Path]) -> Path:
-    """The deepest folder that holds all of ``folders``."""
-    import os
-
-    return Path(os.path.commonpath([folder.resolve() for folder in folders]))

@@ -55,8 +55,8 @@ def _ajbrock(state: Mapping[str, Tensor], convs: str, condition: Change, first: 
         to(r'output_layer\.0\.gain', 'output_layer.bn.weight'),
         to(r'output_layer\.0\.bias', 'output_layer.bn.bias'),
         to(r'output_layer\.0\.(?:stored|bn\.stored|bn\.running)_(mean|var)',
-           lambda part: f'output_layer.bn.running_{part}'),
-        to(r'output_layer\.2\.' + SPECTRAL, lambda part: f'output_layer.conv.{part}'),
+           r'output_layer.bn.running_\1'),
+        to(r'output_layer\.2\.' + SPECTRAL, r'output_layer.conv.\1'),
         leave(r'.+\.accumulation_counter', 'no standing statistics were being gathered, as checked', _not_standing),
         leave(r'.+\.num_batches_tracked', 'counter of training'),
     )  # fmt: skip
@@ -72,7 +72,7 @@ def _not_standing(counter: Tensor) -> Tensor:
 
 
 def ajbrock_rules(state: Mapping[str, Tensor], truncation: float) -> Sequence[Rule]:
-    first = (to(r'linear\.' + SPECTRAL, lambda part: f'noise2feat.{part}'),)
+    first = (to(r'linear\.' + SPECTRAL, r'noise2feat.\1'),)
     return _ajbrock(state, r'(conv[12])', as_it_is, first)
 
 
@@ -106,8 +106,8 @@ def ajbrock_discriminator_rules(state: Mapping[str, Tensor], truncation: float) 
     return (
         to(own + r'(conv[12]|conv_sc|theta|phi|g|o)\.' + SPECTRAL, layer),
         to(own + r'gamma', lambda i, k: f'conv_blocks.{position[i, k]}.gamma', as_number),
-        to(r'linear\.' + SPECTRAL, lambda part: f'decision.{part}'),
-        to(r'embed\.' + SPECTRAL, lambda part: f'proj_y.{part}'),
+        to(r'linear\.' + SPECTRAL, r'decision.\1'),
+        to(r'embed\.' + SPECTRAL, r'proj_y.\1'),
         refuse(r'blocks\.\d+\.\d+\.conv[34]\..+|input_conv\..+', "it is BigGAN-deep's discriminator"),
     )
 
@@ -155,18 +155,18 @@ def huggingface_rules(state: Mapping[str, Tensor], truncation: float) -> Sequenc
 
     return (
         to(r'embeddings\.weight', 'shared_embedding.weight', Tensor.t),
-        to(r'generator\.gen_z\.' + SN, lambda part: f'noise2feat.{part}'),
+        to(r'generator\.gen_z\.' + SN, r'noise2feat.\1'),
         to(block + r'conv_(\d)\.' + SN, lambda i, k, part: f'conv_blocks.{i}.conv{k + 1}.conv.{part}'),
         to(block + r'bn_(\d)\.(scale|offset)\.' + SN,
            lambda i, k, way, part: f'conv_blocks.{i}.bn{k + 1}.{parts[way]}.{part}'),
         to(block + r'bn_(\d)\.running_means', lambda i, k: f'conv_blocks.{i}.bn{k + 1}.bn.running_mean', statistics),
         to(block + r'bn_(\d)\.running_vars', lambda i, k: f'conv_blocks.{i}.bn{k + 1}.bn.running_var', variance),
         to(block + r'(snconv1x1_\w+)\.' + SN, lambda i, name, part: f'conv_blocks.{i}.{names[name]}.conv.{part}'),
-        to(block + r'gamma', lambda i: f'conv_blocks.{i}.gamma', as_number),
-        to(r'generator\.bn\.(weight|bias)', lambda part: f'output_layer.bn.{part}'),
+        to(block + r'gamma', r'conv_blocks.\1.gamma', as_number),
+        to(r'generator\.bn\.(weight|bias)', r'output_layer.bn.\1'),
         to(r'generator\.bn\.running_means', 'output_layer.bn.running_mean', statistics),
         to(r'generator\.bn\.running_vars', 'output_layer.bn.running_var', variance),
-        to(r'generator\.conv_to_rgb\.' + SN, lambda part: f'output_layer.conv.{part}'),
+        to(r'generator\.conv_to_rgb\.' + SN, r'output_layer.conv.\1'),
         refuse(r'generator\.layers\.\d+\.conv_sc\..+', 'it is not the deep BigGAN'),
     )  # fmt: skip
 

@@ -48,7 +48,7 @@ STYLEGAN2 = (
     to(r'synthesis\.layer(\d+)\.weight', lambda i: f'{_layer(i)}.conv.weight_orig', with_batch),
     to(r'synthesis\.layer(\d+)\.bias', lambda i: f'{_layer(i)}.activate.bias'),
     to(r'synthesis\.layer(\d+)\.noise_strength', lambda i: f'{_layer(i)}.noise_injector.weight', as_vector),
-    to(r'synthesis\.layer(\d+)\.noise', lambda i: f'injected_noise_{i}', noise_map),
+    to(r'synthesis\.layer(\d+)\.noise', r'injected_noise_\1', noise_map),
     to(r'synthesis\.layer(\d+)\.style\.weight', lambda i: f'{_layer(i)}.conv.style_modulation.linear.weight_orig'),
     to(r'synthesis\.layer(\d+)\.style\.bias', lambda i: f'{_layer(i)}.conv.style_modulation.bias', plus_one),
     to(r'synthesis\.output(\d+)\.weight', lambda i: f'{_rgb(i)}.conv.weight_orig', with_batch),
@@ -76,11 +76,11 @@ STYLEGAN1 = (
     to(r'synthesis\.layer(\d*[02468])\.bias', lambda i: f'convs.{i // 2}.conv1.0.conv.bias'),
     to(r'synthesis\.layer(\d*[13579])\.bias', lambda i: f'convs.{i // 2}.conv2.conv.bias'),
     to(r'synthesis\.layer(\d+)\.apply_noise\.weight', lambda i: _half(i, 'noise_injector') + '.weight', image_bias),
-    to(r'synthesis\.layer(\d+)\.apply_noise\.noise', lambda i: f'injected_noise_{i}', noise_map),
+    to(r'synthesis\.layer(\d+)\.apply_noise\.noise', r'injected_noise_\1', noise_map),
     to(r'synthesis\.layer(\d+)\.style\.weight', lambda i: _half(i, 'adain') + '.affine.weight_orig', torgb),
     to(r'synthesis\.layer(\d+)\.style\.bias', lambda i: _half(i, 'adain') + '.affine.bias', affine),
-    to(r'synthesis\.output(\d+)\.weight', lambda i: f'to_rgbs.{i}.conv.weight_orig', torgb),
-    to(r'synthesis\.output(\d+)\.bias', lambda i: f'to_rgbs.{i}.conv.bias'),
+    to(r'synthesis\.output(\d+)\.weight', r'to_rgbs.\1.conv.weight_orig', torgb),
+    to(r'synthesis\.output(\d+)\.bias', r'to_rgbs.\1.conv.bias'),
     leave(r'synthesis\.layer\d+\.blur\.kernel', 'the standard filter, as checked', check_filter((1, 2, 1))),
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +22,7 @@ from glean_plus.weights.formats.nvlabs_tf import NVLABS_TF
 from glean_plus.weights.formats.nvlabs_torch import NVLABS_TORCH
 from glean_plus.weights.formats.rosinality import ROSINALITY
 from glean_plus.weights.formats.rules import Format, convert
-from glean_plus.weights.prefixes import choose, places
+from glean_plus.weights.prefixes import beginnings, choose, places
 
 FOREIGN: tuple[Format, ...] = (*ROSINALITY, *BASICSR, *NVLABS_TORCH, *NVLABS_TF, *GENFORCE, *BIGGAN)
 
@@ -37,31 +36,19 @@ def formats(discriminator: bool) -> list[Format]:
 
 @dataclass
 class Imported:
-    """A converted network.
+    """A converted network."""
 
-    Attributes:
-        format: The layout that it was in, such as ``NVlabs StyleGAN2 (PyTorch)``.
-        architecture: ``StyleGAN2``, ``StyleGAN2 discriminator``, ``StyleGAN1``, ``BigGAN`` or ``BigGAN-deep``.
-        kwargs: Constructor arguments that its tensors and settings tell.
-        state: The tensors under MMagic's names.
-        matched: How many of the file's tensors went into it.
-        ignored: {key in the file: why it did not}.
-        filled: {canonical key: why it was made up}, such as filters that the format has in its code.
-        missing: Canonical keys that nothing gives.
-        prefix: Where in the file the network was.
-        foreign: Whether the file had other names than MMagic's.
-    """
-
-    format: str
-    architecture: str
-    kwargs: dict[str, Any]
-    state: dict[str, Tensor]
-    matched: int
-    ignored: dict[str, str] = field(default_factory=dict)
+    format: str  # the layout that it was in, such as `NVlabs StyleGAN2 (PyTorch)`
+    architecture: str  # `StyleGAN2`, `StyleGAN2 discriminator`, `StyleGAN1`, `BigGAN` or `BigGAN-deep`
+    kwargs: dict[str, Any]  # constructor arguments that its tensors and settings tell
+    state: dict[str, Tensor]  # the tensors under MMagic's names
+    matched: int  # how many of the file's tensors went into it
+    ignored: dict[str, str] = field(default_factory=dict)  # {key in the file: why it did not}
+    # {canonical key: why it was made up}, such as filters that the format has in its code.
     filled: dict[str, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    prefix: str = ''
-    foreign: bool = True
+    missing: list[str] = field(default_factory=list)  # canonical keys that nothing gives
+    prefix: str = ''  # where in the file the network was
+    foreign: bool = True  # whether the file had other names than MMagic's
 
 
 def import_weights(
@@ -73,7 +60,6 @@ def import_weights(
         source: Path or URL of a .pth, .pt, .bin, .safetensors or NVlabs .pkl.
         prefix: Where in the file the network is, such as ``g_ema``; if None, it is looked for in the whole file, and of
             several the averaged one is taken.
-        discriminator: Look for the discriminator.
         truncation: Which of the batch statistics to take where a file has several: huggingface's BigGAN-deep.
 
     Raises:
@@ -120,8 +106,7 @@ def _unknown(content: Content, discriminator: bool, source: str) -> str:
     other = next(iter(_networks(content, not discriminator).values()), None)
     if other:
         return f'{source} is {other.name}, where a {what} is wanted.'
-    tops = Counter(key.replace('/', '.').split('.')[0] for key in content.tensors)
-    listing = brief(', '.join(f'{name} ({count})' for name, count in tops.most_common(8)))
+    listing = beginnings(key.replace('/', '.') for key in content.tensors)
     known = ', '.join(format.name for format in formats(discriminator))
     return f'{source} holds no {what} of a known format; its keys start with: {listing}. Known: {known}.'
 
@@ -168,16 +153,14 @@ def read_pretrained(
     config: Mapping[str, Any],
     keys: Collection[str],
 ) -> tuple[dict[str, Tensor], str]:
-    """What ``pretrained=dict(checkpoint=..., prefix=...)`` of a config means: tensors, and a name for messages.
+    """Read ``pretrained=dict(checkpoint=..., prefix=...)`` of a config: tensors, and a name for messages.
 
     A file with canonical keys is handed on as it is, for a strict check against the model. Of a foreign one, a log line
     tells what was converted.
 
     Args:
         pretrained: May also have ``truncation``, see :func:`import_weights`.
-        network: The model's class.
         config: The model's sizes, by the names of its constructor's arguments.
-        keys: The model's keys.
 
     Raises:
         WeightsError: As :func:`import_weights`; on a file of another architecture, naming both; on sizes that differ

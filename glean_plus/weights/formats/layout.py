@@ -1,4 +1,4 @@
-"""What importing asks of a network whose weights are published."""
+"""Interface of a network whose published weights can be imported."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def published_networks() -> dict[str, type[PublishedNetwork]]:
 
 
 def count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """How many different numbers the pattern's group takes."""
+    """The number of different values of the pattern's group."""
     return len({match.group(1) for key in state if (match := re.match(pattern, key))})
 
 

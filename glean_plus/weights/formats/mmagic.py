@@ -7,7 +7,7 @@ from glean_plus.weights.formats.rules import Format, leave, to
 
 RULES = (
     leave(r'w_avg', 'mean code; a bank takes the mean of its mapping network'),  # of MMagic's models, beside the module
-    to(r'(.+)', lambda key: str(key)),
+    to(r'(.+)', r'\1'),
 )
 
 

@@ -65,7 +65,7 @@ GENERATOR = (
     to(r'mapping/Dense(\d+)/weight', lambda i: f'style_mapping.{i + 1}.linear.weight_orig', matrix),
     to(r'mapping/Dense(\d+)/bias', lambda i: f'style_mapping.{i + 1}.bias'),
     to(r'synthesis/4x4/Const/const', 'constant_input.input'),
-    to(r'synthesis/noise(\d+)', lambda i: f'injected_noise_{i}', noise_map),
+    to(r'synthesis/noise(\d+)', r'injected_noise_\1', noise_map),
     to(r'synthesis/(\d+)x\d+/(Conv0_up)/weight', lambda r, c: f'{_conv(r, c)}.conv.weight_orig',
        chain(kernel, flipped, with_batch)),
     to(LAYER + r'weight', lambda r, c: f'{_conv(r, c)}.conv.weight_orig', chain(kernel, with_batch)),
@@ -79,17 +79,19 @@ GENERATOR = (
     to(RGB + r'mod_bias', lambda r: f'{to_rgb(r)}.conv.style_modulation.bias', plus_one),
 )  # fmt: skip
 
+STAGE = r'([1-9][0-9]*)x\d+/'  # see number_stages
+
 DISCRIMINATOR = (
     refuse(r'(?:LabelEmbed|Mapping\d+)/.+', 'it is conditioned on classes'),
     refuse(r'FromRGB_lod.+', 'its architecture is not resnet: configs A to D'),
     leave(r'lod', 'progress of training, over at 0'),
     to(r'\d+x\d+/FromRGB/weight', 'convs.0.0.conv.weight_orig', kernel),
     to(r'\d+x\d+/FromRGB/bias', 'convs.0.1.bias'),
-    to(r'(\d+)x\d+/Conv0/weight', lambda r: f'res{log2(r)}.conv1.0.conv.weight_orig', kernel),
-    to(r'(\d+)x\d+/Conv0/bias', lambda r: f'res{log2(r)}.conv1.1.bias'),
-    to(r'(\d+)x\d+/Conv1_down/weight', lambda r: f'res{log2(r)}.conv2.1.conv.weight_orig', kernel),
-    to(r'(\d+)x\d+/Conv1_down/bias', lambda r: f'res{log2(r)}.conv2.2.bias'),
-    to(r'(\d+)x\d+/Skip/weight', lambda r: f'res{log2(r)}.skip.1.conv.weight_orig', kernel),
+    to(STAGE + r'Conv0/weight', r'res\1.conv1.0.conv.weight_orig', kernel),
+    to(STAGE + r'Conv0/bias', r'res\1.conv1.1.bias'),
+    to(STAGE + r'Conv1_down/weight', r'res\1.conv2.1.conv.weight_orig', kernel),
+    to(STAGE + r'Conv1_down/bias', r'res\1.conv2.2.bias'),
+    to(STAGE + r'Skip/weight', r'res\1.skip.1.conv.weight_orig', kernel),
     to(r'4x4/Conv/weight', 'final_conv.0.conv.weight_orig', kernel),
     to(r'4x4/Conv/bias', 'final_conv.1.bias'),
     to(r'4x4/Dense0/weight', 'final_linear.0.linear.weight_orig', matrix),
@@ -110,7 +112,7 @@ def stylegan1_rules(state: Mapping[str, Tensor], truncation: float) -> Sequence[
         to(r'mapping/Dense(\d+)/weight', lambda i: f'style_mapping.{i + 1}.linear.weight_orig', chain(matrix, linear)),
         to(r'mapping/Dense(\d+)/bias', lambda i: f'style_mapping.{i + 1}.bias'),
         to(r'synthesis/4x4/Const/const', 'convs.0.conv1.input'),
-        to(r'synthesis/noise(\d+)', lambda i: f'injected_noise_{i}', noise_map),
+        to(r'synthesis/noise(\d+)', r'injected_noise_\1', noise_map),
         to(rf'synthesis/({FUSED})x\d+/(Conv0_up)/weight', lambda r, c: f'{block(r)}.conv1.0.conv.weight_orig',
            chain(kernel, flipped)),
         to(r'synthesis/(\d+)x\d+/Conv0_up/weight', lambda r: f'{block(r)}.conv1.0.conv.weight_orig', kernel),

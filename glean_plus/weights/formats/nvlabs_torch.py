@@ -51,25 +51,20 @@ GENERATOR = (
     leave(r'mapping\.w_avg', 'mean code; a bank takes the mean of its mapping network'),
 )
 
-BLOCK = r'b(\d+)\.'
-
-
-def _stage(resolution: int) -> str:
-    """Blocks are numbered from the largest resolution down, which only all of the keys tell."""
-    return f'res{log2(resolution)}'
-
+# Blocks are numbered from the largest resolution down, which only all of the keys tell: see number_stages.
+BLOCK = r'b([1-9][0-9]*)\.'
 
 DISCRIMINATOR = (
     refuse(r'mapping\..+', 'it is conditioned on classes'),
     to(BLOCK + r'fromrgb\.weight', 'convs.0.0.conv.weight_orig'),
     to(BLOCK + r'fromrgb\.bias', 'convs.0.1.bias'),
-    to(BLOCK + r'conv0\.weight', lambda r: f'{_stage(r)}.conv1.0.conv.weight_orig'),
-    to(BLOCK + r'conv0\.bias', lambda r: f'{_stage(r)}.conv1.1.bias'),
-    to(BLOCK + r'conv1\.weight', lambda r: f'{_stage(r)}.conv2.1.conv.weight_orig'),
-    to(BLOCK + r'conv1\.bias', lambda r: f'{_stage(r)}.conv2.2.bias'),
-    to(BLOCK + r'conv1\.resample_filter', lambda r: f'{_stage(r)}.conv2.0.kernel'),
-    to(BLOCK + r'skip\.weight', lambda r: f'{_stage(r)}.skip.1.conv.weight_orig'),
-    to(BLOCK + r'skip\.resample_filter', lambda r: f'{_stage(r)}.skip.0.kernel'),
+    to(BLOCK + r'conv0\.weight', r'res\1.conv1.0.conv.weight_orig'),
+    to(BLOCK + r'conv0\.bias', r'res\1.conv1.1.bias'),
+    to(BLOCK + r'conv1\.weight', r'res\1.conv2.1.conv.weight_orig'),
+    to(BLOCK + r'conv1\.bias', r'res\1.conv2.2.bias'),
+    to(BLOCK + r'conv1\.resample_filter', r'res\1.conv2.0.kernel'),
+    to(BLOCK + r'skip\.weight', r'res\1.skip.1.conv.weight_orig'),
+    to(BLOCK + r'skip\.resample_filter', r'res\1.skip.0.kernel'),
     to(r'b4\.conv\.weight', 'final_conv.0.conv.weight_orig'),
     to(r'b4\.conv\.bias', 'final_conv.1.bias'),
     to(r'b4\.fc\.weight', 'final_linear.0.linear.weight_orig'),
@@ -82,11 +77,11 @@ DISCRIMINATOR = (
 
 
 def number_stages(state: dict) -> dict[str, str]:
-    """``res5.…`` -> ``convs.1.…`` for the largest resolution, and so on down."""
-    stages = sorted({int(key[3:].split('.')[0]) for key in state if key.startswith('res')}, reverse=True)
-    for key in [key for key in state if key.startswith('res')]:
-        stage, rest = key[3:].split('.', 1)
-        state[f'convs.{stages.index(int(stage)) + 1}.{rest}'] = state.pop(key)
+    """``res256.…`` -> ``convs.1.…`` for the largest resolution, and so on down."""
+    stages = {key: log2(int(key[3:].split('.')[0])) for key in state if key.startswith('res')}
+    order = sorted({*stages.values()}, reverse=True)
+    for key, stage in stages.items():
+        state[f'convs.{order.index(stage) + 1}.{key.split(".", 1)[1]}'] = state.pop(key)
     return {}
 
 

@@ -1,8 +1,7 @@
-"""How a format is described: a table of what each key becomes, and what is left out and why."""
+"""Descriptions of formats: tables of what each key becomes, or why it is left out."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,26 +22,21 @@ def as_it_is(tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a format's table.
+    """One line of a format's table."""
 
-    Attributes:
-        pattern: Regular expression of the whole key.
-        target: The canonical key, or a function of the pattern's groups (numbers as integers); None leaves it out.
-        change: What is done to the tensor; for a key that is left out, a check of it.
-        reason: Why it is left out.
-        refused: Whether such a key means that the network cannot be represented, ``reason`` saying why.
-    """
-
-    pattern: str
+    pattern: str  # regular expression of the whole key
+    # The canonical key, with \1 for a group of the pattern, or a function of the groups (numbers as integers); None
+    # leaves it out.
     target: Target | None
-    change: Change = as_it_is
-    reason: str = ''
-    refused: bool = False
+    change: Change = as_it_is  # what is done to the tensor; for a key that is left out, a check of it
+    reason: str = ''  # why it is left out
+    refused: bool = False  # whether such a key means that the network cannot be represented, `reason` saying why
 
-    def key(self, groups: Sequence[str]) -> str:
+    def key(self, match: re.Match[str]) -> str | None:
+        """The canonical key of one that the pattern matches; None if it is left out."""
         if callable(self.target):
-            return self.target(*(int(group) if group.isdigit() else group for group in groups))
-        return str(self.target)
+            return self.target(*(int(group) if group.isdigit() else group for group in match.groups()))
+        return None if self.target is None else match.expand(self.target)
 
 
 def to(pattern: str, target: Target, change: Change = as_it_is) -> Rule:
@@ -57,37 +51,26 @@ def refuse(pattern: str, reason: str) -> Rule:
     return Rule(pattern, None, reason=reason, refused=True)
 
 
-def nothing_to_add(state: dict[str, Tensor]) -> dict[str, str]:
-    return {}
-
-
-def nothing_to_tell(settings: Mapping[str, Any]) -> dict[str, Any]:
+def nothing(found: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
 @dataclass(frozen=True)
 class Format:
-    """A published layout of weights.
+    """A published layout of weights."""
 
-    Attributes:
-        name: As it appears in messages.
-        architecture: One of :data:`glean_plus.registry.ARCHITECTURES`.
-        anchors: Keys that every such file has and no other format's has together.
-        rules: The table, the first matching line of which counts; or a function of the tensors and the truncation that
-            makes it, where keys depend on the layout or the file holds statistics for several truncations.
-        finish: Completes the converted state in place: what the file does not hold, or what several tensors make
-            together. Returns {key: why it was filled in}.
-        settings: The file's own settings -> constructor arguments that no shape tells.
-        foreign: False for MMagic's own keys, which need no conversion.
-    """
-
-    name: str
-    architecture: str
-    anchors: Sequence[str]
+    name: str  # as it appears in messages
+    architecture: str  # one of ARCHITECTURES
+    anchors: Sequence[str]  # keys that every such file has and no other format's has together
+    # The table, the first matching line of which counts; or a function of the tensors and the truncation that makes
+    # it, where keys depend on the layout or the file holds statistics for several truncations.
     rules: Sequence[Rule] | Callable[[Mapping[str, Tensor], float], Sequence[Rule]]
-    finish: Callable[[dict[str, Tensor]], dict[str, str]] = nothing_to_add
-    settings: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing_to_tell
-    foreign: bool = True
+    # Completes the converted state in place: what the file does not hold, or what several tensors make together.
+    # Returns {key: why it was filled in}.
+    finish: Callable[[dict[str, Tensor]], dict[str, str]] = nothing
+    # The file's own settings -> constructor arguments that no shape tells.
+    settings: Callable[[Mapping[str, Any]], dict[str, Any]] = nothing
+    foreign: bool = True  # False for MMagic's own keys, which need no conversion
 
 
 @dataclass
@@ -117,7 +100,7 @@ def convert(format: Format, state: Mapping[str, Tensor], source: str, truncation
             raise WeightsError(f'{source} is {format.name}, but cannot become a bank: {rule.reason} ({key}).')
         try:
             changed = rule.change(tensor)
-            target = None if rule.target is None else rule.key(match.groups())
+            target = rule.key(match)
         except (WeightsError, RuntimeError, LookupError, ValueError) as error:
             raise WeightsError(
                 f'{source} is {format.name}, but {brief(key)} {tuple(tensor.shape)} is not: {error}'
@@ -208,4 +191,4 @@ def check_filter(weights: Sequence[float], gain: float = 1.0) -> Change:
 def log2(number: int) -> int:
     if number < 1 or number & (number - 1):
         raise WeightsError(f'{number} is no power of two.')
-    return int(math.log2(number))
+    return number.bit_length() - 1

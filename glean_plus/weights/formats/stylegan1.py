@@ -1,4 +1,4 @@
-"""What conversions to StyleGAN(1) share, and where MMagic's StyleGAN1Generator is not NVlabs' network.
+"""Conversions to StyleGAN(1): shared parts, and differences of MMagic's StyleGAN1Generator from NVlabs' network.
 
 | | NVlabs, GenForce | MMagic |
 |---|---|---|

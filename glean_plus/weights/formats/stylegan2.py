@@ -1,4 +1,4 @@
-"""What conversions to StyleGAN2 share: canonical names, and what some formats leave to their code."""
+"""Shared parts of conversions to StyleGAN2: canonical names, and tensors that some formats have in their code."""
 
 from __future__ import annotations
 
