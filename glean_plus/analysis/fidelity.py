@@ -39,14 +39,14 @@ def pairs_of(lq: Path, gt: Path, names: Path | None = None, every: int = 1) -> P
 
 
 def measure(restorer: Restorer, pairs: Pairs) -> tuple[float, ...]:
-    """A number for each column."""
+    """A number for each column, over the images that have one."""
     scorer, kid = Scorer(COLUMNS[:-1]), KIDMetric(features='stlpips-alex', channel_order='rgb')
     rows = []
     for lq, gt in tqdm(pairs, unit='image', leave=False):
         result = restorer(lq)
         kid.process([], [dict(output=dict(pred_img=result.transpose(2, 0, 1)), gt_img=gt.transpose(2, 0, 1))])
         rows.append([*scorer(lq, result, gt).values()])
-    return (*np.mean(rows, axis=0), 1000 * kid.compute_metrics(kid.results)[kid.metric])
+    return (*np.nanmean(np.array(rows, float), axis=0), 1000 * kid.compute_metrics(kid.results)[kid.metric])
 
 
 def table(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from glean_plus.accel.speed import at_speed
 from glean_plus.analysis.benchmark.runtimes import RUNTIMES
 from glean_plus.analysis.benchmark.training import build_step
+from glean_plus.models.glean import GLEAN
 from glean_plus.registry import MODELS
 from glean_plus.weights.mmagic_glean import from_mmagic
 
@@ -114,7 +115,7 @@ def build(contender: Contender, in_size: int, out_size: int, device: str) -> Cal
         if (contender.network, contender.task) == ('glean', 'restore'):
             network.load_state_dict(from_mmagic(mmagic_glean(in_size, out_size).state_dict())[0])
     network = network.eval().requires_grad_(False).to(device)
-    if contender.speed in RUNTIMES:
+    if isinstance(network, GLEAN) and contender.speed in RUNTIMES:
         return RUNTIMES[contender.speed](network, 1 if contender.task == 'color' else 3)
     return at_speed(network, contender.speed, contender.precision)
 

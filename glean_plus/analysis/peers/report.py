@@ -146,8 +146,8 @@ def draw(comparison: Comparison) -> Image.Image:
         for place, title in enumerate(titles):
             if title in row:
                 # At the size of the ground truth: the pixels of an input become squares.
-                size = row['ground truth'].shape[1::-1]
-                image = Image.fromarray(row[title]).resize(size, Image.Resampling.NEAREST)
+                tall, wide = row['ground truth'].shape[:2]
+                image = Image.fromarray(row[title]).resize((wide, tall), Image.Resampling.NEAREST)
                 canvas.paste(image, (GAP + place * (column + GAP), top))
         top += height + GAP
     return canvas
