@@ -11,6 +11,7 @@ from glean_plus.inference.base import PictureRestorer
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.frame_writers import WRITERS
 from glean_plus.inference.read import pictures_of, read_animation
+from glean_plus.inference.source import PathLike
 from glean_plus.inference.video import Clip
 from glean_plus.inference.write import FEW_COLOURS, QUALITY, fitting, obstacle
 from glean_plus.utils.files import whole_or_not_at_all
@@ -20,8 +21,8 @@ from glean_plus.utils.images.exif import resized
 
 def restore_animation(
     restorer: PictureRestorer,
-    source: Path | Animation,
-    target: Path,
+    source: PathLike | Animation,
+    target: PathLike,
     quality: int | None = None,
     done: Callable[[int], object] = lambda count: None,
 ) -> Clip:
@@ -41,10 +42,11 @@ def restore_animation(
     Raises:
         RestoreError: If the source is no animation or is broken, or the format cannot hold the result.
     """
+    target = Path(target)
     ending = target.suffix.lower()
     if ending not in WRITERS:
         raise RestoreError(f'The result of an animation ends in one of {", ".join(WRITERS)}, not in {target.suffix!r}.')
-    given = source if isinstance(source, Animation) else read_animation(source)
+    given = source if isinstance(source, Animation) else read_animation(Path(source))
     frames = pictures_of(given)
     first = next(frames)
     frames, at_once = chain([first], frames), restorer.at_once(first)

@@ -126,7 +126,9 @@ class GifWriter(FrameWriter):
             indexed.paste(free, mask=Image.fromarray(opacity < OPAQUE))
             options.update(transparency=free, disposal=2)
             self.reduced = self.reduced or bool(((opacity > 0) & (opacity < 255)).any())
-        self.file.writelines(getdata(indexed, (left, top), **options))
+        data = getdata(indexed, (left, top), **options)
+        self.file.writelines(data)
+        data.clear()  # PIL has it in a cycle, which would keep it until garbage is collected
 
     def close(self) -> None:
         self.file.write(b';')

@@ -84,7 +84,7 @@ def by_ffmpeg(path: Path | Any) -> list[np.ndarray]:
 
 def by_vips(path: Path) -> tuple[list[np.ndarray], list[int], int]:
     """Frames (H, W, 3 or 4) of a GIF or WebP, their times in milliseconds, and how often all are shown."""
-    image = pyvips.Image.new_from_file(str(path), n=-1)
+    image = pyvips.Image.new_from_buffer(path.read_bytes(), '', n=-1)  # of a file it remembers what was there
     count = image.get('n-pages') if 'n-pages' in image.get_fields() else 1
     values = image.numpy().reshape(count, image.height // count, image.width, image.bands)
     return [*values], image.get('delay'), image.get('loop')
