@@ -1,4 +1,4 @@
-"""Restore an image, a video, a folder of them, or what a pattern matches.
+"""Restore an image, an animation, a video, a folder of them, or what a pattern matches.
 
 The same command after an interruption does what is missing. OUT/glean-plus.run.json, or OUT.run.json of a single image,
 says what the results were made with.
@@ -59,8 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="from 0, more of the bank, through 0.5, the model's own, to 1, what shrinks to its input")
     parser.add_argument('--outscale', type=float, metavar='S',
                         help="how many times larger results are (default: the model's scale); its result is resized")
-    parser.add_argument('--format', choices=['png', 'jpg', 'webp', 'tif', 'bmp'],
-                        help='of results in a folder (default: png, which keeps 16 bits and transparency)')
+    parser.add_argument('--format', choices=['png', 'jpg', 'webp', 'tif', 'bmp', 'gif'],
+                        help='of results in a folder (default: png, which keeps 16 bits and transparency, and webp of '
+                             'animated GIF and WebP)')
     parser.add_argument('--quality', type=int, metavar='N', help='of JPEG and WebP, 1 to 100 (default: 95)')
     parser.add_argument('--crf', type=int, metavar='N',
                         help='quality of videos, 0 to 51, lower is better (default: 17)')

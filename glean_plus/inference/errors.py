@@ -7,3 +7,7 @@ from glean_plus.errors import GleanError
 
 class RestoreError(GleanError, ValueError):
     """A model, option or image that cannot be used; the message says why and what to do."""
+
+
+class AnimationError(RestoreError):
+    """An animation where a single image is wanted."""

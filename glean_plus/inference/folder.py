@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from glean_plus.inference import claims, manifest
+from glean_plus.inference.animation import restore_animation
 from glean_plus.inference.base import PictureRestorer, Restored
 from glean_plus.inference.comparison import compared
 from glean_plus.inference.errors import RestoreError
@@ -26,12 +27,14 @@ from glean_plus.inference.faces.save import save_faces
 from glean_plus.inference.image import Picture
 from glean_plus.inference.jobs import FIRST, Job, Jobs, Refused
 from glean_plus.inference.ood import Assessor
-from glean_plus.inference.pipeline import Budget, Rows, Stopped, read_ahead
+from glean_plus.inference.pipeline import Budget, Given, Rows, Stopped, read_ahead
 from glean_plus.inference.plan import Item, Plan, There
-from glean_plus.inference.video import CRF, check_crf, frame_count, restore_video
+from glean_plus.inference.read import pictures_of
+from glean_plus.inference.video import CRF, Clip, check_crf, frame_count, restore_video
 from glean_plus.inference.watch import Watch
 from glean_plus.inference.write import FORMATS, check_quality, write
 from glean_plus.utils.files import save_json, sweep
+from glean_plus.utils.images.animation import Animation
 from glean_plus.utils.text import printable
 
 WRITERS = 4  # threads, at most
@@ -41,7 +44,7 @@ MOST_PENDING = 64  # groups of images whose results are being written, however s
 
 @dataclass
 class Record:
-    """How it went with an image, or a video.
+    """How it went with an image, an animation, or a video.
 
     Attributes:
         input, output: Its files.
@@ -53,7 +56,7 @@ class Record:
         error: Why it failed.
         failure: Its :class:`glean_plus.inference.ood.Failure`, where a report is asked for.
         faces: Box, score and landmarks of each face that was restored; None where none are looked for.
-        frames, sound: Of a video, see :class:`glean_plus.inference.video.Clip`.
+        frames, sound: Of a video or animation, see :class:`glean_plus.inference.video.Clip`.
         notes: What of the file was left out, changed or is not exact, a sentence each.
     """
 
@@ -245,7 +248,7 @@ class _Run:
         if self.watch is not None and (line := self.watch.verdict()):
             self.say(line)
 
-    def _restore(self, items: Iterable[tuple[Item, Picture | BaseException | None]]) -> None:
+    def _restore(self, items: Iterable[tuple[Item, Given]]) -> None:
         with ThreadPoolExecutor(max_workers=min(WRITERS, os.cpu_count() or 1)) as self.pool:
             try:
                 for item, picture in items:
@@ -262,7 +265,7 @@ class _Run:
                     each.rows.fail(Stopped())
                 raise
 
-    def _take(self, item: Item, picture: Picture | BaseException | None) -> None:
+    def _take(self, item: Item, picture: Given) -> None:
         """Images of one size and kind are restored together, as many as a batch and the memory hold."""
         if isinstance(item, There):
             self._record(Record(str(item.job.source), str(item.job.target), 'there'))
@@ -270,9 +273,12 @@ class _Run:
             self._record(Record(item.source, item.target, error=item.why))
             self.say(f'{item.source}: {item.why}')
         elif item.is_video:
-            self._restore_collected()
-            self._check_place()
-            self._restore_video(item, self.crf)
+            self._restore_frames(item, frame_count(item.source), self._restore_video)
+        elif isinstance(picture, Animation):
+            animation = picture
+            self._restore_frames(
+                item, len(animation.times), lambda job, done: self._restore_animation(job, animation, done)
+            )
         elif isinstance(picture, Picture):
             self._check_place()
             self._collect(item, picture)
@@ -429,11 +435,16 @@ class _Run:
             rows = compared(rows, picture, made, job.compare)
         return write(job.target, rows, made.shape, made.kind, picture.kept(made.shape[2]), self.quality)
 
-    def _restore_video(self, job: Job, crf: int) -> None:
+    def _restore_frames(
+        self, job: Job, count: int | None, restore: Callable[[Job, Callable[[int], object]], Clip]
+    ) -> None:  # fmt: skip
+        """Restore a video or an animation, after all images before it; ``count`` its frames, if that is known."""
+        self._restore_collected()
+        self._check_place()
         start, name = time.perf_counter(), printable(job.source.name)
-        with tqdm(total=frame_count(job.source), unit='frame', desc=name, leave=False) as frames:
+        with tqdm(total=count, unit='frame', desc=name, leave=False) as frames:
             try:
-                clip = restore_video(self.restorer, job.source, job.target, crf, frames.update)
+                clip = restore(job, frames.update)
             except Exception as error:  # as for images
                 self._check_place()
                 self._failed(job, error)
@@ -446,6 +457,27 @@ class _Run:
             str(job.source), str(job.target), 'restored', clip.size, clip.result_size, time.perf_counter() - start,
             frames=clip.frames, sound=clip.sound, notes=clip.notes,
         ))  # fmt: skip
+
+    def _restore_video(self, job: Job, done: Callable[[int], object]) -> Clip:
+        return restore_video(self.restorer, job.source, job.target, self.crf, done)
+
+    def _restore_animation(self, job: Job, animation: Animation, done: Callable[[int], object]) -> Clip:
+        """Whatever is written beside results is of its first frame."""
+        clip = restore_animation(self.restorer, animation, job.target, self.quality, done)
+        if not (self.compare or self.assessor is not None or self.restorer.keep_crops):
+            return clip
+        picture = next(pictures_of(animation))
+        made = self.restorer.restoration([picture], assess=self.assessor is not None)
+        rows = (part[0] for part in made)
+        for _ in compared(rows, picture, made, job.compare) if self.compare else rows:
+            pass
+        if self.assessor is not None:
+            verdict = self._report(self.assessor, job, picture, made.own_scores[0])['verdict']
+            self.say(f'{job.source}: {verdict}; see {job.report}')
+        if self.restorer.keep_crops:
+            save_faces(job.faces, (made.faces or [])[0], made.crops[0], picture.kept(made.shape[2]))
+        what = 'side by side, reports and saved faces are of its first frame alone'
+        return replace(clip, notes=(*clip.notes, what))
 
     @staticmethod
     def _report(assessor: Assessor, job: Job, picture: Picture, scores: tuple[float, float]) -> dict:

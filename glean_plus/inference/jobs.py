@@ -23,10 +23,13 @@ from glean_plus.inference.shards import Shard
 from glean_plus.inference.write import FORMATS, check_ending
 from glean_plus.prepare.files import Images
 from glean_plus.utils.files import check_name, read_file
+from glean_plus.utils.images.animation import is_animated
 
-# Besides what a data set may have, these can be read: animated ones are refused by name, not passed over.
-MORE_ENDINGS = ('.ppm', '.pgm', '.pnm', '.gif', '.tga', '.jp2', '.avif')
-
+# Besides what results can have, these can be read.
+MORE_ENDINGS = ('.ppm', '.pgm', '.pnm', '.tga', '.jp2', '.avif')
+# Where no format is asked for: of an image, and of an animation in one of these, which a PNG would make huge.
+USUAL, USUAL_ANIMATION = '.png', '.webp'
+ANIMATED = ('.gif', '.webp', '.avif')
 
 FACE_LIST = 'faces.json'  # in a folder of faces, written last
 BESIDE = ('compare', 'report', 'faces')  # folders of results that are asked for
@@ -112,7 +115,7 @@ class Jobs:
         base: The folder that all files are in.
         groups: Finds the files, folder by folder; names that differ in capitals alone are in one group.
         out: File of the single result, or folder of the results.
-        ending: Of the images' results.
+        ending: Of the images' results; None for ``.png``, and ``.webp`` of an animated GIF, WebP or AVIF.
         single: Whether there is one file alone, whose result is ``out``.
         shard: Which share is asked for; None for all.
         pattern: That names in ``base`` match, where results are in that folder, too.
@@ -128,14 +131,15 @@ class Jobs:
         base: Path,
         groups: Callable[[Jobs], Iterator[Group]],
         out: Path,
-        ending: str,
+        ending: str | None,
         single: bool = False,
         shard: Shard | None = None,
         pattern: str = '',
     ) -> None:
         if single and shard is not None:
             raise RestoreError('A single file is not divided into shards: give a folder, or leave the shard out.')
-        self.base, self.out, self.ending, self.single, self.shard = base, out, ending, single, shard
+        self.base, self.out, self.ending, self.single, self.shard = base, out, ending or USUAL, single, shard
+        self._is_usual = ending is None
         self.found, self.complete, self.notes = 0, False, list[str]()
         self._real_out = out.resolve()
         self._groups, self._pattern = groups, pattern if self._real_out == base.resolve() else ''
@@ -177,6 +181,14 @@ class Jobs:
                 if place is None or place.folder != folder:
                     place = _Place(self, folder)
                 yield place.job(file, endings)
+
+    def ending_of(self, source: Path) -> str:
+        """Of the result of a file in a folder."""
+        if video.is_video(source):
+            return video.result_ending(source)
+        if self._is_usual and source.suffix.lower() in ANIMATED and is_animated(source):
+            return USUAL_ANIMATION
+        return self.ending
 
     def has(self, name: str) -> bool:
         """Whether a file, relative to ``base``, is in the share that is asked for."""
@@ -256,7 +268,7 @@ class _Place:
             return self._checked(Job(source, jobs.out, *beside))
         whole = os.path.join(self.folder, name)
         own = os.path.basename(endings.result(whole))
-        ending = video.result_ending(source) if video.is_video(source) else jobs.ending
+        ending = jobs.ending_of(source)
         out, compare, report, faces = self.out
         job = Job(source, out / f'{own}{ending}', compare / f'{own}.png', report / f'{own}.json', faces / own)
         if (other := endings.double(whole)) is not None:
@@ -316,7 +328,7 @@ def find_jobs(
     Args:
         given: File, folder or pattern; or files, of which one that is not there fails when it is its turn.
         out: File, if it has an ending and the input is a file; else a folder.
-        ending: Of the images' results in a folder, ``.png`` if None.
+        ending: Of the images' results in a folder; None for ``.png``, and ``.webp`` of an animated GIF, WebP or AVIF.
         shard: Which share of them is asked for.
 
     Raises:
@@ -330,7 +342,7 @@ def find_jobs(
     if ending is not None:
         check_ending(ending)
     if not isinstance(given, str):
-        return _listed(given, out, ending or '.png', shard)
+        return _listed(given, out, ending, shard)
     path = Path(given).expanduser()
     if path.is_file() and out.suffix and not out.is_dir():
         if video.is_video(path):
@@ -347,7 +359,7 @@ def find_jobs(
             raise RestoreError(
                 f'Results in {out} itself would be inputs of the next run: choose another folder for them.'
             )
-        return Jobs(path, lambda jobs: _below(path, out, jobs), out, ending or '.png', shard=shard).begin(given)
+        return Jobs(path, lambda jobs: _below(path, out, jobs), out, ending, shard=shard).begin(given)
     pattern = ''
     if path.is_file():
         names = Names([str(path)])
@@ -356,7 +368,7 @@ def find_jobs(
         names, pattern = Names(_without(files, inside) or files), Path(given).name
     else:
         raise RestoreError(f'There is neither a file nor a folder at {given}, nor is it a pattern.')
-    return Jobs(names.base, names.groups, out, ending or '.png', shard=shard, pattern=pattern).begin(given)
+    return Jobs(names.base, names.groups, out, ending, shard=shard, pattern=pattern).begin(given)
 
 
 def _folder_of_results(out: Path) -> Path:
@@ -378,7 +390,7 @@ def _below(path: Path, out: Path, jobs: Jobs) -> Iterator[Group]:
         jobs.notes = images.notes()
 
 
-def _listed(given: Sequence[str], out: Path, ending: str, shard: Shard | None) -> Jobs:
+def _listed(given: Sequence[str], out: Path, ending: str | None, shard: Shard | None) -> Jobs:
     """Jobs of a list; what a folder has no images of is refused there by its ending, and here when it is read."""
     inside = _folder_of_results(out)
     if not given:

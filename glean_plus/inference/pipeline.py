@@ -6,15 +6,20 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Union
 
 import numpy as np
 from PIL import Image
 
-from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.errors import AnimationError, RestoreError
+from glean_plus.inference.frame_writers import WRITERS
 from glean_plus.inference.image import Picture
 from glean_plus.inference.jobs import Job
 from glean_plus.inference.plan import Item
-from glean_plus.inference.read import read
+from glean_plus.inference.read import read, read_animation
+from glean_plus.utils.images.animation import Animation
+
+Given = Union[Picture, Animation, BaseException, None]
 
 MOST_BYTES = 8  # of a pixel: four channels of 16 bits
 AHEAD = 1000  # files, at most, however small
@@ -59,8 +64,10 @@ class Budget:
 
 def read_ahead(
     items: Iterable[Item], memory: int, given_up: threading.Event | None = None
-) -> Generator[tuple[Item, Picture | BaseException | None], None, None]:  # fmt: skip
+) -> Generator[tuple[Item, Given], None, None]:  # fmt: skip
     """A plan's items, and the image of each job of one, or why it cannot be read; the next are read in a thread.
+
+    An animation is looked through, and its frames are decoded when it is restored.
 
     Args:
         items: They are found in that thread, too.
@@ -68,19 +75,19 @@ def read_ahead(
         given_up: Once it is set, nothing more is read, and no image has come.
     """
     budget = Budget(memory)
-    found = queue.SimpleQueue[tuple[Item, Picture | BaseException | None, int] | BaseException | None]()
+    found = queue.SimpleQueue[tuple[Item, Given, int] | BaseException | None]()
     given_up = given_up or threading.Event()
 
     def work() -> None:
         try:
             for item in items:
-                path = item.source if isinstance(item, Job) and not item.is_video and not given_up.is_set() else None
-                size = max(0 if path is None else _size(path), memory // AHEAD)
+                job = item if isinstance(item, Job) and not item.is_video and not given_up.is_set() else None
+                size = max(0 if job is None else _size(job.source), memory // AHEAD)
                 budget.take(size)
-                picture: Picture | BaseException | None = None
-                if path is not None:
+                picture: Given = None
+                if job is not None:
                     try:
-                        picture = read(path)
+                        picture = _read(job)
                     except BaseException as error:  # raised where the image is asked for
                         picture = error
                 found.put((item, picture, size))
@@ -105,6 +112,16 @@ def read_ahead(
     finally:
         budget.close()
         thread.join()
+
+
+def _read(job: Job) -> Picture | Animation:
+    """Its image; or all frames, where the result can have them, or else the first."""
+    try:
+        return read(job.source)
+    except AnimationError:
+        if job.target.suffix.lower() in WRITERS:
+            return read_animation(job.source)
+    return read(job.source, first=True)
 
 
 def _size(path: Path) -> int:

@@ -1,9 +1,10 @@
-"""PNG, written row by row: an image that does not fit into memory can be written."""
+"""PNG, written row by row, animated or not: an image that does not fit into memory can be written."""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from fractions import Fraction
 from typing import BinaryIO
 
 import numpy as np
@@ -24,19 +25,29 @@ class PngWriter:
         height, width, channels: Of the image: 1 gray, 3 RGB, one more with opacity.
         deep: 16 bits.
         meta: What is written beside the levels.
+        frames: Of an animation, whose frames follow, each begun by :meth:`begin_frame`; 0 of a still image.
+        plays: How many times an animation is shown; 0 is for ever.
     """
 
     def __init__(
-        self, file: BinaryIO, height: int, width: int, channels: int, deep: bool = False, meta: Meta | None = None
-    ) -> None:
-        self.file, self.rows_left, self.deep = file, height, deep
+        self, file: BinaryIO, height: int, width: int, channels: int, deep: bool = False, meta: Meta | None = None,
+        frames: int = 0, plays: int = 0,
+    ) -> None:  # fmt: skip
+        self.file, self.deep = file, deep
         self.step = channels * (2 if deep else 1)  # bytes of a pixel
-        self._above = np.zeros(width * self.step, np.uint8)
-        self._compress = zlib.compressobj(LEVEL)
+        self._frame, self._number = 0, 0  # that is being written, and the next of the numbered chunks
+        self._begin(0 if frames else height, width)
         file.write(SIGNATURE)
         depth = 16 if deep else 8
         self._chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, depth, COLOUR_TYPES[channels], 0, 0, 0))
         self._write_meta(meta or Meta())
+        if frames:
+            self._chunk(b'acTL', struct.pack('>II', frames, plays))
+
+    def _begin(self, height: int, width: int) -> None:
+        self.rows_left = height
+        self._above = np.zeros(width * self.step, np.uint8)
+        self._compress = zlib.compressobj(LEVEL)
 
     def _write_meta(self, meta: Meta) -> None:
         if meta.icc:
@@ -49,6 +60,24 @@ class PngWriter:
         for key, value in (dict(meta.text) | xmp).items():
             name = key.encode('latin-1', 'replace')[:79]
             self._chunk(b'iTXt', name + b'\0\0\0\0\0' + value.encode('utf-8', 'replace'))
+
+    def begin_frame(self, height: int, width: int, top: int, left: int, time: Fraction) -> None:
+        """Begin the next frame of an animation, whose rows are written then.
+
+        Args:
+            height, width: Of the part that it replaces.
+            top, left: Where that begins.
+            time: For how long it is shown, in seconds; its numerator and denominator have two bytes each.
+
+        Raises:
+            ValueError: If rows of the frame before are missing.
+        """
+        if self._frame:
+            self._end()
+        self._frame += 1
+        self._begin(height, width)
+        place = struct.pack('>IIII', width, height, left, top)
+        self._numbered(b'fcTL', place + struct.pack('>HHBB', time.numerator, time.denominator, 0, 0))
 
     def write(self, rows: np.ndarray) -> None:
         """(h, width, channels)."""
@@ -74,14 +103,24 @@ class PngWriter:
         Raises:
             ValueError: If rows are missing.
         """
+        self._end()
+        self._chunk(b'IEND', b'')
+
+    def _end(self) -> None:
         if self.rows_left:
             raise ValueError(f'The image lacks {self.rows_left} rows.')
         self._data(self._compress.flush())
-        self._chunk(b'IEND', b'')
 
     def _data(self, data: bytes) -> None:
-        if data:
+        if data and self._frame <= 1:
             self._chunk(b'IDAT', data)
+        elif data:
+            self._numbered(b'fdAT', data)
+
+    def _numbered(self, kind: bytes, data: bytes) -> None:
+        """A chunk of an animation."""
+        self._chunk(kind, struct.pack('>I', self._number) + data)
+        self._number += 1
 
     def _chunk(self, kind: bytes, data: bytes) -> None:
         self.file.write(struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data)))

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from glean_plus.inference.errors import RestoreError
+from glean_plus.inference.frame_writers import GifWriter
 from glean_plus.inference.image import Meta
 from glean_plus.inference.png_stream import PngWriter
 from glean_plus.utils.files import whole_or_not_at_all
@@ -19,12 +20,14 @@ from glean_plus.utils.images.exif import resized
 # Ending -> PIL's format, whether it has opacity, and the longest side that it can have.
 FORMATS = {
     '.png': ('PNG', True, 2**31 - 1),
+    '.apng': ('PNG', True, 2**31 - 1),
     '.jpg': ('JPEG', False, 65_500),
     '.jpeg': ('JPEG', False, 65_500),
     '.webp': ('WEBP', True, 16_383),
     '.tif': ('TIFF', True, 2**31 - 1),
     '.tiff': ('TIFF', True, 2**31 - 1),
     '.bmp': ('BMP', False, 2**31 - 1),
+    '.gif': ('GIF', True, 65_535),
 }
 QUALITY = 95  # of those that lose some
 LOSSY = ('JPEG', 'WEBP')
@@ -40,7 +43,9 @@ MOST: Mapping[str, Mapping[str, int]] = {
     'WEBP': {},
     'TIFF': {},
     'BMP': {'icc': 0},
+    'GIF': {'icc': 0, 'exif': 0, 'xmp': 0},
 }
+FEW_COLOURS = 'GIF has 256 colours a frame, and pixels are opaque or not: .png and .webp keep all'
 
 
 def check_ending(ending: str) -> None:
@@ -74,7 +79,7 @@ def write(
         quality: Of JPEG and WebP, 1 to 100; None for 95.
 
     Returns:
-        What of ``meta`` the format has no room for, a note each.
+        What the format has no room for, a note each.
 
     Raises:
         RestoreError: If the format cannot hold such an image.
@@ -97,6 +102,11 @@ def write(
             whole = np.concatenate(list(rows))
             if name == 'TIFF':
                 _write_tiff(file, whole, meta)
+            elif name == 'GIF':
+                gif = GifWriter(file, shape)
+                gif.write(whole)
+                gif.close()
+                notes += [FEW_COLOURS] if gif.reduced else []
             else:
                 image = Image.fromarray(whole[..., 0] if shape[2] == 1 else whole)
                 image.save(file, format=name, **_options(name, meta, QUALITY if quality is None else quality))

@@ -71,7 +71,7 @@ def restore(
     """
     with restorers.of(choice) as restorer:
         start = time.perf_counter()
-        image = read(upload.folder / UPLOAD)
+        image = read(upload.folder / UPLOAD, first=True)
         assessor = Assessor(restorer) if report and isinstance(restorer, Restorer) else None
         made = restorer.restoration([image], assess=assessor is not None)
         height, width, channels = image.image.shape

@@ -176,6 +176,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, light_checkpoint: Path) -> 
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         side = 64 if 'GT' in place else 24
         Image.open(emoji[len(place)]).resize((side, side)).save(root / place)
+    Image.open(root / 'in.png').save(root / 'in.gif', save_all=True, append_images=[Image.open(root / 'photo.jpg')])
     low = root / 'data' / 'photos' / 'test' / 'BIx4_down'
     low.mkdir()
     for name in ('0.png', '1.png'):
@@ -298,10 +299,10 @@ def test_programs(reader: Path, no_scope: None) -> None:
     """Those of the guides and of the README; the inferencer's are run by tests/training/test_inferencer.py."""
     programs = [program for page in (ROOT / 'README.md', *sorted((DOCS / 'guides').glob('*.md')))
                 for program in blocks(page, 'python') if 'onnxruntime' not in program]  # fmt: skip
-    assert len(programs) == 4
+    assert len(programs) == 5
     for program in programs:
         exec(compile(program.replace('glean_face_8x', 'face.pth'), 'page', 'exec'), {})
-    assert Image.open('out.png').size == (96, 96)
+    assert Image.open('out.png').size == Image.open('out.webp').size == (96, 96)
 
 
 def test_losses_of_the_page_are_built() -> None:

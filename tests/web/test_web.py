@@ -37,7 +37,7 @@ from glean_plus.cli import main as command
 from glean_plus.cli.main import main
 from glean_plus.inference import RestoreError
 from glean_plus.inference.faces import FaceRestorer, detectors
-from glean_plus.inference.read import read
+from glean_plus.inference.read import FIRST_FRAME, read
 from glean_plus.utils.choices import DEFAULT_MODEL
 from glean_plus.web import api as web_api
 from glean_plus.web import jobs as web_jobs
@@ -234,11 +234,8 @@ def test_what_is_beyond_the_limit_is_not_read(page: Page) -> None:
 
 
 def test_failures_of_a_restoration_are_sentences(page: Page, picture: Path, tmp_path: Path) -> None:
-    frames = [Image.new('L', (4, 4), level) for level in (0, 200)]
-    frames[0].save(tmp_path / 'moving.gif', save_all=True, append_images=frames[1:])
     (tmp_path / 'cut.png').write_bytes(picture.read_bytes()[:400])
     for path, options, words in (
-        (tmp_path / 'moving.gif', {}, 'This image cannot be restored: it has 2 frames, an animation'),
         (tmp_path / 'cut.png', {}, 'cannot be restored: it is broken'),
         (picture, dict(model='lightglean_twemoji_5x'), "model 'lightglean_twemoji_5x' is not here"),
         (picture, dict(model='/etc/passwd'), UNKNOWN),
@@ -246,6 +243,15 @@ def test_failures_of_a_restoration_are_sentences(page: Page, picture: Path, tmp_
     ):
         job = page.outcome(page.call(page.image(path), **options))
         assert job['state'] == 'failed' and words in job['error'] and job['result'] is None, (options, job)
+
+
+def test_the_first_frame_of_an_animation_is_restored_which_is_said(page: Page, tmp_path: Path) -> None:
+    frames = [Image.new('L', (4, 4), level) for level in (0, 200)]
+    for name in ('moving.gif', 'moving.webp', 'moving.png'):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], lossless=True)
+        job = page.outcome(page.call(page.image(tmp_path / name)))
+        assert job['state'] == 'done' and job['result']['before'] == [4, 4], job
+        assert job['result']['notes'] == [f'{FIRST_FRAME[:1].upper()}{FIRST_FRAME[1:]}.']
 
 
 def test_wrong_options_are_refused_in_a_sentence(page: Page, picture: Path) -> None:

@@ -32,14 +32,15 @@ class Clip:
     Attributes:
         frames: How many.
         size, result_size: Height and width, upright.
-        sound: ``copied``, ``encoded again`` where the container cannot hold it as it is, or ``none``.
+        sound: ``copied``, ``encoded again`` where the container cannot hold it as it is, or ``none``; None of an
+            animation, which can have none.
         notes: What is not as in the source: what was left out, and times that were changed.
     """
 
     frames: int
     size: tuple[int, int]
     result_size: tuple[int, int]
-    sound: str
+    sound: str | None
     notes: tuple[str, ...] = ()
 
 

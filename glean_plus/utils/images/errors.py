@@ -11,3 +11,7 @@ class ImageFileError(GleanError):
 
 class UnknownFormatError(ImageFileError):
     """A file of no format that is opened here."""
+
+
+class SeveralFramesError(ImageFileError):
+    """An animation where a single image is wanted."""

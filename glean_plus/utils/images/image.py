@@ -21,7 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from glean_plus.utils.images import metadata, png, tiff
 from glean_plus.utils.images.arrays import quantize
 from glean_plus.utils.images.depth import bits
-from glean_plus.utils.images.errors import ImageFileError, UnknownFormatError
+from glean_plus.utils.images.errors import ImageFileError, SeveralFramesError, UnknownFormatError
 from glean_plus.utils.images.exif import orientation_of, sound_exif
 from glean_plus.utils.images.formats import KNOWN
 from glean_plus.utils.images.metadata import Meta
@@ -47,11 +47,13 @@ class Loaded:
         image: (H, W, 1 to 4) uint8 or uint16: gray or RGB, and opacity if there is any.
         raw: What the file says beside its pixel values, sound or not.
         notes: What of the pixel values is not exact, and damage.
+        orientation: That of the file, 1 to 8 as in EXIF, by which the image has been turned.
     """
 
     image: np.ndarray
     raw: Meta = field(default_factory=Meta)
     notes: tuple[str, ...] = ()
+    orientation: int = 1
 
     def metadata(self) -> tuple[Meta, tuple[str, ...]]:
         """What is sound of the metadata, without the orientation, and all that is to be said about the file."""
@@ -145,7 +147,7 @@ def _load(data: bytes, several: bool, deep: bool) -> Loaded:
         return _tiff(data, several, deep)
     white = _white(image, data, size)
     if white is None:
-        found = from_pil(image)
+        found = _from_pil(image)
         if size == 8:
             return found
         return replace(found, notes=(*found.notes, f'its {size} bits a channel become 8: CMYK is converted with 8'))
@@ -194,7 +196,7 @@ def _by_opencv(data: bytes) -> np.ndarray:
 def _png(data: bytes, several: bool, deep: bool) -> Loaded:
     file = png.read_png(data)
     if file.frames > 1 and not several:
-        raise ImageFileError(f'it has {file.frames} frames, an animation: take it apart into single images first')
+        raise _animation(file.frames)
     if file.depth == 16 and not deep:
         raise ImageFileError('16 bits: more than 8 bits a channel')
     image = Image.open(io.BytesIO(file.pixels), formats=['PNG'])
@@ -226,6 +228,10 @@ def from_pil(image: Image.Image) -> Loaded:
         Exception: Whatever PIL raises on one that is broken.
     """
     refuse_several(image)
+    return _from_pil(image)
+
+
+def _from_pil(image: Image.Image) -> Loaded:
     scale = FEW_BITS.get(_unpacking(image), 1)
     wrong = image.info.get('xmp')
     if image.format == 'TIFF':
@@ -258,9 +264,17 @@ def from_pil(image: Image.Image) -> Loaded:
 def refuse_several(image: Image.Image) -> None:
     """Refuse animations and pages; of a telephone's file of several images (MPO) the first is meant."""
     frames = getattr(image, 'n_frames', 1)
+    if frames > 1 and image.format == 'TIFF':
+        raise ImageFileError(f'it has {frames} pages: take it apart into single images first')
     if frames > 1 and image.format != 'MPO':
-        what = 'pages' if image.format == 'TIFF' else 'frames, an animation'
-        raise ImageFileError(f'it has {frames} {what}: take it apart into single images first')
+        raise _animation(frames)
+
+
+def _animation(frames: int) -> SeveralFramesError:
+    return SeveralFramesError(
+        f'it has {frames} frames, an animation, which `glean-plus restore` restores: elsewhere, take it apart into '
+        'single images first'
+    )
 
 
 def _unpacking(image: Image.Image) -> str:
@@ -344,7 +358,7 @@ def _loaded(
     if orientation is None and xmp and (match := XMP_ORIENTATION.search(xmp)):
         orientation = int(match.group(1) or match.group(2))
     raw = Meta(icc, exif, xmp, metadata.resolution(info.get('dpi')), text or {})
-    return Loaded(np.ascontiguousarray(_turned(array, orientation or 1)), raw, tuple(notes))
+    return Loaded(np.ascontiguousarray(turned(array, orientation or 1)), raw, tuple(notes), orientation or 1)
 
 
 def _bytes(value: Any, what: str, notes: list[str]) -> bytes | None:
@@ -356,7 +370,7 @@ def _bytes(value: Any, what: str, notes: list[str]) -> bytes | None:
     return None
 
 
-def _turned(array: np.ndarray, orientation: int) -> np.ndarray:
+def turned(array: np.ndarray, orientation: int) -> np.ndarray:
     """As EXIF's orientation says, 1 to 8."""
     if orientation >= 5:
         array = array.transpose(1, 0, 2)
