@@ -22,7 +22,7 @@ def look(path: Path, max_pixels: int) -> tuple[int, int]:
     try:
         width, height = header_size(read_file(path))
     except UnknownFormatError as error:
-        raise RestoreError('This is no image in a known format: choose PNG, JPEG, WebP, TIFF or BMP.') from error
+        raise RestoreError(f'This {str(error).removeprefix("it ")}.') from error
     except ImageFileError as error:
         raise RestoreError(f'The image cannot be read: {error}.') from error
     except Image.DecompressionBombError as error:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import MMLogger
 
 SECONDS, WALL = 10, 120  # of a processor, and of a clock for what waits
 MEMORY, A_BYTE, A_PIXEL = 512 << 20, 4, 16  # bytes: of any file, for each byte of it, for each pixel of an image
@@ -151,6 +152,7 @@ def _child(name: str, kind: Kind, numbers: range, root: Path, out: Any, errors: 
     os.dup2(errors.fileno(), 2)
     faulthandler.enable(errors)
     torch.set_num_threads(1)
+    MMLogger._instance_dict.clear()  # a training of another test left one, which opens its file when it logs
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which end the process, in C, too
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     taken = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()

@@ -311,6 +311,18 @@ def test_broken_files_are_named_with_the_reason(tmp_path: Path) -> None:
             read(path)
 
 
+@pytest.mark.parametrize(('data', 'said'), [
+    (b'\0\0\0\x24ftypheic\0\0\0\0mif1heic', 'but HEIC: convert it to PNG or JPEG'),
+    (b'\xff\x0a\xfa\x1f', 'but JPEG XL: convert it'), (b'8BPS\0\1', 'but a Photoshop document: convert it'),
+    (b'<!DOCTYPE html><title>404', 'but a web page: get the image itself'),
+    (b'no image', 'such as PNG, JPEG, WebP or TIFF'),
+])  # fmt: skip
+def test_a_file_of_another_format_is_named(data: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / 'x.jpg').write_bytes(data)
+    with pytest.raises(RestoreError, match=f'no image in a known format, {said}'):
+        read(tmp_path / 'x.jpg')
+
+
 def test_results_that_a_format_cannot_hold_are_refused(tmp_path: Path) -> None:
     for name, shape, kind, words in (
         ('x.jpg', (4, 4, 4), 'uint8', 'no transparency'), ('x.jpg', (4, 4, 3), 'uint16', '16 bits'),

@@ -23,7 +23,7 @@ from glean_plus.utils.images.arrays import quantize
 from glean_plus.utils.images.depth import bits
 from glean_plus.utils.images.errors import ImageFileError, SeveralFramesError, UnknownFormatError
 from glean_plus.utils.images.exif import orientation_of, sound_exif
-from glean_plus.utils.images.formats import KNOWN
+from glean_plus.utils.images.formats import KNOWN, other
 from glean_plus.utils.images.metadata import Meta
 
 # What the bytes of a format begin with, for a file of which no more can be read.
@@ -127,7 +127,7 @@ def _unknown(data: bytes) -> ImageFileError:
     """What a file is of which PIL knows nothing."""
     name = next((name for magic, name in MAGICS if data.startswith(magic)), None)
     if name is None:
-        return UnknownFormatError('it is no image in a known format')
+        return UnknownFormatError(f'it is no image in a known format, {other(data)}')
     return ImageFileError(f'it is a {name} whose header is broken')
 
 
