@@ -16,10 +16,11 @@ second = [
     dict(type='Sometimes', probability=0.6, transforms=[dict(type='BlindJPEG', limits=(30, 95))]),
 ]
 shrink = dict(type='MATLABLikeResize', keys=['img'], scale=0.25)
-degrade_anew = dict(
-    type='SeededTransforms', seed=0, transforms=[
-        _base_.copy_gt, dict(type='Sometimes', probability=0.85, transforms=first), shrink,
-        dict(type='Sometimes', probability=0.85, transforms=second), dict(type='Quantize'), *_base_.crop])
+degrade = [
+    _base_.copy_gt, dict(type='Sometimes', probability=0.85, transforms=first), shrink,
+    dict(type='Sometimes', probability=0.85, transforms=second), dict(type='Quantize'),
+]
+degrade_anew = dict(type='SeededTransforms', seed=0, transforms=[*degrade, *_base_.crop])
 
 train_dataloader = dict(
     sampler=dict(_delete_=True, type='NumberedSampler', shuffle=True),

@@ -35,7 +35,7 @@ class Limits:
 
     Attributes:
         batch: Tiles in a call of the network.
-        memory: Bytes: half for the network's activations, the rest for rows of the image and of the result.
+        memory: Bytes: 7/16 for the network's activations, the rest for rows of the image and of the result.
     """
 
     batch: int
@@ -43,7 +43,7 @@ class Limits:
 
     @property
     def activations(self) -> int:
-        return self.memory // 2
+        return self.memory * 7 // 16
 
     def rows(self, width: int, most: int) -> int:
         """How many rows, so many pixels wide, are held at a time: as an eighth of the memory holds, 1 to ``most``."""
@@ -73,7 +73,7 @@ def pixels_at_once(network: Network, limits: Limits) -> int:
     """
     pixels, tile = int(limits.activations / network.bytes_per_pixel), network.in_size**2
     if pixels < tile:
-        need = math.ceil(2 * tile * network.bytes_per_pixel / 2**20)
+        need = math.ceil(16 / 7 * tile * network.bytes_per_pixel / 2**20)
         raise RestoreError(f'This model needs {need} MB for one tile: raise the memory, now {limits.memory >> 20} MB.')
     return pixels
 

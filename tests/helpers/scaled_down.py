@@ -154,9 +154,7 @@ def lay_out(published: dict, small: dict, cache: Path) -> None:
     """Photographs in the folders, and lists under the names, that the config's loaders read."""
     in_size, out_size = sizes(small['model'])
     scale = out_size // in_size
-    pictures = prepared(out_size, scale, cache)
-    names = sorted(path.name for path in (pictures / 'GT').iterdir())
-    sources = dict(gt=pictures / 'GT', img=pictures / f'BIx{scale}_down')
+    crops = [each['gt_patch_size'] for _, each in typed(small['train_dataloader']) if 'gt_patch_size' in each]
     train = loaders(small, 'train_dataloader')
     for loader in loaders(small):
         dataset = loader['dataset']
@@ -172,10 +170,14 @@ def lay_out(published: dict, small: dict, cache: Path) -> None:
         if 'img' in folders:
             published_in, published_out = sizes(published['model'])
             assert folders['img'] == f'BIx{published_out // published_in}_down', folders['img']
+        side = max([out_size, *crops]) if loader in train else out_size
+        pictures = prepared(side, scale, cache)
+        names = sorted(path.name for path in (pictures / 'GT').iterdir())
+        sources = dict(gt=pictures / 'GT', img=pictures / f'BIx{scale}_down')
         for key, folder in folders.items():
             shutil.copytree(sources[key], root / folder, dirs_exist_ok=True)
         classes = dataset.get('num_classes') or small['model']['generator'].get('num_classes') or 2
-        lines = [f'{name} {index % classes}' if ann_file.startswith('labels') else f'{name} ({out_size},{out_size},3)'
+        lines = [f'{name} {index % classes}' if ann_file.startswith('labels') else f'{name} ({side},{side},3)'
                  for index, name in enumerate(names if loader in train else names[:2])]  # fmt: skip
         (root / ann_file).write_text('\n'.join(lines) + '\n')
 
