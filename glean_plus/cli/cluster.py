@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import time
 from copy import copy
 from functools import partial
@@ -53,7 +54,8 @@ def restore_on_cluster(args: argparse.Namespace, records: Records | None) -> tup
     """Exit code, and what is known of the whole run, as :mod:`glean_plus.cli.restore` has them of one process."""
     start = time.perf_counter()
     begin, face_options = _beginning(args), given_options(args)
-    from glean_plus.inference.batches import Setup
+    _check_reachable(args.address or os.environ.get('RAY_ADDRESS', ''))
+    from glean_plus.inference.batches import AT_HAND, Setup
     from glean_plus.inference.ray import connected, restore_files
     from glean_plus.inference.rescale import check_outscale
 
@@ -65,13 +67,31 @@ def restore_on_cluster(args: argparse.Namespace, records: Records | None) -> tup
             setattr(call, name, os.path.abspath(value))
     face_options |= {name: getattr(call, name) for name in FILES if name in face_options}
     make = partial(restorer_of, call, args.device, face_options, records is not None)
-    setup = Setup(make, Path.cwd(), compare=args.compare, report=args.report, crf=args.crf, quality=args.quality)
+    setup = Setup(
+        make, Path.cwd(), compare=args.compare, report=args.report, crf=args.crf, quality=args.quality,
+        at_hand=max(AT_HAND, args.batch),
+    )  # fmt: skip
     with connected(args.address, args.device) as num_gpus:
         began = time.perf_counter()
         record = (lambda each: None) if records is None else records.add
         counts, content = restore_files(setup, begin, num_gpus, complain, record)
     say_counts(args, counts, time.perf_counter() - began)
     return 1 if counts['failed'] else 0, dict(content, seconds=time.perf_counter() - start)
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for a quarter of an hour.
+
+    Raises:
+        RestoreError: If nothing listens at HOST:PORT.
+    """
+    host, colon, port = address.rpartition(':')
+    if not colon or '/' in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise RestoreError(f'No cluster can be reached at {address}: {error}.') from error
 
 
 def _beginning(args: argparse.Namespace) -> Any:

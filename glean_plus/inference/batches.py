@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from glean_plus.inference.base import Described, PictureRestorer
 from glean_plus.inference.begin import begin
 from glean_plus.inference.errors import RestoreError
-from glean_plus.inference.folder import Record, restore_items, settled
+from glean_plus.inference.folder import Record, Tally, restore_items, settled
 from glean_plus.inference.jobs import BESIDE, Found, Job, Jobs, Refused, single_job
 from glean_plus.inference.ood import assessor_of
 from glean_plus.inference.plan import Item, There
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyarrow import Table
     from pyarrow.fs import FileSystem
 
-BATCH = 16  # images that a process has at hand
+AT_HAND = 16  # images that a process takes at a time
 
 Row = dict[str, Any]  # as :func:`glean_plus.inference.ray.restore` takes it
 
@@ -39,7 +39,7 @@ class Work:
         rows: Of each file, what is to be done, or the record of what is not.
         jobs: How many files there are.
         content: Of the manifest.
-        since, where, reads, writes: As :func:`glean_plus.inference.ray.restore` takes them.
+        since, where, reads, writes: As :class:`Setup` has them.
     """
 
     rows: Iterable[Record | Row]
@@ -59,20 +59,35 @@ def begin_in_folder(
     """:func:`glean_plus.inference.begin.begin`, with the plan as rows."""
     asked = dict(compare=compare, report=report, faces=restorer.keep_crops)
     with begin(restorer, jobs, asked, overwrite=overwrite, crf=crf, quality=quality, command=command) as begun:
-        rows = (_row(item) if isinstance(item, Job) else settled(item) for item in begun.plan)
+        rows = (_row(item, asked) if isinstance(item, Job) else settled(item) for item in begun.plan)
         yield Work(rows, jobs, begun.content, begun.where.stat().st_mtime_ns, begun.where.absolute())
 
 
-def _row(job: Job) -> Row:
-    """Names as bytes, as a name need not be text."""
-    paths = dict(path=job.source, target=job.target, compare=job.compare, report=job.report, faces=job.faces)
+def _row(job: Job, asked: Mapping[str, bool]) -> Row:
+    """What a job is, as names of bytes: those of files need not be text."""
+    paths = dict(path=job.source, target=job.target) | {name: getattr(job, name) for name in BESIDE if asked[name]}
     return {name: os.fsencode(path) for name, path in paths.items()}
 
 
-def sweep(rows: Sequence[Row], faces: bool) -> None:
-    """Remove what processes that died have left of results."""
-    folders = {os.path.dirname(row[name]) for row in rows for name in ('target', 'compare', 'report')}
-    for folder in folders.union(row['faces'] for row in rows if faces):
+def to_do(work: Work, tally: Tally, say: Callable[[str], None]) -> list[Row]:
+    """Record what is not to be done; the rows of the rest, of which one is the ``first``."""
+    rows = list[Row]()
+    for each in work.rows:
+        if isinstance(each, Record):
+            tally.add(each)
+            if each.error:
+                say(f'{each.input}: {each.error}')
+        else:
+            rows.append(dict(each, first=not rows))
+    return rows
+
+
+def sweep(rows: Sequence[Row], work: Work) -> None:
+    """Remove what processes that died have left of results in folders."""
+    if work.writes is not None:
+        return
+    files = (row[name] for row in rows for name in ('target', 'compare', 'report') if name in row)
+    for folder in {*map(os.path.dirname, files), *(row['faces'] for row in rows if 'faces' in row)}:
         sweep_folder(Path(os.fsdecode(folder)))
 
 
@@ -102,6 +117,8 @@ class Setup:
 
     Attributes:
         folder: From which paths are relative.
+        since: Results in folders that are not older, in nanoseconds since 1970, nor older than their input, are left.
+        where: The manifest, as :func:`glean_plus.inference.folder.restore_items` takes it.
         version: Of this package.
     """
 
@@ -113,6 +130,7 @@ class Setup:
     report: bool = False
     crf: int | None = None
     quality: int | None = None
+    at_hand: int = AT_HAND
     since: int = 0
     where: Path | None = None
     version: str = __version__
@@ -139,10 +157,13 @@ class Worker:
         with tempfile.TemporaryDirectory(prefix='glean-plus.') as temp, ThreadPoolExecutor(len(rows)) as pool:
             jobs = [self._job(row, Path(temp, str(number))) for number, row in enumerate(rows)]
             names = {(str(job.source), str(job.target)): row for job, row in zip(jobs, rows)}
+
+            def record(each: Record) -> None:
+                records.append(pool.submit(self._store, each, names[each.input, each.output], said))
+
             restore_items(
                 self.restorer, pool.map(self._item, rows, jobs), setup.where, compare=setup.compare,
-                assessor=self.assessor, crf=setup.crf, quality=setup.quality, say=said.append,
-                record=lambda each: records.append(pool.submit(self._store, each, names[each.input, each.output])),
+                assessor=self.assessor, crf=setup.crf, quality=setup.quality, say=said.append, record=record,
                 watched=any(row.get('first') for row in rows),
             )  # fmt: skip
         for job, row in zip(jobs, rows):
@@ -156,29 +177,28 @@ class Worker:
             source = temp / 'in' / source.name
         if self.setup.writes is not None:
             target = temp / 'out' / target.name
-        if BESIDE[0] not in row:
-            return single_job(source, target)
-        return Job(source, target, *(self.setup.folder / os.fsdecode(row[name]) for name in BESIDE))
+        beside = {name: self.setup.folder / os.fsdecode(row[name]) for name in BESIDE if name in row}
+        return replace(single_job(source, target), **beside)
 
     def _item(self, row: dict[str, Any], job: Job) -> Item:
         """What is to be done of a row, with its image in a folder."""
-        setup, data = self.setup, row.get('bytes')
-        if data is None and setup.reads is None:
+        setup, reads, data = self.setup, self.setup.reads, row.get('bytes')
+        if data is None and reads is None:
             results = job.results(setup.compare, setup.report, self.restorer.keep_crops)
             with suppress(OSError):  # the input is gone, which is said when it is its turn
                 return There(job) if job.done(results, setup.since) else job
             return job
         try:
-            if data is None and setup.reads is not None:
-                with setup.reads.open_input_stream(in_store(row['path']), compression=None) as file:
+            if reads is not None:
+                with reads.open_input_stream(in_store(row['path']), compression=None) as file:
                     data = file.read()
             job.source.parent.mkdir(parents=True)
-            job.source.write_bytes(data)
+            job.source.write_bytes(data or b'')
         except OSError as error:
             return Refused(str(job.source), f'it cannot be read: {error}', str(job.target))
         return job
 
-    def _store(self, record: Record, row: dict[str, Any]) -> Record:
+    def _store(self, record: Record, row: dict[str, Any], said: list[str]) -> Record:
         """Write a result to where it is wanted; its record with the names that were given."""
         if self.setup.writes is not None and record.state == 'restored':
             try:
@@ -186,6 +206,7 @@ class Worker:
                     file.write(Path(record.output).read_bytes())
             except OSError as error:
                 record = replace(record, state='failed', error=f'its result cannot be written: {error}')
+                said.append(f'{record.input}: {record.error}')
         return replace(record, input=os.fsdecode(row['path']), output=os.fsdecode(row['target']))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from glean_plus.errors import GleanError, MissingPackageError
 from glean_plus.inference.base import Described, PictureRestorer
-from glean_plus.inference.batches import BATCH, Facts, Row, Setup, Work, Worker, facts_of, sweep
+from glean_plus.inference.batches import AT_HAND, Facts, Setup, Work, Worker, facts_of, sweep, to_do
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.folder import Record, counting
 from glean_plus.inference.restorer import Restorer
@@ -42,12 +42,11 @@ def restore(
     reads: FileSystem | None = None,
     writes: FileSystem | None = None,
     num_gpus: float = 0,
+    at_hand: int = AT_HAND,
     compare: bool = False,
     report: bool = False,
     crf: int | None = None,
     quality: int | None = None,
-    since: int | None = None,
-    where: Path | None = None,
 ) -> ray.data.Dataset:
     """Restore the images of a data set, while what is returned is consumed.
 
@@ -59,30 +58,28 @@ def restore(
         reads: Where ``path`` is; None: in folders.
         writes: Where ``target`` is, likewise. An object store gets each result whole or not at all.
         num_gpus: Of each process; without one it has a CPU.
+        at_hand: Images that a process takes at a time. Where it dies they are done again, but for results in folders
+            that are younger than this call and their input.
         compare, report: Write these, too, into folders.
         crf, quality: Of videos, and of JPEG and WebP, as :func:`glean_plus.inference.folder.restore_files` takes them.
-        since: Results in folders that are not older, in nanoseconds since 1970, nor older than their input, are left:
-            a process had written them before it died. None: those since this call.
-        where: A file without which nothing more is written, as the folder of the results has gone.
 
     Returns:
         Rows of ``record``, a :class:`glean_plus.inference.folder.Record`, and ``said``, lines about it, both as JSON.
     """
     make = partial(Restorer, model, device='cuda' if num_gpus else 'cpu') if isinstance(model, str) else model
-    since = time.time_ns() if since is None else since
-    setup = Setup(make, Path.cwd(), reads, writes, compare, report, crf, quality, since, where)
+    setup = Setup(make, Path.cwd(), reads, writes, compare, report, crf, quality, at_hand, time.time_ns())
     return _restored(dataset, setup, num_gpus)
 
 
 def _restored(dataset: ray.data.Dataset, setup: Setup, num_gpus: float) -> ray.data.Dataset:
     return dataset.map_batches(
-        Worker, fn_constructor_args=[setup], batch_size=BATCH, batch_format='pyarrow',
+        Worker, fn_constructor_args=[setup], batch_size=setup.at_hand, batch_format='pyarrow',
         compute=ray.data.ActorPoolStrategy(), **_resources(num_gpus),
     )  # fmt: skip
 
 
 def _resources(num_gpus: float) -> dict[str, Any]:
-    return dict(num_gpus=num_gpus, num_cpus=0) if num_gpus else dict(num_cpus=1)
+    return dict(num_gpus=num_gpus) if num_gpus else dict(num_cpus=1)
 
 
 def restore_files(
@@ -97,25 +94,18 @@ def restore_files(
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger('ray.data').setLevel(logging.ERROR)  # below that, it tells what it does
     with begin(facts) as work, counting(work.jobs, False, record) as tally:
-        to_do = list[Row]()
-        for each in work.rows:
-            if isinstance(each, Record):
-                tally.add(each)
-                if each.error:
-                    say(f'{each.input}: {each.error}')
-            else:
-                to_do.append(dict(each, first=not to_do))
         setup = replace(setup, reads=work.reads, writes=work.writes, since=work.since, where=work.where)
-        blocks = math.ceil(len(to_do) / BATCH)
-        made = _restored(ray.data.from_items(to_do, override_num_blocks=blocks), setup, num_gpus) if to_do else None
+        rows = to_do(work, tally, say)
         try:
-            for row in made.iter_rows() if made is not None else ():
-                for line in json.loads(row['said']):
-                    say(line)
-                tally.add(Record(**json.loads(row['record'])))
+            if rows:
+                blocks = math.ceil(len(rows) / setup.at_hand)
+                given = ray.data.from_items(rows, override_num_blocks=blocks)
+                for row in _restored(given, setup, num_gpus).iter_rows():
+                    for line in json.loads(row['said']):
+                        say(line)
+                    tally.add(Record(**json.loads(row['record'])))
         finally:
-            if work.writes is None:
-                sweep(to_do, facts.keep_crops)
+            sweep(rows, work)
     for line in work.jobs.notes:
         say(line)
     return tally.counts, work.content
@@ -141,7 +131,7 @@ def connected(address: str | None, device: str) -> Iterator[int]:
         device: ``auto``, ``cpu``, ``cuda`` or such.
 
     Raises:
-        RestoreError: If none can be reached, or it has no such device.
+        RestoreError: If none can be reached, or it has no such device; or a process, though others did, cannot start.
     """
     already = ray.is_initialized()
     try:
@@ -153,6 +143,8 @@ def connected(address: str | None, device: str) -> Iterator[int]:
         if device == 'cuda' and not there:
             raise RestoreError('The cluster has no GPU: take --device cpu, or start a machine with one first.')
         yield there if device in ('auto', 'cuda') else 0
+    except ray.exceptions.RayActorError as error:
+        raise RestoreError(f'A process of the cluster cannot start: {brief(str(error).splitlines()[-1])}') from error
     finally:
         if not already:
             ray.shutdown()

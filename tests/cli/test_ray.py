@@ -10,8 +10,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from documents import DOCS, block_with
@@ -22,9 +24,11 @@ from glean_plus import Restorer
 from glean_plus.cli.main import main
 from glean_plus.inference import RestoreError
 from glean_plus.inference.base import Described
-from glean_plus.inference.batches import Setup, Worker
+from glean_plus.inference.batches import Setup, Worker, begin_in_folder
 from glean_plus.inference.folder import Record
+from glean_plus.inference.jobs import find_jobs
 
+from conftest import free_port
 from small_restorers import photo
 
 pytestmark = pytest.mark.usefixtures('exact_speed')
@@ -62,6 +66,14 @@ def test_a_missing_ray_is_named(tmp_path: Path, capsys: Any, monkeypatch: pytest
     folder_of(tmp_path / 'in', 1, 0)
     assert main(['restore', str(tmp_path / 'in'), str(tmp_path / 'out'), '--engine', 'ray']) == 2
     assert "pip install 'glean_plus[ray]'" in capsys.readouterr().err and not (tmp_path / 'out').exists()
+
+
+def test_a_cluster_that_is_not_there_is_named(tmp_path: Path, capsys: Any) -> None:
+    folder_of(tmp_path / 'in', 1, 0)
+    address = f'127.0.0.1:{free_port()}'
+    given = ['restore', str(tmp_path / 'in'), str(tmp_path / 'out'), '--engine', 'ray', '--address', address]
+    assert main(given) == 2 and not (tmp_path / 'out').exists()
+    assert f'No cluster can be reached at {address}: ' in capsys.readouterr().err
 
 
 class Batch(list):
@@ -231,6 +243,7 @@ def bucket(source: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     moto = server.ThreadedMotoServer('127.0.0.1', 0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
+    urlopen(f'http://{host}:{port}/moto-api/reset', b'').close()  # it keeps its buckets for the next server
     options = f'?endpoint_override={host}:{port}&scheme=http&region=us-east-1'
     files, _ = fs.FileSystem.from_uri(f's3://bucket{options}&allow_bucket_creation=true')
     files.create_dir('bucket')
@@ -327,12 +340,35 @@ def test_the_recipes_of_a_store(
     assert '1 restored' in (said := capfd.readouterr().err) and '2 there already, 1 failed' in said
     assert plain.items() <= in_bucket('restored', bucket).items()
 
+    node = cluster.add_node(num_cpus=1)  # to read, while the other restores
     program = block_with(DOCS / 'guides' / 'scale.md', 'read_binary_files')
     assert "'s3://bucket/photos'" in program
     exec(program.replace("'s3://bucket/photos'", repr(places[0])), dict(__name__='page'))
     said = capfd.readouterr().out
     assert said.count(' restored') == 3 and 'failed it is no image' in said
     assert {f'{name}.png' for name in plain} <= in_bucket('restored', bucket).keys()
+    cluster.remove_node(node)
+
+
+@pytest.mark.soak
+def test_a_process_that_cannot_start_is_named(cluster: Any, light_checkpoint: Path, source: Path) -> None:
+    """On a machine that lacks what the one has that was asked first."""
+    from glean_plus.inference.ray import connected, restore_files
+
+    folder = Path.cwd()
+
+    def make() -> Restorer:
+        if (folder / 'asked').exists():
+            raise RestoreError('There is no model here.')
+        (folder / 'asked').touch()
+        return Restorer(light_checkpoint, device='cpu')
+
+    begin = partial(begin_in_folder, jobs=find_jobs('in', Path('out')), compare=False, report=False, overwrite=False,
+                    crf=None, quality=None, command=[])  # fmt: skip
+    with pytest.raises(RestoreError, match='cannot start: .*There is no model here'), connected(None, 'cpu') as gpus:
+        restore_files(Setup(make, folder), begin, gpus, print, print)
+    with pytest.raises(RestoreError, match='The cluster has no GPU: take --device cpu'), connected(None, 'cuda'):
+        pass
 
 
 # ---- what dies
