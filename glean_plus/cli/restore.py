@@ -11,6 +11,7 @@ import contextlib
 import io
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,14 +27,16 @@ from glean_plus.utils.text import printable
 
 if TYPE_CHECKING:
     from glean_plus.inference.base import PictureRestorer
+    from glean_plus.inference.jobs import Jobs
     from glean_plus.inference.reports import Records
+    from glean_plus.inference.shards import Shard
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(scored=True)  # results have scores, where records have room for them
     parser.add_argument('input', metavar='IN', nargs='?',
                         help='image, video, folder, pattern in quotes, or - for a list of files on the standard input')
-    parser.add_argument('output', metavar='OUT', type=Path, help='image, video, or folder')
+    parser.add_argument('output', metavar='OUT', type=_place, help='image, video, or folder')
     parser.add_argument('--list', metavar='FILE', help='instead of IN: the files that it names, one a line')
     parser.add_argument('--model', default=DEFAULT_MODEL,
                         help='name (see `models`), checkpoint, or, with --checkpoint, config (default: %(default)s)')
@@ -72,6 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--shard', nargs='?', const='auto', metavar='I/N',
                         help='restore the I-th of N shares of a folder, other processes the others; without a value, by the '
                              'place in a SLURM array, or by RANK and WORLD_SIZE')
+    parser.add_argument('--engine', choices=['ray'],
+                        help='restore a folder, or one of an object store, as s3://BUCKET/IN, on a cluster: ray, Ray Data')
+    parser.add_argument('--address', metavar='HOST:PORT',
+                        help='of the cluster (default: RAY_ADDRESS, else that of this machine, which is started if needed)')
     parser.add_argument('--overwrite', action='store_true', help='restore everything again')
     parser.add_argument('--json', type=_report_file, metavar='FILE', help='write a report; - for the standard output')
     parser.add_argument('--records', type=_records_file, metavar='FILE.jsonl',
@@ -129,41 +136,65 @@ def _ended(records: Records, content: dict[str, Any]) -> bool:
 
 def _restore_files(args: argparse.Namespace, records: Records | None) -> tuple[int, dict[str, Any]]:
     """Exit code, and what is known of the whole run."""
-    from glean_plus.inference.jobs import find_jobs, read_list
+    from glean_plus.cli.cluster import check_engine, restore_on_cluster
     from glean_plus.inference.shards import parse_shard
 
     start = time.perf_counter()
     if (args.input is None) == (args.list is None):
         raise UsageError('give IN and OUT, or OUT and --list FILE' + ('' if args.input is None else ', not both'))
+    check_engine(args)
+    if args.engine is not None:
+        return restore_on_cluster(args, records)
     devices = devices_of(args.device)
     if len(devices) > 1:
         return restore_on(devices, args, records)
-    shard = None if args.shard is None else parse_shard(args.shard)
-    listing = '-' if args.input == '-' else args.list
-    ending = args.format and f'.{args.format}'
-    jobs = find_jobs(args.input if listing is None else read_list(listing), args.output, ending, shard)
+    jobs = jobs_of(args, None if args.shard is None else parse_shard(args.shard))
     face_options = given_options(args)
     from glean_plus.inference.folder import restore_files
-    from glean_plus.inference.ood import Assessor  # these take seconds
-    from glean_plus.inference.rescale import Rescaler, check_outscale
-    from glean_plus.inference.restorer import Restorer
+    from glean_plus.inference.ood import assessor_of  # these take seconds
+    from glean_plus.inference.rescale import check_outscale
 
     if args.outscale is not None:
         check_outscale(args.outscale)
-    restorer = _restorer(args, devices[0], face_options)
-    restorer.scored = args.scored and records is not None
-    assessor = Assessor(restorer) if args.report and isinstance(restorer, Restorer) else None
+    restorer = restorer_of(args, devices[0], face_options, scored=records is not None)
+    assessor = assessor_of(restorer) if args.report else None
     began = time.perf_counter()
-    scaled = restorer if args.outscale in (None, restorer.scale) else Rescaler(restorer, args.outscale)
     counts, content = restore_files(
-        scaled, jobs, compare=args.compare, assessor=assessor, overwrite=args.overwrite, crf=args.crf,
+        restorer, jobs, compare=args.compare, assessor=assessor, overwrite=args.overwrite, crf=args.crf,
         quality=args.quality, command=args.command_line, say=complain, **({} if records is None else dict(record=records.add)),
     )  # fmt: skip
-    speed = counts['restored'] / max(time.perf_counter() - began, 1e-9)
+    say_counts(args, counts, time.perf_counter() - began)
+    return 1 if counts['failed'] else 0, dict(content, seconds=time.perf_counter() - start)
+
+
+def jobs_of(args: argparse.Namespace, shard: Shard | None = None) -> Jobs:
+    """The files that are asked for."""
+    from glean_plus.inference.jobs import find_jobs, read_list
+
+    listing = '-' if args.input == '-' else args.list
+    return find_jobs(args.input if listing is None else read_list(listing), args.output, ending_of(args), shard)
+
+
+def ending_of(args: argparse.Namespace) -> str | None:
+    return args.format and f'.{args.format}'
+
+
+def say_counts(args: argparse.Namespace, counts: Counter[str], seconds: float) -> None:
+    speed = counts['restored'] / max(seconds, 1e-9)
     faces = f', {counts["faces"]} faces' if args.faces else ''
     print(f'{printable(args.output)}: {counts["restored"]} restored ({speed:.3g} images/s), {counts["there"]} there '
           f'already, {counts["failed"]} failed{faces}', file=sys.stderr)  # fmt: skip
-    return 1 if counts['failed'] else 0, dict(content, seconds=time.perf_counter() - start)
+
+
+def restorer_of(
+    args: argparse.Namespace, device: str, face_options: dict[str, Any], scored: bool
+) -> PictureRestorer:  # fmt: skip
+    """What restores; ``scored``: results have scores, if this process's are wanted."""
+    from glean_plus.inference.rescale import Rescaler
+
+    restorer = _restorer(args, device, face_options)
+    restorer.scored = args.scored and scored
+    return restorer if args.outscale in (None, restorer.scale) else Rescaler(restorer, args.outscale)
 
 
 def _restorer(args: argparse.Namespace, device: str, face_options: dict[str, Any]) -> PictureRestorer:
@@ -182,6 +213,11 @@ def _restorer(args: argparse.Namespace, device: str, face_options: dict[str, Any
     if args.background:
         face_options['background'] = Restorer(args.background, mode=args.mode, **same)
     return FaceRestorer(restorer, **face_options)
+
+
+def _place(text: str) -> Path | str:
+    """OUT, a path, or an address in an object store, which no path keeps as it is."""
+    return text if '://' in text else Path(text)
 
 
 def _records_file(text: str) -> str:

@@ -4,8 +4,9 @@
 `tiling` runs an image through it whole, in tiles or fitted, row by row; `channels` splits it into what the network
 takes. `read`, `arrays` and `write` are the ways in and out. `consistency` is iterative back-projection; `fidelity`
 scales the bank's features. `base` is what all restorers share. `folder` restores folders, with a `manifest`: `jobs` is
-the stream of files, `plan` what is left to do of it, and the `pipeline` reads ahead and writes behind. `ood` scores
-results by the `thresholds` that `analysis.calibration` finds.
+the stream of files, `begin` takes the place, `plan` is what is left to do, and the `pipeline` reads ahead and writes
+behind. `ray` has folders, and object `stores`, restored on a cluster, in `batches`. `ood` scores results by the
+`thresholds` that `analysis.calibration` finds.
 """
 
 from glean_plus.inference.errors import RestoreError

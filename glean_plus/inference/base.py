@@ -53,15 +53,31 @@ class Restored(ABC):
         """Rows (h, s W, K') of each result."""
 
 
-class PictureRestorer(ABC):
-    """Images of any size and kind in, the same out, :attr:`scale` times as large.
+class Described(ABC):
+    """What a manifest says of a restorer, whether that is in this process or in another.
 
     Attributes:
         keep_crops: Restorations keep the faces, to be written beside the results.
-        scored: Restorations have scores, which take time.
     """
 
     keep_crops = False
+
+    @abstractmethod
+    def run_facts(self) -> dict[str, Any]:
+        """What decides the results."""
+
+    @abstractmethod
+    def about_facts(self) -> dict[str, Any]:
+        """What else is known of how they are made."""
+
+
+class PictureRestorer(Described):
+    """Images of any size and kind in, the same out, :attr:`scale` times as large.
+
+    Attributes:
+        scored: Restorations have scores, which take time.
+    """
+
     scored = True
 
     @property
@@ -89,14 +105,6 @@ class PictureRestorer(ABC):
     @abstractmethod
     def restoration(self, pictures: Sequence[Picture], assess: bool = False) -> Restored:
         """Restore images of one size and kind, row by row; ``assess`` fills ``own_scores``."""
-
-    @abstractmethod
-    def run_facts(self) -> dict[str, Any]:
-        """What decides the results, for a manifest."""
-
-    @abstractmethod
-    def about_facts(self) -> dict[str, Any]:
-        """What else is known of how they are made, for a manifest."""
 
     def __call__(self, given: Any) -> Any:
         """Restore.

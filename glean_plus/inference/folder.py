@@ -9,7 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -18,22 +18,22 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from glean_plus.inference import claims, manifest
 from glean_plus.inference.animation import restore_animation
 from glean_plus.inference.base import PictureRestorer, Restored
+from glean_plus.inference.begin import begin
 from glean_plus.inference.comparison import compared
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.faces.save import save_faces
 from glean_plus.inference.image import Picture
-from glean_plus.inference.jobs import FIRST, Job, Jobs, Refused
+from glean_plus.inference.jobs import Found, Job, Jobs, Refused
 from glean_plus.inference.ood import Assessor
 from glean_plus.inference.pipeline import Budget, Given, Rows, Stopped, read_ahead
-from glean_plus.inference.plan import Item, Plan, There
+from glean_plus.inference.plan import Item, There
 from glean_plus.inference.read import pictures_of
-from glean_plus.inference.video import CRF, Clip, check_crf, frame_count, restore_video
+from glean_plus.inference.video import CRF, Clip, frame_count, restore_video
 from glean_plus.inference.watch import Watch
-from glean_plus.inference.write import FORMATS, check_quality, write
-from glean_plus.utils.files import save_json, sweep
+from glean_plus.inference.write import write
+from glean_plus.utils.files import save_json
 from glean_plus.utils.images.animation import Animation
 from glean_plus.utils.text import printable
 
@@ -121,53 +121,77 @@ def restore_files(
             inputs have one result, an option is not for what is there, or nothing can be written. What is found after
             the first thousand files costs its file alone.
     """
-    check_crf(CRF if crf is None else crf)
-    of_images = jobs.ending.lower() in FORMATS
-    if quality is not None:
-        check_quality(quality, [jobs.ending] if of_images else [])
-    options: dict[str, Any] = {} if jobs.single else dict(ending=jobs.ending)
-    options |= {} if jobs.single and of_images else dict(crf=CRF if crf is None else crf)
-    options |= {} if quality is None else dict(quality=quality)
     asked = dict(compare=compare, report=assessor is not None, faces=restorer.keep_crops)
-    content = manifest.manifest(restorer, options, command)
-    content['about']['overwrite'] = overwrite
-    if jobs.shard is not None:
-        content['about']['shard'] = str(jobs.shard)
-    where = claims.own_manifest(jobs)
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(claims.only_run(jobs))
-            if jobs.shard is not None:
-                manifest.check_shards(where, jobs.shard, content, overwrite)
-            begun = None if overwrite else manifest.goes_on(where, content)
-            since = None if begun is None else where.stat().st_mtime_ns
-            replaces = overwrite if begun is None else bool(begun['about'].get('overwrite'))
-            plan = Plan(jobs, claims.Neighbours(where, overwrite), asked, since, replaces)
-            _check_videos(plan.first, crf)
-            sweep(where)
-            if begun is None:
-                manifest.write(where, content)
-        except OSError as error:
-            raise RestoreError(
-                f'Nothing can be written to {jobs.out} ({error.strerror or error}): choose another place.'
-            ) from error
-        nothing = jobs.complete and not any(isinstance(each, Job) for each in plan.first)
-        with tqdm(unit='image', **(dict(disable=True) if nothing else {})) as bar:  # TQDM_DISABLE counts, too
-            run = _Run(
-                restorer, jobs, where, compare, assessor, CRF if crf is None else crf, quality, record, bar, say
-            )
-            run.restore(plan)
+    begun = begin(restorer, jobs, asked, overwrite=overwrite, crf=crf, quality=quality, command=command)
+    with begun as (plan, where, content), counting(jobs, plan.nothing, record) as tally:
+        restore_items(
+            restorer, plan, where, compare=compare, assessor=assessor, crf=crf, quality=quality, say=say,
+            record=tally.add,
+        )  # fmt: skip
     for line in jobs.notes:
         say(line)
-    return run.counts, content
+    return tally.counts, content
 
 
-def _check_videos(first: Sequence[Item], crf: int | None) -> None:
-    """Raise RestoreError if a quality of videos is asked for, and these are all files, of which none is one."""
-    if crf is not None and len(first) < FIRST:
-        jobs = [each.job if isinstance(each, There) else each for each in first if not isinstance(each, Refused)]
-        if not any(job.is_video for job in jobs):
-            raise RestoreError('crf is the quality of videos, but there are none: leave it out.')
+def restore_items(
+    restorer: PictureRestorer,
+    items: Iterable[Item],
+    where: Path | None,
+    *,
+    compare: bool,
+    assessor: Assessor | None,
+    crf: int | None,
+    quality: int | None,
+    say: Callable[[str], None],
+    record: Callable[[Record], None],
+    watched: bool = True,
+) -> None:
+    """Do what a plan has left, as :func:`restore_files` does, of a run that has begun.
+
+    Args:
+        items: Of the plan, some or all.
+        where: The manifest. Where it has gone, so has the folder of the results, which is not made again without it.
+            None: nothing is looked for.
+        watched: Whether these are the first images of the run, which are looked at.
+    """
+    watch = Watch.of(restorer, say) if watched and assessor is None else None
+    _Run(restorer, where, compare, assessor, watch, CRF if crf is None else crf, quality, record, say).restore(items)
+
+
+def settled(item: There | Refused) -> Record:
+    """The record of what is not to be done."""
+    if isinstance(item, There):
+        return Record(str(item.job.source), str(item.job.target), 'there')
+    return Record(item.source, item.target, error=item.why)
+
+
+@dataclass
+class Tally:
+    """Counts records on their way, and shows a bar.
+
+    Attributes:
+        counts: As :func:`restore_files` returns them.
+    """
+
+    jobs: Found
+    record: Callable[[Record], None]
+    bar: tqdm
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, record: Record) -> None:
+        self.counts[record.state] += 1
+        self.counts['faces'] += len(record.faces or ())
+        self.record(record)
+        self.bar.total = self.jobs.found - self.counts['there'] if self.jobs.complete else None
+        if record.state != 'there':
+            self.bar.update()
+
+
+@contextmanager
+def counting(jobs: Found, nothing: bool, record: Callable[[Record], None]) -> Iterator[Tally]:
+    """A tally, with a bar while entered unless there is nothing to do."""
+    with tqdm(unit='image', **(dict(disable=True) if nothing else {})) as bar:  # TQDM_DISABLE counts, too
+        yield Tally(jobs, record, bar)
 
 
 Group = list[tuple[Job, Picture]]
@@ -201,25 +225,22 @@ class _Run:
     everything is recorded and said, too.
 
     Attributes:
-        where: The manifest. Where it has gone, so has the folder of the results, which is not made again without it.
+        where: The manifest, as :func:`restore_items` takes it.
+        watch: Looks at the first images, if anything does.
         crf: Quality of videos.
-        counts: As :func:`restore_files` returns them.
     """
 
     restorer: PictureRestorer
-    jobs: Jobs
-    where: Path
+    where: Path | None
     compare: bool
     assessor: Assessor | None
+    watch: Watch | None
     crf: int
     quality: int | None
     record: Callable[[Record], None]
-    bar: tqdm
     say: Callable[[str], None]
-    counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.watch = None if self.assessor is not None else Watch.of(self.restorer, self.say)
         self.share = self.restorer.memory // 8  # of what is read ahead, of rows that wait, and of unwritten results
         self.budget = Budget(self.share)
         self.pending: deque[_Pending] = deque()
@@ -242,7 +263,7 @@ class _Run:
             begun = (job for group in groups for job, _ in group)
             for each in chain(begun, [self.turn], (item for item, _ in items)):
                 if isinstance(each, Job):
-                    self._record(Record(str(each.source), str(each.target), error='the folder of the results has gone'))
+                    self.record(Record(str(each.source), str(each.target), error='the folder of the results has gone'))
         finally:
             items.close()
         if self.watch is not None and (line := self.watch.verdict()):
@@ -267,11 +288,10 @@ class _Run:
 
     def _take(self, item: Item, picture: Given) -> None:
         """Images of one size and kind are restored together, as many as a batch and the memory hold."""
-        if isinstance(item, There):
-            self._record(Record(str(item.job.source), str(item.job.target), 'there'))
-        elif isinstance(item, Refused):
-            self._record(Record(item.source, item.target, error=item.why))
-            self.say(f'{item.source}: {item.why}')
+        if not isinstance(item, Job):
+            self.record(record := settled(item))
+            if record.error:
+                self.say(f'{record.input}: {record.error}')
         elif item.is_video:
             self._restore_frames(item, frame_count(item.source), self._restore_video)
         elif isinstance(picture, Animation):
@@ -313,16 +333,8 @@ class _Run:
             self.group = self.again.popleft()
             self._restore_group(self.group)
 
-    def _record(self, record: Record) -> None:
-        self.counts[record.state] += 1
-        self.counts['faces'] += len(record.faces or ())
-        self.record(record)
-        self.bar.total = self.jobs.found - self.counts['there'] if self.jobs.complete else None
-        if record.state != 'there':
-            self.bar.update()
-
     def _check_place(self) -> None:
-        if not self.where.is_file():
+        if self.where is not None and not self.where.is_file():
             raise _PlaceGone(
                 f'{self.where.parent} or {self.where.name} in it has been moved or removed during the run, which ends '
                 'here; the same command begins again.'
@@ -335,7 +347,7 @@ class _Run:
         elif not isinstance(error, RestoreError):
             text = f'{type(error).__name__}: {text}'
         text = ' '.join(text.split())
-        self._record(Record(str(job.source), str(job.target), error=text))
+        self.record(Record(str(job.source), str(job.target), error=text))
         self.say(f'{job.source}: {text}')
 
     def _restore_group(self, group: Group) -> None:
@@ -417,7 +429,7 @@ class _Run:
                 self.say(f'{job.source}: {note}')
             if failure is not None:
                 self.say(f'{job.source}: {failure["verdict"]}; see {job.report}')
-            self._record(Record(
+            self.record(Record(
                 str(job.source), str(job.target), 'restored', (height, width), restoration.shape[:2], seconds, finite,
                 failure=failure, faces=content, notes=said,
             ))  # fmt: skip
@@ -453,7 +465,7 @@ class _Run:
             self.say(f'{job.source}: {job.target.suffix} cannot hold its sound as it is, which was encoded again')
         for note in clip.notes:
             self.say(f'{job.source}: {note}')
-        self._record(Record(
+        self.record(Record(
             str(job.source), str(job.target), 'restored', clip.size, clip.result_size, time.perf_counter() - start,
             frames=clip.frames, sound=clip.sound, notes=clip.notes,
         ))  # fmt: skip

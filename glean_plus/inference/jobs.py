@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -87,6 +88,12 @@ class Job:
         )
 
 
+def single_job(source: Path, target: Path) -> Job:
+    """A job whose further results are beside its own, not in folders."""
+    beside = (target.with_name(f'{target.stem}.{end}') for end in ('compare.png', 'report.json', 'faces'))
+    return Job(source, target, *beside)
+
+
 @dataclass(frozen=True)
 class Refused:
     """A file that is not restored.
@@ -102,6 +109,14 @@ class Refused:
     why: str
     target: str = ''
     conflict: bool = False
+
+
+class Found(Protocol):
+    """What is known of how many files there are, as :class:`Jobs` has it."""
+
+    found: int
+    complete: bool
+    notes: list[str]
 
 
 # Files of one folder, relative to the one that all are in, sorted; and files that are not taken.
@@ -264,8 +279,7 @@ class _Place:
     def job(self, name: str, endings: KeptEndings) -> Job | Refused:
         jobs, source = self.jobs, self.source / name
         if jobs.single:
-            beside = (jobs.out.with_name(f'{jobs.out.stem}.{end}') for end in ('compare.png', 'report.json', 'faces'))
-            return self._checked(Job(source, jobs.out, *beside))
+            return self._checked(single_job(source, jobs.out))
         whole = os.path.join(self.folder, name)
         own = os.path.basename(endings.result(whole))
         ending = jobs.ending_of(source)

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from glean_plus.inference.base import PictureRestorer
+from glean_plus.inference.base import Described
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.shards import Shard
 from glean_plus.utils.files import partial_name, save_json
@@ -21,7 +21,7 @@ OF_SHARD = re.compile(r'glean-plus\.run\.\d+-of-(\d+)\.json')
 PACKAGES = ('torch', 'mmagic', 'mmengine', 'mmcv', 'mmcv-lite', 'numpy', 'Pillow')
 
 
-def manifest(restorer: PictureRestorer, options: Mapping[str, Any], command: Sequence[str] = ()) -> dict[str, Any]:
+def manifest(restorer: Described, options: Mapping[str, Any], command: Sequence[str] = ()) -> dict[str, Any]:
     """What decides the results (``run``), and where they were made (``about``).
 
     Args:
@@ -103,18 +103,33 @@ def goes_on(path: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        data = path.read_bytes()
+    except OSError as error:
+        raise _none(path, error) from error
+    return resumed(data, path, wanted)
+
+
+def resumed(data: bytes, place: Path | str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest ``data``, that of ``place``, if results were made as ``wanted``.
+
+    Raises:
+        RestoreError: If they were made otherwise, or it is none.
+    """
+    try:
+        content = json.loads(data.decode())
         found = dict(content['run'])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RestoreError(
-            f'{path} is no manifest of a run: remove it, or choose another place ({brief(error)}).'
-        ) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _none(place, error) from error
     if other := [*_differences(found, wanted['run'])]:
         listing = brief(', '.join(other))
         raise RestoreError(
-            f'The results beside {path} were made otherwise ({listing}): choose another place, or overwrite.'
+            f'The results beside {place} were made otherwise ({listing}): choose another place, or overwrite.'
         )
     return dict(content)
+
+
+def _none(place: Path | str, error: Exception) -> RestoreError:
+    return RestoreError(f'{place} is no manifest of a run: remove it, or choose another place ({brief(error)}).')
 
 
 def lock_path(path: Path) -> Path:

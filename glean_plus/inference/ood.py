@@ -14,11 +14,13 @@ import numpy as np
 import torch
 
 from glean_plus.inference import tiling
+from glean_plus.inference.base import PictureRestorer
 from glean_plus.inference.codes import CodeStatistics, code_statistics
 from glean_plus.inference.errors import RestoreError
 from glean_plus.inference.fidelity import bank_factor
 from glean_plus.inference.image import Picture
 from glean_plus.inference.png_stream import PngWriter
+from glean_plus.inference.rescale import Rescaler
 from glean_plus.inference.restorer import Restoration, Restorer
 from glean_plus.inference.thresholds import Bounds, judged, read_bounds
 from glean_plus.utils.choices import DRAWS
@@ -163,6 +165,12 @@ class Assessor:
     @functools.cached_property
     def _redrawn(self) -> Sequence[Any]:
         return [self.restorer.network.redrawn(seed) for seed in range(self.draws)]
+
+
+def assessor_of(restorer: PictureRestorer) -> Assessor | None:
+    """The assessor of what restores, or of what a rescaler resizes; None of another kind of restorer."""
+    own = restorer.restorer if isinstance(restorer, Rescaler) else restorer
+    return Assessor(own) if isinstance(own, Restorer) else None
 
 
 def assess(restorer: Restorer, given: Any, assessor: Assessor | None = None) -> Failure:

@@ -50,6 +50,11 @@ class Plan:
         self.first = list(islice(self._items, FIRST))
         check_first(self.first)
 
+    @property
+    def nothing(self) -> bool:
+        """Whether all is done, or refused; until it is iterated over."""
+        return self._jobs.complete and not any(isinstance(each, Job) for each in self.first)
+
     def __iter__(self) -> Iterator[Item]:
         first, self.first = self.first, []
         return chain(first, self._items)

@@ -134,6 +134,14 @@ def sweep(path: Path) -> None:
                 remove_dead(Path(entry.path))
 
 
+def sweep_folder(folder: Path) -> None:
+    """Remove all partial files in a folder whose process has ended."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
+        for entry in found:
+            if split_partial(entry.name) is not None:
+                remove_dead(Path(entry.path))
+
+
 def split_partial(name: str) -> str | None:
     """The :func:`partial_name` that a partial file has in its name; None if it is none."""
     if not name.endswith('.part'):

@@ -24,7 +24,7 @@ from test_video import make_clip
 
 from glean_plus.cli import main as command
 from glean_plus.cli.main import main
-from glean_plus.inference import Restorer
+from glean_plus.inference import Restorer, claims
 from glean_plus.inference import folder as restore_folder
 from glean_plus.utils.files import sweep, whole_or_not_at_all
 from glean_plus.utils.locks import Locked, hold, holder
@@ -295,7 +295,7 @@ def test_an_input_that_disappears_is_named(
     restore: Callable[..., int], source: Path, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert restore(source, tmp_path / 'out') == 0
-    find = restore_folder.claims.only_run
+    find = claims.only_run
 
     @contextlib.contextmanager
     def vanishing(jobs: Any) -> Any:
@@ -303,7 +303,7 @@ def test_an_input_that_disappears_is_named(
             (source / '1.png').unlink()
             yield
 
-    monkeypatch.setattr(restore_folder.claims, 'only_run', vanishing)
+    monkeypatch.setattr(claims, 'only_run', vanishing)
     assert restore(source, tmp_path / 'out', '--json', '-') == command.FAILED
     said = capsys.readouterr()
     assert f'{source / "1.png"}: it cannot be read: No such file' in said.err

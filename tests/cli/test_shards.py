@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import random
+import re
+import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -13,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from documents import DOCS, commands
 from PIL import Image
 
 from glean_plus.cli.main import main
@@ -95,6 +99,28 @@ def test_shards_make_what_one_run_makes(restore: Callable[..., int], tmp_path: P
         ([tmp_path / 'nosuch.json'], 'No such file'), ([source / '000.png'], 'cannot be read as a report'),
     ):  # fmt: skip
         assert main(['merge', *map(str, given)]) == 2 and words in capfd.readouterr().err
+
+
+def test_documented_slurm_array(
+    restore: Callable[..., int], tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each job with what SLURM would tell it."""
+    monkeypatch.chdir(tmp_path)
+    folder_of(tmp_path / 'photos', 12, 1)
+    assert restore('photos', 'whole') == 1
+    lines = commands(DOCS / 'guides' / 'scale.md')
+    submit, merge = (line for line in lines if re.match('sbatch|glean-plus merge', line))
+    words = shlex.split(submit)
+    assert '--array=1-16' in words and words[-2] == '--wrap'
+    for name, value in dict(COUNT=16, MIN=1, STEP=1).items():
+        monkeypatch.setenv(f'SLURM_ARRAY_TASK_{name}', str(value))
+    for place in range(1, 17):
+        monkeypatch.setenv('SLURM_ARRAY_TASK_ID', str(place))
+        assert restore(*shlex.split(os.path.expandvars(words[-1]))[2:]) in (0, 1)
+    assert bytes_of(Path('restored')) == bytes_of(Path('whole')) and len(bytes_of(Path('whole'))) == 11
+    words = [each for word in shlex.split(merge) for each in (sorted(glob.glob(word)) or [word])]
+    assert len(words) == 20 and main(words[1:]) == 1
+    assert '16 reports: 11 restored, 0 there, 1 failed' in capfd.readouterr().err
 
 
 def test_divisions_that_do_not_agree(restore: Callable[..., int], tmp_path: Path, capfd: Any) -> None:

@@ -35,6 +35,11 @@ LAST = re.compile(r'iter_\d+')
 # Commands that another test runs, because it has what they need: files in a publisher's layout, a server, processes.
 ELSEWHERE = {
     r'glean-plus web': 'web/test_web.py::test_every_option_does_something',
+    r'glean-plus restore .*--engine ray .*--address': 'cli/test_ray.py::test_a_cluster_makes_what_one_run_makes',
+    r"glean-plus restore '?s3://": 'cli/test_ray.py::test_the_recipes_of_a_store',
+    r'sbatch |glean-plus merge \S+\.jsonl': 'cli/test_shards.py::test_documented_slurm_array',
+    r'glean-plus restore .*--device cpu,cpu --records': 'cli/test_devices.py::test_two_processes_make_what_one_makes',
+    r'ray start ': 'cli/test_ray.py::test_a_process_and_a_node_that_die',
     r'glean-plus restore film': 'inference/test_video.py::test_three_seconds_with_sound',
     r'glean-plus restore .*--faces': 'inference/test_faces.py::test_command',
     r'curl ': 'web/test_web.py::test_documented_requests',
@@ -296,9 +301,11 @@ def test_the_guide_names_what_its_configs_do() -> None:
 
 
 def test_programs(reader: Path, no_scope: None) -> None:
-    """Those of the guides and of the README; the inferencer's are run by tests/training/test_inferencer.py."""
+    """Those of the guides and of the README; the inferencer's are run by tests/training/test_inferencer.py, Ray's by
+    tests/cli/test_ray.py.
+    """
     programs = [program for page in (ROOT / 'README.md', *sorted((DOCS / 'guides').glob('*.md')))
-                for program in blocks(page, 'python') if 'onnxruntime' not in program]  # fmt: skip
+                for program in blocks(page, 'python') if not re.search('onnxruntime|ray', program)]  # fmt: skip
     assert len(programs) == 5
     for program in programs:
         exec(compile(program.replace('glean_face_8x', 'face.pth'), 'page', 'exec'), {})
