@@ -182,21 +182,27 @@ class Worker:
 
     def _item(self, row: dict[str, Any], job: Job) -> Item:
         """What is to be done of a row, with its image in a folder."""
-        setup, reads, data = self.setup, self.setup.reads, row.get('bytes')
-        if data is None and reads is None:
-            results = job.results(setup.compare, setup.report, self.restorer.keep_crops)
-            with suppress(OSError):  # the input is gone, which is said when it is its turn
-                return There(job) if job.done(results, setup.since) else job
-            return job
         try:
-            if reads is not None:
-                with reads.open_input_stream(in_store(row['path']), compression=None) as file:
-                    data = file.read()
-            job.source.parent.mkdir(parents=True)
-            job.source.write_bytes(data or b'')
+            data = self._content(row)
+            if data is not None:
+                job.source.parent.mkdir(parents=True)
+                job.source.write_bytes(data)
+                return job
         except OSError as error:
             return Refused(str(job.source), f'it cannot be read: {error}', str(job.target))
+        results = job.results(self.setup.compare, self.setup.report, self.restorer.keep_crops)
+        with suppress(OSError):  # the input is gone, which is said when it is its turn
+            if job.done(results, self.setup.since):
+                return There(job)
         return job
+
+    def _content(self, row: dict[str, Any]) -> bytes | None:
+        """That of the image's file, unless it is in a folder already."""
+        data: bytes | None = row.get('bytes')
+        if data is None and self.setup.reads is not None:
+            with self.setup.reads.open_input_stream(in_store(row['path']), compression=None) as file:
+                data = file.read()
+        return data
 
     def _store(self, record: Record, row: dict[str, Any], said: list[str]) -> Record:
         """Write a result to where it is wanted; its record with the names that were given."""
