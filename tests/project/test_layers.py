@@ -17,8 +17,8 @@ LAYERS = (
     ('models', 'pretrained'),
     ('accel',),
     ('datasets', 'losses', 'metrics', 'inference'),
-    ('training',),
-    ('export', 'analysis', 'web'),
+    ('training', 'export'),
+    ('analysis', 'web'),
     ('cli',),
 )
 RANK = {folder: rank for rank, folders in enumerate(LAYERS) for folder in folders}

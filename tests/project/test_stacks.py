@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import re
 import subprocess
 import sys
@@ -57,8 +58,10 @@ def test_pins_are_within_the_bounds(stack: str) -> None:
 
 
 def test_what_is_installed_is_within_the_bounds() -> None:
-    """Also of what comes with the pinned packages, such as Pillow."""
+    """Also of what comes with the pinned packages, such as Pillow. Ray, which is large, is no part of the stacks."""
     for wanted in asked():
+        if wanted.name == 'ray' and importlib.util.find_spec('ray') is None:
+            continue
         assert wanted.specifier.contains(metadata.version(wanted.name)), (wanted, metadata.version(wanted.name))
 
 
