@@ -49,6 +49,7 @@ def restore_animation(
     given = source if isinstance(source, Animation) else read_animation(Path(source))
     frames = pictures_of(given)
     first = next(frames)
+    height, width = first.image.shape[:2]
     frames, at_once = chain([first], frames), restorer.at_once(first)
     shape = restorer.restoration([first]).shape
     if why := obstacle(ending, shape, first.image.dtype.name):
@@ -68,4 +69,4 @@ def restore_animation(
         notes.append(f'times of frames are rounded to what {ending} has')
     if writer.reduced:
         notes.append(FEW_COLOURS)
-    return Clip(len(given.times), first.image.shape[:2], shape[:2], None, (*given.notes, *notes))
+    return Clip(len(given.times), (height, width), shape[:2], None, (*given.notes, *notes))

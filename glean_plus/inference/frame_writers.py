@@ -111,8 +111,13 @@ class GifWriter(FrameWriter):
 
     def _add(self, part: np.ndarray, top: int, left: int, time: Fraction) -> None:
         options: dict[str, Any] = dict(include_color_table=True, duration=10 * self._units(time), disposal=1)
-        colours = _to_pil(part[..., :-1] if self.alpha else part)
-        most = 255 if self.alpha else 256
+        most = 256
+        if self.alpha:
+            opacity, most = part[..., -1:], 255
+            hidden = opacity < OPAQUE
+            self.reduced = self.reduced or bool(((opacity > 0) & (opacity < 255)).any())
+            part = np.where(hidden, np.uint8(0), part[..., :-1])
+        colours = _to_pil(part)
         if colours.getcolors(most) is None:
             colours, self.reduced = colours.convert('RGB'), True
             table = colours.quantize(most, Image.Quantize.FASTOCTREE)
@@ -120,12 +125,10 @@ class GifWriter(FrameWriter):
         else:
             indexed = colours.quantize(most)
         if self.alpha:
-            opacity, used = part[..., -1], indexed.getpalette() or []
-            free = len(used) // 3
+            used = indexed.getpalette() or []
+            options.update(transparency=len(used) // 3, disposal=2)
             indexed.putpalette([*used, 0, 0, 0])
-            indexed.paste(free, mask=Image.fromarray(opacity < OPAQUE))
-            options.update(transparency=free, disposal=2)
-            self.reduced = self.reduced or bool(((opacity > 0) & (opacity < 255)).any())
+            indexed.paste(options['transparency'], mask=_to_pil(hidden))
         data = getdata(indexed, (left, top), **options)
         self.file.writelines(data)
         data.clear()  # PIL has it in a cycle, which would keep it until garbage is collected
@@ -190,7 +193,8 @@ class ApngWriter(FrameWriter):
         exact = time.limit_denominator(max(1, min(SHORT, int(SHORT / time)))) if time else time
         shown = min(exact, Fraction(SHORT))
         self.retimed = self.retimed or shown != time
-        self.png.begin_frame(*part.shape[:2], top, left, shown)
+        height, width = part.shape[:2]
+        self.png.begin_frame(height, width, top, left, shown)
         for start in range(0, len(part), SLAB):
             self.png.write(part[start:start + SLAB])
 

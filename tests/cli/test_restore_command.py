@@ -46,7 +46,7 @@ def pictures(tmp_path: Path) -> Path:
     (source / 'text.jpg').write_text('no image')
     (source / 'cut.png').write_bytes((source / '0.png').read_bytes()[:300])
     frames = [Image.new('L', (4, 4), level) for level in (0, 200)]
-    frames[0].save(source / 'moving.gif', save_all=True, append_images=frames[1:])
+    frames[0].save(source / 'pages.tif', save_all=True, append_images=frames[1:])
     return source
 
 
@@ -61,7 +61,7 @@ def test_folder(
     out = tmp_path / 'out'
     assert restore(pictures, out, '--json', tmp_path / 'report.json') == command.FAILED
     said = capsys.readouterr().err
-    for name in ('empty.png', 'text.jpg', 'cut.png', 'moving.gif'):
+    for name in ('empty.png', 'text.jpg', 'cut.png', 'pages.tif'):
         assert f'{pictures / name}: it' in said or f'{pictures / name}: the file is empty' in said
     assert '8 restored' in said and '4 failed' in said and 'images/s' in said and 'ending: 1 .txt' in said
     there = results(out)

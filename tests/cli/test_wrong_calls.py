@@ -40,7 +40,7 @@ CALLS = {
     'restore photos /proc/out': ('Nothing can be written to /proc/out', 'another place'),
     'restore in.png out.xyz': ('ends in one of .png', "'.xyz'"),
     'restore in.png out.jpg --format png': ('out.jpg', '.png', 'give one of them'),
-    'restore in.png out.png --format gif': ("'gif'", "'png', 'jpg'"),
+    'restore in.png out.png --format psd': ("'psd'", "'png', 'jpg'"),
     'restore in.png out.png --device gpu': ("no device 'gpu'", 'take cpu, cuda'),
     'restore in.png out.png --device cuda:77': ("'cuda:77' cannot be used (", '): '),
     f'restore in.png out.png --model {NAME}x': (f"no model '{NAME}x'", f'did you mean {NAME}'),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from glean_plus.inference.read import read
+from glean_plus.inference.read import read, read_animation
 from glean_plus.inference.write import write
 from glean_plus.metrics import FIDMetric
 from glean_plus.prepare.decode import decode
@@ -39,7 +39,8 @@ def pictures() -> dict[str, bytes]:
     add('png', colours, 'PNG', icc_profile=profile, exif=exif, dpi=(72, 72))
     add('palette.png', colours.convert('P'), 'PNG', transparency=3)
     add('deep.png', Image.fromarray(values.integers(0, 65536, (20, 24), dtype=np.uint16)), 'PNG')
-    add('animated.png', colours, 'PNG', save_all=True, append_images=[colours.rotate(90)])
+    for form in ('PNG', 'GIF', 'WEBP'):
+        add(f'animated.{form.lower()}', colours, form, save_all=True, append_images=[colours.rotate(90)])
     add('jpg', colours, 'JPEG', icc_profile=profile, exif=exif, dpi=(72, 72))
     add('progressive.jpg', colours, 'JPEG', progressive=True)
     add('cmyk.jpg', colours.convert('CMYK'), 'JPEG', icc_profile=profile)
@@ -136,6 +137,7 @@ def make_picture(rng: Rng, folder: Path) -> Path:
 def use_picture(path: Path, folder: Path) -> list[str]:
     found: list[Any] = []
     outcomes = [outcome(lambda: found.append(read(path))), outcome(lambda: decode(path.read_bytes()))]
+    outcomes.append(f'{outcome(lambda: read_animation(path))} (animation)')
     if found and found[0].image.size < 100_000:
         image, meta = found[0].image, found[0].meta
         for ending in ('.png', '.jpg', '.webp', '.tif'):
