@@ -83,16 +83,23 @@ class FoldedGLEAN(nn.Module):
         self.finish: Finish | None = None
 
     def forward(
-        self, lq: Tensor, label: Tensor | None = None, codes: Sequence[Tensor | None] | None = None
+        self,
+        lq: Tensor,
+        label: Tensor | None = None,
+        codes: Sequence[Tensor | None] | None = None,
+        any_size: bool = False,
     ) -> Tensor:
         """(N, C, in_size, in_size), and with ``given_class`` the classes (N,) -> (N, C', out_size, out_size), float32.
 
         ``codes``, as ``model.encode`` gives them, take the place of this input's own, where all of them depend on it.
+        ``any_size`` is the same as :meth:`forward_any`.
 
         Raises:
             ValueError: On an input of another size; on a label that is missing, not wanted or no class; on codes in
                 place of learned ones.
         """
+        if any_size:
+            return self.forward_any(lq, label)
         check_label(label, self.given_class)
         check_codes(codes, self.constant_codes)
         check_size(lq, self.in_size, self.out_size)
