@@ -29,8 +29,8 @@ from glean_plus.weights.errors import brief
 try:
     import ray
     import ray.data
-except ModuleNotFoundError as error:
-    text = f"Ray Data needs {error.name}, which is not installed: pip install 'glean_plus[ray]'"
+except ImportError as error:  # also of a pyarrow that wants another NumPy
+    text = f"Ray Data cannot be used ({error}): pip install 'glean_plus[ray]'"
     raise MissingPackageError(text) from error
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
