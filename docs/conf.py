@@ -23,7 +23,7 @@ exclude_patterns = ['_build']
 myst_heading_anchors = 3
 myst_enable_extensions = ['colon_fence']
 
-autodoc_mock_imports = ['ray', 'pyarrow']  # which need not be installed
+autodoc_mock_imports = ['ray']  # which need not be installed
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'description'
 autodoc_typehints_description_target = 'documented'

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glean_plus.errors import GleanError, MissingPackageError
 from glean_plus.inference.base import Described, PictureRestorer
@@ -29,10 +29,11 @@ from glean_plus.weights.errors import brief
 try:
     import ray
     import ray.data
-    from pyarrow.fs import FileSystem
-except ModuleNotFoundError as error:
-    text = f"Ray Data needs {error.name}, which is not installed: pip install 'glean_plus[ray]'"
+except ImportError as error:  # also of a pyarrow that wants another NumPy
+    text = f"Ray Data cannot be used ({error}): pip install 'glean_plus[ray]'"
     raise MissingPackageError(text) from error
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
 
 
 def restore(
@@ -114,12 +115,11 @@ def restore_files(
 def _facts(setup: Setup, num_gpus: float) -> Facts:
     """What a process says of its restorer, or why it has none, before any is given an image."""
     try:
-        facts: Facts = ray.get(ray.remote(**_resources(num_gpus))(facts_of).remote(setup))
+        return ray.get(ray.remote(**_resources(num_gpus))(facts_of).remote(setup))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, GleanError):
             raise error.cause from None
         raise
-    return facts
 
 
 @contextmanager
