@@ -56,7 +56,7 @@ print('HEAVY', [name for name in {HEAVY} if name in sys.modules])
 
 def test_modules_have_options_and_calls_alone() -> None:
     """No module of the command line is long, and each but the shared ones is a command."""
-    shared = {'__init__', 'main', 'commands', 'options', 'faces', 'completion', 'workers'}
+    shared = {'__init__', 'main', 'commands', 'options', 'faces', 'completion', 'workers', 'cluster'}
     paths = {path.stem: path for path in (ROOT / 'glean_plus' / 'cli').glob('*.py')}
     assert {*paths} - shared == {*COMMANDS}
     for name in COMMANDS:
